@@ -1,0 +1,217 @@
+//! Who holds this: a lock of the operating system on a file, held for the life of a value, given back by the kernel
+//! however the holder ends.
+//!
+//! The holder writes who it is into the file, for messages only: whether somebody is alive is decided by the lock,
+//! never by the text. The file is never removed, since a second process could then lock a new file of the same name.
+//!
+//! - Linux: open-file-description locks (`F_OFD_SETLK`), because `F_OFD_GETLK` can ask without taking: a look must not
+//!   make somebody else's `try_acquire` fail. They do not end when another descriptor of the file is closed.
+//! - macOS and other Unix: `flock`. A look takes a shared lock for an instant, so `try_acquire` tries a few times.
+//! - Windows: `LockFileEx` is mandatory, it keeps others from reading what is locked. So one byte far beyond the text
+//!   is locked, and the text stays readable.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Identity;
+use crate::tree::Mark;
+use crate::{pause, sys};
+
+/// The text of a lock file is a line; more than this is not ours and is not read.
+const TEXT_LIMIT: u64 = 4096;
+
+/// How often a lock file may be replaced under our hands (its folder deleted and made again) before we give up.
+const REPLACED_LIMIT: u32 = 10;
+
+/// An exclusive lock, held until dropped. Close-on-exec: children do not hold it.
+#[derive(Debug)]
+pub struct FileLock {
+    file: File,
+    path: PathBuf,
+}
+
+/// Why a lock could neither be taken nor found taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// A step on the lock file failed.
+    #[error("cannot {action} the lock file {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The deadline of an [`FileLock::acquire`] passed.
+    #[error("{path} is still locked by {holder}; wait until it has ended, or stop it")]
+    TimedOut {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it, as far as it told.
+        holder: Holder,
+    },
+}
+
+/// Who a lock file's holder said that it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderInfo {
+    /// The process that took the lock. Open it as a [`crate::Process`] to act on it: the text may be that of an
+    /// earlier holder for an instant, and then it opens as gone.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// What it calls itself, such as `hostagent of VM web`.
+    pub label: String,
+    /// The mark of the tree that the process is the root of, when it was started by [`crate::spawn`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+}
+
+/// The state of a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody holds it: whoever did is dead.
+    Free,
+    /// Somebody alive holds it; who, if the text could be read.
+    Held(Option<HolderInfo>),
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Holder::Free => write!(f, "nobody"),
+            Holder::Held(None) => write!(f, "a process that did not say who it is"),
+            Holder::Held(Some(info)) => write!(f, "{} (PID {})", info.label, info.identity.pid()),
+        }
+    }
+}
+
+impl FileLock {
+    /// Takes the lock if nobody holds it; `None` when somebody does (ask [`holder`] who). Makes the file with mode 0600
+    /// when it is not there; its folder must exist. `label` is what this process calls itself, for messages.
+    pub fn try_acquire(path: &Path, label: &str) -> Result<Option<Self>, LockError> {
+        let io = |action| {
+            move |source| LockError::Io {
+                action,
+                path: path.to_owned(),
+                source,
+            }
+        };
+        for _ in 0..REPLACED_LIMIT {
+            let file = sys::lock::open_or_create(path).map_err(io("open"))?;
+            if !sys::lock::try_lock(&file).map_err(io("lock"))? {
+                return Ok(None);
+            }
+            // Between the open and the lock the folder can have been deleted and made anew: then what we locked is a
+            // file that nobody else will ever find.
+            if !sys::lock::is_still_at(&file, path).map_err(io("look at"))? {
+                continue;
+            }
+            let mut lock = FileLock {
+                file,
+                path: path.to_owned(),
+            };
+            lock.write_holder(label).map_err(io("write"))?;
+            return Ok(Some(lock));
+        }
+        Err(io("lock")(io::Error::other(
+            "it is being replaced again and again",
+        )))
+    }
+
+    /// Takes the lock, waiting for its holder until `deadline`. Blocks the thread.
+    pub fn acquire(path: &Path, label: &str, deadline: Instant) -> Result<Self, LockError> {
+        loop {
+            if let Some(lock) = Self::try_acquire(path, label)? {
+                return Ok(lock);
+            }
+            if !pause::until_next_look(deadline) {
+                return Err(LockError::TimedOut {
+                    path: path.to_owned(),
+                    holder: holder(path)?,
+                });
+            }
+        }
+    }
+
+    /// [`FileLock::acquire`] for tokio. Safe to cancel.
+    pub async fn acquire_async(
+        path: &Path,
+        label: &str,
+        deadline: Instant,
+    ) -> Result<Self, LockError> {
+        loop {
+            if let Some(lock) = Self::try_acquire(path, label)? {
+                return Ok(lock);
+            }
+            if Instant::now() >= deadline {
+                return Err(LockError::TimedOut {
+                    path: path.to_owned(),
+                    holder: holder(path)?,
+                });
+            }
+            tokio::time::sleep(pause::LOOK_AGAIN).await;
+        }
+    }
+
+    /// The lock file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn write_holder(&mut self, label: &str) -> io::Result<()> {
+        // PID 1 of a container has no identity; it holds the lock all the same.
+        let text = match Identity::of_current() {
+            Ok(identity) => serde_json::to_string(&HolderInfo {
+                identity,
+                label: label.to_owned(),
+                mark: Mark::of_current(),
+            })
+            .map_err(io::Error::other)?,
+            Err(_) => String::new(),
+        };
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Explicitly, since a child between fork and exec may still hold a copy of the descriptor. Neither failure
+        // matters: closing the file gives the lock back, and the text proves nothing.
+        let _ = self.file.set_len(0);
+        let _ = sys::lock::unlock(&self.file);
+    }
+}
+
+/// Who holds the lock at `path`. A file that is not there is held by nobody. On Linux this only looks.
+pub fn holder(path: &Path) -> Result<Holder, LockError> {
+    let io = |action| {
+        move |source| LockError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    let mut file = match sys::lock::open_existing(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Free),
+        Err(error) => return Err(io("open")(error)),
+    };
+    if !sys::lock::is_locked(&file).map_err(io("look at"))? {
+        return Ok(Holder::Free);
+    }
+    let mut text = Vec::new();
+    let read = Read::by_ref(&mut file)
+        .take(TEXT_LIMIT)
+        .read_to_end(&mut text);
+    Ok(Holder::Held(
+        read.ok().and_then(|_| serde_json::from_slice(&text).ok()),
+    ))
+}

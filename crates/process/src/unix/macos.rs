@@ -1,0 +1,179 @@
+//! macOS: libproc and sysctl. Written with care, not compiled yet: rdd is tested on Linux so far.
+//!
+//! There is no pidfd. A process is held by its number and start time, and both are compared right before each signal;
+//! who must be certain also holds the process's lock. Its end is found by asking again.
+
+#![expect(unsafe_code, reason = "libproc and sysctlbyname are C")]
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, kill_process};
+
+use super::signal_number;
+use crate::held::Signal;
+
+/// How often the end of a process is asked for.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A process's status in `proc_bsdinfo` once it has ended (sys/proc.h: SZOMB).
+const ZOMBIE: u32 = 5;
+
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pid: u32,
+    start_time: u64,
+}
+
+impl Handle {
+    pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
+        Ok(start_time(pid)?.map(|start_time| Handle { pid, start_time }))
+    }
+
+    fn is_gone(&self) -> io::Result<bool> {
+        Ok(
+            Snapshot::of(self.pid)?
+                .is_none_or(|now| now.ended || now.start_time != self.start_time),
+        )
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        if self.is_gone()? {
+            return Ok(());
+        }
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else {
+            return Ok(());
+        };
+        match kill_process(pid, signal_number(signal)) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn wait(&self, deadline: Instant) -> io::Result<bool> {
+        loop {
+            if self.is_gone()? {
+                return Ok(true);
+            }
+            if !crate::pause::until_next_look(deadline) {
+                return Ok(false);
+            }
+        }
+    }
+
+    pub(crate) async fn wait_async(&self) -> io::Result<()> {
+        while !self.is_gone()? {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn as_poll_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// `kern.bootsessionuuid` changes with each boot.
+pub(crate) fn boot_id() -> io::Result<String> {
+    let mut text = [0_u8; 64];
+    let mut length = text.len();
+    // SAFETY: the buffer is as long as `length` says, and the name ends in NUL.
+    let done = unsafe {
+        libc::sysctlbyname(
+            c"kern.bootsessionuuid".as_ptr(),
+            text.as_mut_ptr().cast(),
+            &raw mut length,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let text = &text[..length.min(text.len())];
+    Ok(String::from_utf8_lossy(text)
+        .trim_end_matches('\0')
+        .to_owned())
+}
+
+/// Start time in microseconds since 1970; `None` for nobody.
+pub(crate) fn start_time(pid: u32) -> io::Result<Option<u64>> {
+    Ok(Snapshot::of(pid)?.map(|snapshot| snapshot.start_time))
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    pub(crate) session: u32,
+    pub(crate) start_time: u64,
+    pub(crate) ended: bool,
+}
+
+impl Snapshot {
+    pub(crate) fn of(pid: u32) -> io::Result<Option<Self>> {
+        let Ok(number) = i32::try_from(pid) else {
+            return Ok(None);
+        };
+        // SAFETY: a plain C struct of integers, for which all zeros is a value.
+        let mut info: libc::proc_bsdinfo = unsafe { std::mem::zeroed() };
+        let size = i32::try_from(size_of::<libc::proc_bsdinfo>()).map_err(io::Error::other)?;
+        // SAFETY: the buffer is a proc_bsdinfo of the size that is given.
+        let got = unsafe {
+            libc::proc_pidinfo(
+                number,
+                libc::PROC_PIDTBSDINFO,
+                0,
+                (&raw mut info).cast(),
+                size,
+            )
+        };
+        if got == size {
+            // SAFETY: only asks for a number.
+            let session = unsafe { libc::getsid(number) };
+            return Ok(Some(Snapshot {
+                pid,
+                parent: info.pbi_ppid,
+                session: u32::try_from(session).unwrap_or(0),
+                start_time: info.pbi_start_tvsec * 1_000_000 + info.pbi_start_tvusec,
+                ended: info.pbi_status == ZOMBIE,
+            }));
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ESRCH) {
+            Ok(None)
+        } else {
+            Err(error)
+        }
+    }
+}
+
+pub(crate) fn snapshot() -> io::Result<Vec<Snapshot>> {
+    // Room for those that start meanwhile.
+    const SPARE: usize = 64;
+    // SAFETY: without a buffer the call returns how many processes there are.
+    let count = unsafe { libc::proc_listallpids(std::ptr::null_mut(), 0) };
+    let mut pids = vec![0_i32; usize::try_from(count).unwrap_or(0) + SPARE];
+    let bytes = i32::try_from(pids.len() * size_of::<i32>()).map_err(io::Error::other)?;
+    // SAFETY: the buffer has the length that is given.
+    let count = unsafe { libc::proc_listallpids(pids.as_mut_ptr().cast(), bytes) };
+    if count < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    pids.truncate(usize::try_from(count).unwrap_or(0));
+    // Those of other users may not be looked at; they are none of ours.
+    Ok(pids
+        .into_iter()
+        .filter_map(|pid| Snapshot::of(u32::try_from(pid).ok()?).ok().flatten())
+        .collect())
+}
+
+/// Marks are not read on macOS yet (KERN_PROCARGS2 would); trees are found by parent and session.
+pub(crate) fn carries(_pid: u32, _name: &str, _value: &str) -> bool {
+    false
+}
+
+/// The environment at the start cannot be told from today's here.
+pub(crate) fn own_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

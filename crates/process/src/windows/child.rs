@@ -1,0 +1,126 @@
+//! What is special about a child's start on Windows: its process group, its job, its readiness pipe.
+
+#![expect(unsafe_code, reason = "Win32 is C")]
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
+use std::os::windows::process::CommandExt;
+use std::process::{Child, Command};
+use std::time::Instant;
+
+use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
+use windows_sys::Win32::System::Pipes::PeekNamedPipe;
+use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW};
+
+use super::job::Job;
+use crate::pause;
+use crate::spawn::Attributes;
+use crate::tree::Mark;
+
+/// What has to stay alive until the child has started.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    pass: Vec<OwnedHandle>,
+}
+
+impl Prepared {
+    /// Our end, and how the child finds its own.
+    pub(crate) fn readiness_pipe(&mut self) -> io::Result<(PipeReader, String)> {
+        let (reader, writer) = io::pipe()?;
+        let writer = OwnedHandle::from(writer);
+        set_inherited(&writer, true)?;
+        let value = (writer.as_raw_handle() as usize).to_string();
+        self.pass.push(writer);
+        Ok((reader, value))
+    }
+
+    #[expect(clippy::unused_self, reason = "Unix passes descriptors here")]
+    pub(crate) fn apply(&self, command: &mut Command, _attributes: Attributes) {
+        // Neither Ctrl-C nor the closing of our console reaches the child (hazard 1).
+        command.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
+    }
+
+    /// The child runs already; what it started within this instant is found by its parent.
+    #[expect(clippy::unused_self, reason = "Unix passes descriptors here")]
+    pub(crate) fn started(&mut self, child: &Child, mark: &Mark) -> io::Result<()> {
+        Job::create(mark)?.adopt(child.as_raw_handle() as HANDLE)
+    }
+}
+
+fn set_inherited(handle: &OwnedHandle, inherited: bool) -> io::Result<()> {
+    let flags = if inherited { HANDLE_FLAG_INHERIT } else { 0 };
+    // SAFETY: the handle is open.
+    if unsafe { SetHandleInformation(handle.as_raw_handle() as HANDLE, HANDLE_FLAG_INHERIT, flags) }
+        == 0
+    {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// In the child: the pipe that the parent named by its handle.
+pub(crate) fn adopt_pipe(value: &str) -> io::Result<PipeWriter> {
+    let refuse = || {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("handle {value:?} is not a number"),
+        )
+    };
+    let number: usize = value.parse().map_err(|_| refuse())?;
+    if number == 0 {
+        return Err(refuse());
+    }
+    // SAFETY: inherited from the parent for the one who was told its number, which is us.
+    let handle = unsafe { OwnedHandle::from_raw_handle(number as RawHandle) };
+    set_inherited(&handle, false)?;
+    Ok(handle.into())
+}
+
+/// Every child of [`crate::spawn`] leads a process group, and nothing else tells it apart; the last mark is its own.
+pub(crate) fn leads_session() -> bool {
+    true
+}
+
+/// How a bounded read ended.
+pub(crate) enum Read {
+    Some,
+    End,
+    TimedOut,
+}
+
+/// Appends what the pipe has next, waiting for it until `deadline`.
+pub(crate) fn read_until(
+    pipe: &mut PipeReader,
+    text: &mut Vec<u8>,
+    deadline: Instant,
+) -> io::Result<Read> {
+    loop {
+        let mut available = 0_u32;
+        let (none, no_count) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: the handle is open; only the count of bytes is asked for.
+        let done = unsafe {
+            PeekNamedPipe(
+                pipe.as_raw_handle() as HANDLE,
+                none,
+                0,
+                no_count,
+                &raw mut available,
+                std::ptr::null_mut(),
+            )
+        };
+        // All writers gone.
+        if done == 0 {
+            return Ok(Read::End);
+        }
+        if available > 0 {
+            break;
+        }
+        if !pause::until_next_look(deadline) {
+            return Ok(Read::TimedOut);
+        }
+    }
+    let mut buffer = [0; 1024];
+    let length = io::Read::read(pipe, &mut buffer)?;
+    text.extend_from_slice(&buffer[..length]);
+    Ok(if length == 0 { Read::End } else { Read::Some })
+}

@@ -1,0 +1,44 @@
+//! What Windows does with files and folders.
+//!
+//! Modes mean nothing here: what is under the user's profile is the user's by the ACL it inherits.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION};
+
+use super::handle::is;
+use crate::pause;
+
+/// A virus scanner or a reader lets go of the old file within this time.
+const READERS_LAST: Duration = Duration::from_secs(2);
+
+pub(crate) fn create_new(path: &Path, _mode: u32) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// The standard library renames with POSIX semantics or `MOVEFILE_REPLACE_EXISTING`. Both refuse while somebody has the
+/// old file open without allowing its removal.
+pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + READERS_LAST;
+    loop {
+        match std::fs::rename(from, to) {
+            Err(error)
+                if (is(&error, ERROR_ACCESS_DENIED) || is(&error, ERROR_SHARING_VIOLATION))
+                    && !to.is_dir()
+                    && pause::until_next_look(deadline) => {}
+            result => return result,
+        }
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "Unix has to")]
+pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).create(path)
+}

@@ -1,0 +1,27 @@
+//! The Windows side of the interface: handles with creation times, Job Objects, `LockFileEx` beyond the text, named
+//! events.
+//!
+//! | Unix | here |
+//! |---|---|
+//! | pidfd + start time + boot id | process handle + creation time (100 ns since 1601, so the boot id only helps) |
+//! | session | process group of its own, no console (`CREATE_NEW_PROCESS_GROUP`, `CREATE_NO_WINDOW`) |
+//! | mark in the environment | a Job Object of that name, kept open by the child itself |
+//! | SIGTERM | a named event (`stop.rs`) |
+//! | rename | `MoveFileExW`, tried for a moment while somebody reads the old file |
+
+pub(crate) mod capture;
+pub(crate) mod child;
+pub(crate) mod files;
+mod handle;
+mod job;
+pub(crate) mod lock;
+pub(crate) mod stop;
+mod table;
+
+pub(crate) use handle::{Handle, boot_id, die, start_time};
+pub(crate) use table::{Snapshot, carries, own_environment, snapshot};
+
+/// A name as Windows wants it.
+fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().chain(std::iter::once(0)).collect()
+}

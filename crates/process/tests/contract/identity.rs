@@ -1,0 +1,93 @@
+//! Who is meant, and who is not.
+
+use std::time::{Duration, Instant};
+
+use process::spawn::Spawn;
+use process::tree::{Tree, kill_tree};
+use process::{Exit, Identity, Process, Signal};
+use serde_json::json;
+use testutils::Bystander;
+
+use crate::soon;
+
+#[test]
+fn an_identity_survives_being_stored() {
+    let identity = Identity::of_current().unwrap();
+    let stored = serde_json::to_string(&identity).unwrap();
+    assert_eq!(serde_json::from_str::<Identity>(&stored).unwrap(), identity);
+    assert_eq!(
+        Process::open(&identity).unwrap().unwrap().identity(),
+        &identity
+    );
+}
+
+#[test]
+fn h06_numbers_that_name_nobody_are_refused_wherever_they_come_from() {
+    for pid in [0, 1, -1, -4711, i64::from(u32::MAX), i64::MAX] {
+        let forged =
+            json!({"pid": pid, "start_time": 1, "boot_id": process::identity::boot_id().unwrap()});
+        let error = serde_json::from_value::<Identity>(forged)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(&pid.to_string()), "{error}");
+    }
+    assert!(Identity::of(0).is_err());
+    assert!(Identity::of(1).is_err());
+}
+
+#[test]
+fn h06_h28_a_strangers_number_with_another_start_or_boot_is_nobody() {
+    let bystander = Bystander::new();
+    let truth = bystander.identity();
+    let later = json!({"pid": truth.pid(), "start_time": truth.start_time() + 1, "boot_id": truth.boot_id()});
+    let earlier = json!({"pid": truth.pid(), "start_time": truth.start_time() - 1, "boot_id": truth.boot_id()});
+    let other_boot =
+        json!({"pid": truth.pid(), "start_time": truth.start_time(), "boot_id": "another"});
+    for forged in [later, earlier, other_boot] {
+        let forged: Identity = serde_json::from_value(forged).unwrap();
+        assert!(Process::open(&forged).unwrap().is_none(), "{forged:?}");
+        let killed = kill_tree(&Tree::new(forged, None), Duration::from_secs(1)).unwrap();
+        assert!(killed.killed.is_empty());
+    }
+    bystander.assert_untouched();
+}
+
+#[test]
+fn h07_a_process_that_ended_is_not_opened_again_and_what_is_held_stays_dead() {
+    let mut child = Spawn::new("true").spawn().unwrap();
+    let identity = child.identity().clone();
+    assert!(child.process().wait(soon()).is_exited());
+    // A zombie still has the number, and is gone all the same.
+    assert!(Process::open(&identity).unwrap().is_none());
+    assert!(matches!(child.wait(soon()), Exit::Exited(Some(status)) if status.success()));
+    assert!(Process::open(&identity).unwrap().is_none());
+    // Reaped: the number may be anybody's now. What we hold is still the one that ended.
+    child.process().signal(Signal::Kill).unwrap();
+    assert!(matches!(child.wait(soon()), Exit::Exited(Some(status)) if status.success()));
+}
+
+#[tokio::test]
+async fn h10_a_wait_that_runs_out_of_time_is_not_an_exit() {
+    let mut child = Spawn::new("sleep").arg("1000").spawn().unwrap();
+    assert!(matches!(
+        child.process().wait(Instant::now()),
+        Exit::TimedOut
+    ));
+    assert!(matches!(
+        child.wait(Instant::now() + Duration::from_millis(1)),
+        Exit::TimedOut
+    ));
+    assert!(matches!(
+        child
+            .wait_async(Instant::now() + Duration::from_millis(1))
+            .await,
+        Exit::TimedOut
+    ));
+    child.process().signal(Signal::Kill).unwrap();
+    // Two waits at once, on the same process.
+    let (one, two) = tokio::join!(child.process().wait_async(soon()), child.process().ended());
+    assert!(one.is_exited() && two.is_ok());
+    assert!(
+        matches!(child.wait_async(soon()).await, Exit::Exited(Some(status)) if !status.success())
+    );
+}

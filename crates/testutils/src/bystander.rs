@@ -1,0 +1,102 @@
+//! A process of the same user that has nothing to do with rdd (hazard 6).
+
+use std::time::Duration;
+
+use process::spawn::{Child, Spawn};
+use process::{Identity, tree};
+use tempfile::TempDir;
+
+use crate::poll;
+
+/// Notes each signal that can be caught and goes on; waits in `sleep` processes that end when it does.
+const SCRIPT: &str = r#"
+for signal in HUP INT QUIT USR1 USR2 TERM; do
+    trap "echo $signal >> '$0/signals'" $signal
+done
+echo > "$0/ready"
+while :; do sleep 1000 & wait $!; kill $! 2>/dev/null; done
+"#;
+
+/// How long a shell may take to set its traps on a busy machine.
+const START: Duration = Duration::from_secs(30);
+
+/// Runs until it is dropped. A test writes its PID where a PID of ours is expected, and asserts at its end that nobody
+/// believed it.
+#[derive(Debug)]
+pub struct Bystander {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Bystander {
+    /// Starts one and waits until it notes signals.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it starts a process")]
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("bystander")
+            .tempdir()
+            .expect("a temporary folder");
+        let child = Spawn::new("sh")
+            .args(["-c", SCRIPT])
+            .arg(folder.path())
+            .spawn()
+            .expect("a shell");
+        poll(START, "a bystander's start", || {
+            if folder.path().join("ready").exists() {
+                Ok(())
+            } else {
+                Err("no traps yet")
+            }
+        });
+        Bystander { child, folder }
+    }
+
+    /// Its number, for forged PID files.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.identity().pid()
+    }
+
+    /// Its true identity.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        self.child.identity()
+    }
+
+    /// Panics when it was killed, stopped, or sent a signal that can be caught.
+    #[track_caller]
+    pub fn assert_untouched(&self) {
+        assert!(
+            self.child.process().is_running(),
+            "the bystander {} was killed",
+            self.pid()
+        );
+        let signals =
+            std::fs::read_to_string(self.folder.path().join("signals")).unwrap_or_default();
+        assert!(
+            signals.is_empty(),
+            "the bystander {} was sent {}",
+            self.pid(),
+            signals.replace('\n', " ")
+        );
+        #[cfg(target_os = "linux")]
+        {
+            let state =
+                std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+            assert!(
+                !state.contains("T (stopped)"),
+                "the bystander {} was stopped",
+                self.pid()
+            );
+        }
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        if let Err(error) = tree::kill_tree(&self.child.tree(), Duration::ZERO) {
+            eprintln!("cannot end a bystander: {error}");
+        }
+    }
+}

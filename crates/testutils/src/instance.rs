@@ -1,0 +1,494 @@
+//! The real binary in a world of its own.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use process::command::{Output, Run};
+use process::tree::{self, Mark, Tree};
+use process::{Process, tree::kill_tree};
+use tempfile::TempDir;
+
+/// One command of rdd takes far less, also on a busy machine, unless it boots a VM or builds an image.
+const COMMAND: Duration = Duration::from_secs(180);
+
+/// `svc delete` at the end, VMs that ignore everything included.
+const CLEAN_UP: Duration = Duration::from_secs(120);
+
+/// How long what was told to end may take to be gone.
+const LAST_BREATH: Duration = Duration::from_secs(15);
+
+/// What a program needs of our environment to run at all. Everything else would let the machine leak into the test.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "LLVM_PROFILE_FILE",
+    "RUST_BACKTRACE",
+    "USER",
+    "LOGNAME",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// An instance of rdd for one test: its own home folder, instance name and environment. Dropping it stops and deletes
+/// the instance, panics when a process of it is left (unless the test has failed already), and kills that too.
+///
+/// Processes are found by a mark in the environment that all of them inherit ([`process::tree`]).
+pub struct Instance {
+    binary: PathBuf,
+    root: TempDir,
+    home: PathBuf,
+    name: String,
+    mark: Mark,
+    env: BTreeMap<OsString, OsString>,
+    ended: bool,
+}
+
+/// A process that a test left.
+pub struct Leftover {
+    /// The process, held.
+    pub process: Process,
+    /// Its command line, for people.
+    pub command: String,
+}
+
+impl fmt::Debug for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.process.identity().pid(), self.command)
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance")
+            .field("name", &self.name)
+            .field("home", &self.home)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Instance {
+    /// An instance of the program `binary`, in tests usually `env!("CARGO_BIN_EXE_rdd")`. Nothing is started yet.
+    #[must_use]
+    pub fn new(binary: impl AsRef<Path>) -> Self {
+        Self::with_home(binary, "h")
+    }
+
+    /// One whose home folder has spaces, brackets, a star, a quote and letters beyond ASCII in its name (hazard 14).
+    #[must_use]
+    pub fn with_awkward_home(binary: impl AsRef<Path>) -> Self {
+        Self::with_home(binary, "a[1] *b'é")
+    }
+
+    /// One whose home folder has this name.
+    #[must_use]
+    pub fn with_home(binary: impl AsRef<Path>, home: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        // Not $TMPDIR, which may be long: the paths of sockets must stay under 104 bytes.
+        let parent = if cfg!(unix) {
+            PathBuf::from("/tmp")
+        } else {
+            std::env::temp_dir()
+        };
+        let root = tempfile::Builder::new()
+            .prefix("r")
+            .rand_bytes(5)
+            .tempdir_in(parent)
+            .expect("a temporary folder");
+        let home = root.path().join(home);
+        let temporary = root.path().join("tmp");
+        fs::create_dir(&home).expect("a home folder");
+        fs::create_dir(&temporary).expect("a folder for temporary files");
+        // Unique on this machine for as long as we live, and short.
+        let name = format!(
+            "t{}x{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let mark = Mark::new();
+        let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
+        for variable in INHERITED {
+            if let Some(value) = std::env::var_os(variable) {
+                env.insert(variable.into(), value);
+            }
+        }
+        let cache = cache_dir();
+        fs::create_dir_all(&cache).expect("the folder of the test cache");
+        for (variable, value) in [
+            ("HOME", home.as_os_str()),
+            ("USERPROFILE", home.as_os_str()),
+            ("TMPDIR", temporary.as_os_str()),
+            ("XDG_CACHE_HOME", cache.as_os_str()),
+            ("RDD_INSTANCE", OsStr::new(&name)),
+            ("LANG", OsStr::new("C.UTF-8")),
+            (tree::VARIABLE, OsStr::new(mark.as_str())),
+        ] {
+            env.insert(variable.into(), value.into());
+        }
+        Instance {
+            binary: binary.as_ref().to_owned(),
+            root,
+            home,
+            name,
+            mark,
+            env,
+            ended: false,
+        }
+    }
+
+    /// Sets a variable for every command from here on, and for what they start.
+    pub fn env(&mut self, variable: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
+        self.env
+            .insert(variable.as_ref().to_owned(), value.as_ref().to_owned());
+        self
+    }
+
+    /// The instance's name, the value of `RDD_INSTANCE`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The home folder.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// A folder that goes away with the instance, for the test's own files.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.root.path().join("tmp")
+    }
+
+    /// `rdd svc paths dir` (INTERFACE: on Linux).
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.home
+            .join(format!(".local/share/rancher-desktop-{}", self.name))
+    }
+
+    /// `rdd svc paths log_dir`.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        self.home
+            .join(format!(".local/state/rancher-desktop-{}", self.name))
+    }
+
+    /// `rdd svc paths short_dir`.
+    #[must_use]
+    pub fn short_dir(&self) -> PathBuf {
+        self.home.join(format!(".rd{}", self.name))
+    }
+
+    /// `rdd svc paths lima_home`.
+    #[must_use]
+    pub fn lima_home(&self) -> PathBuf {
+        self.short_dir().join("lima")
+    }
+
+    /// The kubeconfig (`rdd svc paths config`).
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir().join("config.yaml")
+    }
+
+    /// A run of any program in this instance's environment, such as `kubectl`.
+    #[must_use]
+    pub fn run(&self, program: impl AsRef<OsStr>, timeout: Duration) -> Run {
+        let mut run = Run::new(program, timeout)
+            .env_only([""; 0])
+            .cwd(self.root.path());
+        for (variable, value) in &self.env {
+            run = run.env(variable, value);
+        }
+        run
+    }
+
+    /// A run of rdd with these arguments, to be changed before it is run.
+    #[must_use]
+    pub fn command(&self, args: &[&str], timeout: Duration) -> Run {
+        self.run(&self.binary, timeout).args(args)
+    }
+
+    /// Runs `rdd ARGS` and returns how it ended, whatever that is.
+    #[track_caller]
+    pub fn rdd(&self, args: &[&str]) -> Output {
+        self.rdd_within(args, COMMAND)
+    }
+
+    /// [`Instance::rdd`] with another limit, for commands that boot VMs or build images.
+    #[track_caller]
+    pub fn rdd_within(&self, args: &[&str], timeout: Duration) -> Output {
+        match self.command(args, timeout).run_any() {
+            Ok(output) => output,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Runs `rdd ARGS`, which must succeed, and returns its standard output without the white space around it.
+    #[track_caller]
+    pub fn rdd_ok(&self, args: &[&str]) -> String {
+        self.rdd_ok_within(args, COMMAND)
+    }
+
+    /// [`Instance::rdd_ok`] with another limit.
+    #[track_caller]
+    pub fn rdd_ok_within(&self, args: &[&str], timeout: Duration) -> String {
+        let output = self.rdd_within(args, timeout);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "rdd {} ({}):\n{}\n{stderr}",
+            args.join(" "),
+            output.status,
+            output.text()
+        );
+        output.text()
+    }
+
+    /// Runs `rdd ARGS`, which must end with exit code `code`, and returns its standard error.
+    #[track_caller]
+    pub fn rdd_fails(&self, args: &[&str], code: i32) -> String {
+        let output = self.rdd(args);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let args = args.join(" ");
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "rdd {args} ({}):\n{}\n{stderr}",
+            output.status,
+            output.text()
+        );
+        stderr
+    }
+
+    /// The processes of this instance that run now, the daemon and the VMs included.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<Leftover> {
+        leftovers_of(&self.mark)
+    }
+
+    /// Waits until no process of this instance is left; panics with those that stay.
+    #[track_caller]
+    pub fn assert_no_leftovers(&self) {
+        poll_leftovers(&self.mark);
+    }
+
+    /// Prints the logs of the daemon and of each VM to standard error.
+    pub fn print_logs(&self) {
+        let mut files = list(&self.log_dir());
+        for vm in list(&self.lima_home()) {
+            files.extend(list(&vm));
+        }
+        for file in files {
+            if file.extension().is_some_and(|extension| extension == "log")
+                && let Ok(text) = fs::read(&file)
+                && !text.is_empty()
+            {
+                /// The end of a log is where the reason is.
+                const SHOWN: usize = 8 * 1024;
+                let end = String::from_utf8_lossy(&text[text.len().saturating_sub(SHOWN)..]);
+                eprintln!("--- {}\n{end}", file.display());
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        self.end_within(LAST_BREATH)
+    }
+
+    fn end_within(&mut self, last_breath: Duration) -> Result<(), String> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        let mut problems = Vec::new();
+        if self.dir().exists() || !self.leftovers().is_empty() {
+            match self
+                .command(&["svc", "delete", "--timeout=90s"], CLEAN_UP)
+                .run()
+            {
+                Ok(_) => {}
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        let deadline = Instant::now() + last_breath;
+        let alive: Vec<Leftover> = self
+            .leftovers()
+            .into_iter()
+            .filter(|one| !one.process.wait(deadline).is_exited())
+            .collect();
+        if !alive.is_empty() {
+            problems.push(format!("processes were left behind: {alive:?}"));
+        }
+        if let Err(error) = kill_tree(&Tree::marked(self.mark.clone()), Duration::ZERO) {
+            problems.push(error.to_string());
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems.join("; "))
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let failed_already = std::thread::panicking();
+        if failed_already {
+            self.print_logs();
+        }
+        if let Err(problem) = self.end() {
+            let name = &self.name;
+            if failed_already {
+                eprintln!("instance {name}: {problem}");
+            } else {
+                self.print_logs();
+                panic!("instance {name}: {problem}");
+            }
+        }
+    }
+}
+
+/// Who runs with this mark in its environment.
+#[must_use]
+pub fn leftovers_of(mark: &Mark) -> Vec<Leftover> {
+    let members = Tree::marked(mark.clone())
+        .members()
+        .expect("the process table");
+    let command = |process: &Process| {
+        let line =
+            fs::read(format!("/proc/{}/cmdline", process.identity().pid())).unwrap_or_default();
+        String::from_utf8_lossy(&line)
+            .replace('\0', " ")
+            .trim()
+            .to_owned()
+    };
+    members
+        .into_iter()
+        .map(|process| Leftover {
+            command: command(&process),
+            process,
+        })
+        .collect()
+}
+
+#[track_caller]
+fn poll_leftovers(mark: &Mark) {
+    crate::poll(LAST_BREATH, "all processes of the instance to end", || {
+        let alive = leftovers_of(mark);
+        if alive.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{alive:?}"))
+        }
+    });
+}
+
+/// Where tests keep what is expensive to make, above all the guest image: `RDD_TEST_CACHE`, else `test-cache` in the
+/// target folder. It is every instance's `XDG_CACHE_HOME`, so one test program builds the image for all.
+#[must_use]
+pub fn cache_dir() -> PathBuf {
+    if let Some(folder) = std::env::var_os("RDD_TEST_CACHE").filter(|folder| !folder.is_empty()) {
+        return PathBuf::from(folder);
+    }
+    // Cargo marks its target folder with this file, wherever it is.
+    let exe = std::env::current_exe().unwrap_or_default();
+    let target = exe
+        .ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").exists())
+        .map(Path::to_owned);
+    target
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"))
+        .join("test-cache")
+}
+
+fn list(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// Stands in for rdd: `leave` leaves a process in a session of its own, `svc delete` ends it when told how.
+    const FAKE: &str = r#"#!/bin/sh
+case "$1" in
+    leave) env -i RDD_PROCESS_TREE="$RDD_PROCESS_TREE" setsid sleep 1000 >/dev/null 2>&1 & echo $! > "$HOME/pid" ;;
+    env) env ;;
+    svc) test -z "$FAKE_KEEP" && kill "$(cat "$HOME/pid")"; true ;;
+esac
+"#;
+
+    fn fake() -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("rdd");
+        // Not written by us: a test that forks meanwhile would hold it open, and it could not be executed (ETXTBSY).
+        let install = Run::new("install", COMMAND)
+            .args(["-m", "755", "/dev/stdin"])
+            .arg(&path)
+            .input(FAKE);
+        install.run().expect("an installed script");
+        (folder, path)
+    }
+
+    #[test]
+    fn what_an_instance_leaves_is_seen_and_ended_by_its_own_delete() {
+        let (_folder, binary) = fake();
+        let instance = Instance::with_awkward_home(binary);
+        instance.rdd_ok(&["leave"]);
+        let left = crate::poll(Duration::from_secs(10), "the sleep", || {
+            let left = instance.leftovers();
+            if left.len() == 1 && left[0].command.starts_with("sleep") {
+                Ok(left)
+            } else {
+                Err(format!("{left:?}"))
+            }
+        });
+        let mut instance = instance;
+        assert_eq!(instance.end(), Ok(()));
+        assert!(!left[0].process.is_running());
+    }
+
+    #[test]
+    fn what_outlives_the_delete_is_killed_and_told() {
+        let (_folder, binary) = fake();
+        let mut instance = Instance::new(binary);
+        instance.env("FAKE_KEEP", "1").rdd_ok(&["leave"]);
+        let left = crate::poll(Duration::from_secs(10), "the sleep", || {
+            instance.leftovers().pop().ok_or("nobody")
+        });
+        let problem = instance.end_within(Duration::from_millis(50)).unwrap_err();
+        assert!(problem.contains("left behind"), "{problem}");
+        assert!(!left.process.is_running());
+    }
+
+    #[test]
+    fn the_environment_of_the_machine_stays_outside() {
+        let (_folder, binary) = fake();
+        let instance = Instance::new(binary);
+        let env = instance.rdd_ok(&["env"]);
+        assert!(!env.contains("CARGO"), "{env}");
+        assert!(
+            env.contains(&format!("RDD_INSTANCE={}", instance.name())),
+            "{env}"
+        );
+        assert!(
+            instance.lima_home().as_os_str().len() < 40,
+            "{:?}",
+            instance.lima_home()
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! What the tests of all crates share. Not part of any program.
+//!
+//! - [`poll()`], [`poll_async`]: wait for something, with a deadline, and say what was seen last.
+//! - [`Instance`]: the real `rdd` in a home folder of its own; nothing of it outlives the test.
+//! - [`Bystander`]: a process that nothing of rdd may touch.
+//! - [`VmSlot`]: how many VMs the machine boots at once.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a panic is how a test fails, and its output is where the reason is looked for"
+)]
+
+mod bystander;
+mod instance;
+mod poll;
+mod slot;
+
+pub use bystander::Bystander;
+pub use instance::{Instance, Leftover, cache_dir, leftovers_of};
+pub use poll::{poll, poll_async};
+pub use slot::VmSlot;
