@@ -1,0 +1,170 @@
+//! Objects: JSON with `apiVersion`, `kind` and `metadata`, and how they are encoded in the store.
+//!
+//! An encoded object begins `{"apiVersion":"…","kind":"…","metadata":{"resourceVersion":"N"`, so that the revision
+//! and the version can be replaced without decoding the rest.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::status::ApiError;
+
+const BEFORE_REVISION: &[u8] = b",\"metadata\":{\"resourceVersion\":\"";
+
+/// The metadata; made when missing (callers have checked that it is an object if it is there).
+pub(crate) fn meta_mut(object: &mut Value) -> &mut Map<String, Value> {
+    if !object["metadata"].is_object() {
+        object["metadata"] = Value::Object(Map::new());
+    }
+    match &mut object["metadata"] {
+        Value::Object(map) => map,
+        _ => unreachable!("made an object above"),
+    }
+}
+
+/// A string of the metadata, empty when it is not there.
+pub(crate) fn meta_str<'a>(object: &'a Value, field: &str) -> &'a str {
+    object["metadata"][field].as_str().unwrap_or_default()
+}
+
+pub(crate) fn name(object: &Value) -> &str {
+    meta_str(object, "name")
+}
+
+/// The finalizers' names.
+pub(crate) fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
+    let list = object["metadata"]["finalizers"].as_array();
+    list.into_iter().flatten().filter_map(Value::as_str)
+}
+
+pub(crate) fn has_finalizer(object: &Value, name: &str) -> bool {
+    finalizers(object).any(|f| f == name)
+}
+
+pub(crate) fn add_finalizer(object: &mut Value, name: &str) {
+    if !has_finalizer(object, name) {
+        let list = meta_mut(object)
+            .entry("finalizers")
+            .or_insert_with(|| Value::Array(Vec::new()));
+        if let Some(list) = list.as_array_mut() {
+            list.push(name.into());
+        }
+    }
+}
+
+pub(crate) fn remove_finalizer(object: &mut Value, name: &str) {
+    let meta = meta_mut(object);
+    let Some(list) = meta.get_mut("finalizers").and_then(Value::as_array_mut) else {
+        return;
+    };
+    list.retain(|f| f != name);
+    if list.is_empty() {
+        meta.remove("finalizers");
+    }
+}
+
+pub(crate) fn is_being_deleted(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
+fn push_json(out: &mut Vec<u8>, value: &Value) {
+    // Writing JSON to memory does not fail: keys are strings, and a Vec takes everything.
+    let _ = serde_json::to_writer(out, value);
+}
+
+fn push_fields<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a String, &'a Value)>) {
+    for (key, value) in fields {
+        out.push(b',');
+        let _ = serde_json::to_writer(&mut *out, key);
+        out.push(b':');
+        push_json(out, value);
+    }
+}
+
+/// Encodes an object for the store, which fills in the revision.
+pub(crate) fn encode(object: &Value) -> store::Value {
+    let mut before = Vec::with_capacity(128);
+    before.extend_from_slice(b"{\"apiVersion\":");
+    push_json(&mut before, &object["apiVersion"]);
+    before.extend_from_slice(b",\"kind\":");
+    push_json(&mut before, &object["kind"]);
+    before.extend_from_slice(BEFORE_REVISION);
+    let mut after = Vec::with_capacity(512);
+    after.push(b'"');
+    if let Some(meta) = object["metadata"].as_object() {
+        push_fields(
+            &mut after,
+            meta.iter().filter(|(k, _)| *k != "resourceVersion"),
+        );
+    }
+    after.push(b'}');
+    if let Some(object) = object.as_object() {
+        let first = ["apiVersion", "kind", "metadata"];
+        push_fields(
+            &mut after,
+            object.iter().filter(|(k, _)| !first.contains(&k.as_str())),
+        );
+    }
+    after.push(b'}');
+    store::Value {
+        before: before.into(),
+        after: Some(after.into()),
+    }
+}
+
+/// The bytes of an object at a revision, for answers that are not stored (dry runs).
+pub(crate) fn encode_at(object: &Value, revision: store::Revision) -> Bytes {
+    let value = encode(object);
+    let mut out = value.before.to_vec();
+    out.extend_from_slice(revision.to_string().as_bytes());
+    out.extend_from_slice(value.after.as_deref().unwrap_or_default());
+    out.into()
+}
+
+/// Decodes what the store holds.
+pub(crate) fn decode(entry: &store::Entry) -> Result<Value, ApiError> {
+    serde_json::from_slice(&entry.value).map_err(|error| {
+        ApiError::internal(format!(
+            "the stored object {} cannot be decoded: {error}",
+            entry.key
+        ))
+    })
+}
+
+fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, pattern)
+}
+
+/// Whether a text occurs in an encoded object.
+pub(crate) fn contains(bytes: &[u8], pattern: &[u8]) -> bool {
+    find(bytes, pattern).is_some()
+}
+
+/// The same object with another revision: what a watcher sees of an object that left its selection.
+pub(crate) fn with_revision(bytes: &Bytes, revision: store::Revision) -> Bytes {
+    let Some(start) = find(bytes, BEFORE_REVISION).map(|at| at + BEFORE_REVISION.len()) else {
+        return bytes.clone();
+    };
+    let digits = bytes[start..]
+        .iter()
+        .take_while(|b| b.is_ascii_digit())
+        .count();
+    let mut out = bytes[..start].to_vec();
+    out.extend_from_slice(revision.to_string().as_bytes());
+    out.extend_from_slice(&bytes[start + digits..]);
+    out.into()
+}
+
+/// The same object as another version of its group; versions of one kind share their schema's shape
+/// (conversion strategy None).
+pub(crate) fn with_api_version(bytes: &Bytes, api_version: &str) -> Bytes {
+    let wanted = format!("{{\"apiVersion\":\"{api_version}\"");
+    if bytes.starts_with(wanted.as_bytes()) {
+        return bytes.clone();
+    }
+    let Some(rest) = find(bytes, b",\"kind\":") else {
+        return bytes.clone();
+    };
+    let mut out = wanted.into_bytes();
+    out.extend_from_slice(&bytes[rest..]);
+    out.into()
+}

@@ -1,0 +1,21 @@
+//! The API server from outside: in process, through kube-rs, over HTTPS, with the real kubectl.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::needless_pass_by_value,
+    reason = "a panic is how a test fails; literals are passed as they are"
+)]
+
+mod admission;
+mod client;
+mod deletions;
+mod kubectl;
+mod lists;
+mod objects;
+mod schemas;
+mod security;
+mod support;
+mod watches;
