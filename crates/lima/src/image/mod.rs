@@ -1,0 +1,20 @@
+//! Images: the cache of what was downloaded, and the images built on this machine.
+
+mod built;
+mod cache;
+mod download;
+mod error;
+mod http;
+mod inventory;
+mod place;
+mod publish;
+mod source;
+
+pub use built::{BuiltDisk, BuiltFile, BuiltImage, BuiltKernel, DiskFormat, RootBus};
+pub use cache::{Cache, Fetched};
+pub use error::ImageError;
+pub use http::Limits;
+pub use inventory::{CacheEntry, EntryId};
+pub use publish::Staged;
+pub(crate) use source::sha256_hex;
+pub use source::{Digest, DigestError, Source, SourceError};

@@ -1,0 +1,50 @@
+//! Deleting an instance folder.
+
+use process::lock::FileLock;
+
+use super::error::InstanceError;
+use super::stale;
+use crate::layout::{InstanceDir, LimaHome};
+
+/// Deletes an instance folder. The lock is the proof that no hostagent is alive; it is released at the end, when its
+/// file is gone. That no driver is alive is for the caller to prove first (hazard 21). A folder that is gone is
+/// success.
+///
+/// # Errors
+/// The lock is another one, the instance is protected, or a file cannot be removed.
+pub fn delete(home: &LimaHome, dir: &InstanceDir, lock: FileLock) -> Result<(), InstanceError> {
+    if lock.path() != dir.ha_lock() {
+        return Err(InstanceError::NotLocked {
+            path: dir.path().to_owned(),
+            held: lock.path().to_owned(),
+        });
+    }
+    if dir.protected().exists() {
+        return Err(InstanceError::Protected {
+            name: dir.name().to_owned(),
+            path: dir.protected(),
+        });
+    }
+    // First out of sight in one step: a crash half way must not leave half an instance (hazard 23). What is left then
+    // looks like a killed preparation and goes with those.
+    let _preparing = stale::lock(home, dir.name())?;
+    let aside = stale::temporary(home, dir.name());
+    remove(&aside)?;
+    match std::fs::rename(dir.path(), &aside) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed.map_err(InstanceError::io("rename", dir.path()))?,
+    }
+    process::crash::point("instance.delete.after-rename");
+    process::file::sync_folder(&home.root)?;
+    drop(lock);
+    remove(&aside)
+}
+
+fn remove(folder: &std::path::Path) -> Result<(), InstanceError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(InstanceError::io("remove", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,16 @@
+//! Instance folders: made whole or not at all, changed, listed, deleted.
+
+mod delete;
+mod disk;
+mod error;
+mod folder;
+mod logs;
+mod prepare;
+mod stale;
+
+pub use delete::delete;
+pub use error::InstanceError;
+pub use folder::{BootHints, Instance, list, load, update_template};
+pub use logs::keep_logs;
+pub use prepare::prepare;
+pub use stale::remove_stale;

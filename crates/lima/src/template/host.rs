@@ -1,0 +1,142 @@
+//! What defaults depend on: the machine and the user that the VM belongs to.
+
+use std::path::PathBuf;
+
+use super::{Arch, ByteSize};
+
+/// The host, as defaults see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its architecture.
+    pub arch: Arch,
+    /// Its CPUs.
+    pub cpus: u32,
+    /// Its RAM.
+    pub memory: ByteSize,
+    /// Who runs rdd.
+    pub user: HostUser,
+}
+
+/// The user who runs rdd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostUser {
+    /// Login name.
+    pub name: String,
+    /// Number; `None` where users have none (Windows).
+    pub uid: Option<u32>,
+    /// Full name, possibly empty.
+    pub comment: String,
+    /// Home folder.
+    pub home: PathBuf,
+}
+
+/// The host cannot be described.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot find out {what} of this machine")]
+pub struct HostError {
+    /// What is missing.
+    pub what: &'static str,
+}
+
+impl Host {
+    /// Describes this machine; the user is the caller's to know.
+    ///
+    /// # Errors
+    /// [`HostError`] on an architecture that Lima has no name for.
+    pub fn detect(user: HostUser) -> Result<Self, HostError> {
+        /// Assumed where the system does not say: enough for the default of a small VM.
+        const UNKNOWN_MEMORY: ByteSize = ByteSize::gib(8);
+        let arch = Arch::of_this_build().ok_or(HostError {
+            what: "the architecture",
+        })?;
+        let cpus = std::thread::available_parallelism()
+            .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
+        let memory = total_memory().unwrap_or(UNKNOWN_MEMORY);
+        Ok(Self {
+            arch,
+            cpus,
+            memory,
+            user,
+        })
+    }
+}
+
+impl HostUser {
+    /// The user of this process, out of `/etc/passwd`; `home` is taken when the user is not in there (directory
+    /// services), with the folder's name as the login name.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn current(home: &std::path::Path) -> Self {
+        let uid = rustix::process::getuid().as_raw();
+        let from_file = std::fs::read_to_string("/etc/passwd")
+            .ok()
+            .and_then(|text| passwd_entry(&text, uid));
+        from_file.unwrap_or_else(|| Self {
+            name: home
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            uid: Some(uid),
+            comment: String::new(),
+            home: home.to_owned(),
+        })
+    }
+}
+
+#[cfg(unix)]
+fn passwd_entry(text: &str, uid: u32) -> Option<HostUser> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        let (comment, home) = (fields.nth(1)?, fields.next()?);
+        (number.parse() == Ok(uid)).then(|| HostUser {
+            name: name.to_owned(),
+            uid: Some(uid),
+            // The first part of GECOS is the full name.
+            comment: comment.split(',').next().unwrap_or_default().to_owned(),
+            home: PathBuf::from(home),
+        })
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn total_memory() -> Option<ByteSize> {
+    let info = rustix::system::sysinfo();
+    // The types differ between architectures.
+    #[allow(
+        clippy::useless_conversion,
+        clippy::unnecessary_fallible_conversions,
+        reason = "c_ulong is 32 or 64 bits"
+    )]
+    let total = u64::try_from(info.totalram).ok()?;
+    total.checked_mul(u64::from(info.mem_unit)).map(ByteSize)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn total_memory() -> Option<ByteSize> {
+    None
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_comes_from_passwd() {
+        let text = "root:x:0:0:root:/root:/bin/bash\nbroken\nalice:x:1000:1000:Alice A,,,:/home/alice:/bin/zsh\n";
+        let alice = passwd_entry(text, 1000).unwrap();
+        assert_eq!(
+            (alice.name.as_str(), alice.comment.as_str()),
+            ("alice", "Alice A")
+        );
+        assert_eq!(alice.home, PathBuf::from("/home/alice"));
+        assert_eq!(passwd_entry(text, 7), None);
+    }
+
+    #[test]
+    fn this_machine_has_memory_and_cpus() {
+        let host = Host::detect(HostUser::current(std::path::Path::new("/home/x"))).unwrap();
+        assert!(host.cpus >= 1);
+        assert!(host.memory > ByteSize::mib(100), "{}", host.memory);
+    }
+}
