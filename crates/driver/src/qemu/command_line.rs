@@ -1,0 +1,245 @@
+//! QEMU's command line for a machine.
+//!
+//! Everything is said and nothing left to QEMU's defaults or its user's configuration files. An option with a path
+//! in it doubles the path's commas, as QEMU's option parser wants (`docs/system/invocation.rst`); nothing passes
+//! through a shell, so that is all the quoting there is.
+
+use std::path::Path;
+
+use lima::image::RootBus;
+use lima::template::Arch;
+
+use crate::machine_spec::{AGENT_PORT_NAME, AgentPort, Boot, Firmware};
+use crate::{Accelerator, DriverError, MachineFiles, MachineSpec};
+
+/// The guest's address in QEMU's user network, by DHCP or set by the image itself. `.2` is the gateway and the host,
+/// `.3` the name server.
+const GUEST_ADDRESS: &str = "10.0.2.15";
+
+/// What a kernel is told when its processor is emulated: an emulated processor needs no protection from speculation,
+/// its clock is what QEMU says, and self-tests only cost time. Measured in `guestimage/BOOT.md`. Under hardware
+/// acceleration nothing is added: the mitigations stay on.
+const EMULATED_KERNEL_WORDS: &str =
+    "mitigations=off tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on";
+
+/// The arguments after the program's name.
+///
+/// # Errors
+/// A path that is not UTF-8, or a combination that QEMU does not have.
+pub fn command_line(
+    spec: &MachineSpec,
+    files: &MachineFiles,
+    accelerator: Accelerator,
+) -> Result<Vec<String>, DriverError> {
+    let mut args = Arguments(Vec::with_capacity(64));
+    args.option("-name", format!("{},debug-threads=on", doubled(&spec.name)));
+    args.flag("-nodefaults");
+    args.flag("-no-user-config");
+    args.option("-display", "none");
+    args.option("-machine", machine(spec)?);
+    args.option("-accel", accel(accelerator));
+    args.option("-cpu", cpu(spec, accelerator));
+    args.option(
+        "-smp",
+        format!("{n},sockets=1,cores={n},threads=1", n = spec.cpus.max(1)),
+    );
+    // QEMU reads a number without a suffix as MiB.
+    args.option("-m", (spec.memory >> 20).max(1).to_string());
+    args.option("-rtc", "base=utc");
+    boot(&mut args, spec, accelerator)?;
+    disks(&mut args, spec)?;
+    network(&mut args, spec);
+    channels(&mut args, spec, files)?;
+    args.option("-device", "virtio-rng-pci");
+    Ok(args.0)
+}
+
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn flag(&mut self, name: &str) {
+        self.0.push(name.to_owned());
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push(name.to_owned());
+        self.0.push(value.into());
+    }
+}
+
+fn machine(spec: &MachineSpec) -> Result<&'static str, DriverError> {
+    match (spec.arch, &spec.boot) {
+        // A kernel that is loaded directly needs no keyboard controller, no SMM and no AHCI, and boots faster when
+        // it has none to look for.
+        (Arch::X86_64, Boot::Kernel { .. }) => {
+            Ok("q35,hpet=off,smm=off,usb=off,vmport=off,graphics=off,sata=off,smbus=off,i8042=off")
+        }
+        // Boot loaders and foreign kernels may expect a PC; `graphics=off` sends the firmware's text to the serial log.
+        (Arch::X86_64, Boot::Disk) => Ok("q35,hpet=off,usb=off,vmport=off,graphics=off"),
+        (Arch::Aarch64, _) => Ok("virt"),
+        (other, _) => Err(DriverError::Unsupported {
+            field: "arch".into(),
+            reason: format!("{other} guests are not supported; x86_64 and aarch64 are"),
+        }),
+    }
+}
+
+fn accel(accelerator: Accelerator) -> &'static str {
+    match accelerator {
+        // A host thread for each virtual CPU; without it they take turns on one.
+        Accelerator::Tcg => "tcg,thread=multi",
+        other => other.name(),
+    }
+}
+
+fn cpu(spec: &MachineSpec, accelerator: Accelerator) -> &str {
+    let emulated = matches!(accelerator, Accelerator::Tcg | Accelerator::Whpx);
+    match &spec.cpu {
+        // `host` is the template's wish for hardware; an emulated processor cannot be it.
+        Some(model) if !(emulated && model.starts_with("host")) => model,
+        _ if !emulated => "host",
+        // All that distributions of the x86-64-v2 generation need, and a guest boots a fifth faster than with `max`.
+        _ if spec.arch == Arch::X86_64 => "Nehalem,+rdrand",
+        _ => "max",
+    }
+}
+
+fn boot(
+    args: &mut Arguments,
+    spec: &MachineSpec,
+    accelerator: Accelerator,
+) -> Result<(), DriverError> {
+    match &spec.firmware {
+        Firmware::Default => {}
+        // `-bios` takes its value as it is.
+        Firmware::Bios(path) => args.option("-bios", text(path)?),
+        Firmware::Uefi(path) => args.option(
+            "-drive",
+            format!(
+                "if=pflash,unit=0,format=raw,readonly=on,file={}",
+                doubled(text(path)?)
+            ),
+        ),
+    }
+    if let Boot::Kernel {
+        kernel,
+        initrd,
+        cmdline,
+    } = &spec.boot
+    {
+        args.option("-kernel", text(kernel)?);
+        if let Some(initrd) = initrd {
+            args.option("-initrd", text(initrd)?);
+        }
+        let cmdline = cmdline.trim();
+        if accelerator == Accelerator::Tcg && spec.arch == Arch::X86_64 {
+            args.option("-append", format!("{cmdline} {EMULATED_KERNEL_WORDS}"));
+        } else {
+            args.option("-append", cmdline);
+        }
+    }
+    Ok(())
+}
+
+fn disks(args: &mut Arguments, spec: &MachineSpec) -> Result<(), DriverError> {
+    let mut drives = Vec::with_capacity(spec.disks.len() + 1);
+    for (index, disk) in spec.disks.iter().enumerate() {
+        let id = format!("disk{index}");
+        let path = doubled(text(&disk.path)?);
+        let format = disk.format.as_str();
+        args.option(
+            "-drive",
+            format!("if=none,id={id},format={format},cache=writeback,discard=unmap,file={path}"),
+        );
+        drives.push(id);
+    }
+    if let Some(cidata) = &spec.cidata {
+        args.option(
+            "-drive",
+            format!(
+                "if=none,id=cidata,format=raw,readonly=on,file={}",
+                doubled(text(cidata)?)
+            ),
+        );
+        drives.push("cidata".into());
+    }
+    if spec.disk_bus == RootBus::Nvme && !drives.is_empty() {
+        // One controller with several namespaces is probed faster than several controllers.
+        args.option("-device", "nvme,id=nvme0,serial=rdd");
+    }
+    for (index, id) in drives.iter().enumerate() {
+        let number = index + 1;
+        args.option(
+            "-device",
+            match spec.disk_bus {
+                RootBus::Nvme => format!("nvme-ns,bus=nvme0,drive={id},nsid={number}"),
+                RootBus::Virtio => {
+                    format!("virtio-blk-pci,drive={id},serial={id},bootindex={number}")
+                }
+            },
+        );
+    }
+    Ok(())
+}
+
+fn network(args: &mut Arguments, spec: &MachineSpec) {
+    // Bound to loopback: the guest's sshd is for its owner only.
+    args.option(
+        "-netdev",
+        format!(
+            "user,id=net0,ipv6=off,hostfwd=tcp:127.0.0.1:{}-{GUEST_ADDRESS}:22",
+            spec.ssh_local_port
+        ),
+    );
+    // No network boot ROM: the firmware would spend its time in it.
+    args.option("-device", "virtio-net-pci,netdev=net0,romfile=");
+}
+
+fn channels(
+    args: &mut Arguments,
+    spec: &MachineSpec,
+    files: &MachineFiles,
+) -> Result<(), DriverError> {
+    let socket = |id: &str, path: &Path| -> Result<String, DriverError> {
+        Ok(format!(
+            "socket,id={id},server=on,wait=off,path={}",
+            doubled(text(path)?)
+        ))
+    };
+    // The first `-serial` is the guest's ttyS0, the second ttyS1.
+    args.option(
+        "-chardev",
+        format!("file,id=serial,path={}", doubled(text(&files.serial_log)?)),
+    );
+    args.option("-serial", "chardev:serial");
+    args.option("-chardev", socket("agent", &files.agent_socket)?);
+    match (spec.agent_port, spec.arch) {
+        (AgentPort::Serial, Arch::X86_64) => args.option("-serial", "chardev:agent"),
+        // QEMU's `virt` has one serial line for the guest.
+        _ => {
+            args.option("-device", "virtio-serial-pci");
+            args.option(
+                "-device",
+                format!("virtserialport,chardev=agent,name={AGENT_PORT_NAME}"),
+            );
+        }
+    }
+    args.option("-chardev", socket("qmp", &files.qmp_socket)?);
+    args.option("-mon", "chardev=qmp,mode=control");
+    Ok(())
+}
+
+/// The path as text: QEMU's options are text, and half a path would be another file.
+pub(super) fn text(path: &Path) -> Result<&str, DriverError> {
+    path.to_str().ok_or_else(|| DriverError::Unsupported {
+        field: format!("path {path:?}"),
+        reason:
+            "QEMU is given paths as UTF-8 text, and this one is not: use a folder with another name"
+                .into(),
+    })
+}
+
+/// Doubles commas, which end a value in QEMU's options.
+fn doubled(value: &str) -> String {
+    value.replace(',', ",,")
+}

@@ -1,0 +1,350 @@
+//! One running QEMU: what it reports, how it is asked, how it ends.
+
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use process::spawn::Child;
+use process::tree::{Tree, kill_tree_async};
+use process::{Identity, Process};
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+
+use super::control_socket::{Found, look};
+use super::qmp::{Qmp, QmpError, QmpEvent, RunState};
+use super::tail;
+use crate::{DriverError, Exit, Machine, MachineEvent, MachineFiles, MachineRecord, RunStatus};
+
+/// Events kept for a reader that is slow; see [`Machine::events`].
+const EVENT_BACKLOG: usize = 64;
+/// Between two attempts to get the control connection back.
+const RECONNECT: Duration = Duration::from_secs(1);
+/// How long QEMU's last events may take to arrive after its process ended; they are in the socket's buffer already.
+const LAST_EVENTS: Duration = Duration::from_millis(500);
+
+/// A QEMU that we started or took over.
+#[derive(Debug)]
+pub(crate) struct QemuMachine {
+    identity: Identity,
+    tree: Tree,
+    record: MachineRecord,
+    files: MachineFiles,
+    qmp: watch::Receiver<Option<Qmp>>,
+    events: broadcast::Sender<MachineEvent>,
+    exit: watch::Receiver<Option<Exit>>,
+    watcher: JoinHandle<()>,
+}
+
+/// What is watched for its end: a child tells its exit status, an adopted process only that it is gone.
+#[derive(Debug)]
+enum Watched {
+    Child(Child),
+    Adopted(Process),
+}
+
+impl Watched {
+    async fn ended(&mut self) -> Option<ExitStatus> {
+        match self {
+            Watched::Child(child) => child.ended().await.ok().flatten(),
+            Watched::Adopted(process) => {
+                // A wait that fails would be taken for the end; the control connection tells the truth then.
+                if process.ended().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                None
+            }
+        }
+    }
+}
+
+impl QemuMachine {
+    pub(crate) fn of_child(
+        child: Child,
+        qmp: Qmp,
+        record: MachineRecord,
+        files: MachineFiles,
+    ) -> QemuMachine {
+        let (identity, tree) = (child.identity().clone(), child.tree());
+        Self::new(identity, tree, Watched::Child(child), qmp, record, files)
+    }
+
+    pub(crate) fn adopted(
+        process: Process,
+        qmp: Qmp,
+        record: MachineRecord,
+        files: MachineFiles,
+    ) -> QemuMachine {
+        let identity = process.identity().clone();
+        let tree = Tree::new(identity.clone(), None);
+        Self::new(
+            identity,
+            tree,
+            Watched::Adopted(process),
+            qmp,
+            record,
+            files,
+        )
+    }
+
+    fn new(
+        identity: Identity,
+        tree: Tree,
+        watched: Watched,
+        qmp: Qmp,
+        record: MachineRecord,
+        files: MachineFiles,
+    ) -> QemuMachine {
+        let events = broadcast::Sender::new(EVENT_BACKLOG);
+        // Before anything else happens: QEMU's events from here on are ours.
+        let reports = qmp.events();
+        let (qmp_sender, qmp_receiver) = watch::channel(Some(qmp));
+        let (exit_sender, exit) = watch::channel(None);
+        let watcher = tokio::spawn(
+            Watcher {
+                files: files.clone(),
+                identity: identity.clone(),
+                qmp: qmp_sender,
+                events: events.clone(),
+                exit: exit_sender,
+                shutdown: None,
+            }
+            .run(watched, reports),
+        );
+        QemuMachine {
+            identity,
+            tree,
+            record,
+            files,
+            qmp: qmp_receiver,
+            events,
+            exit,
+            watcher,
+        }
+    }
+
+    fn qmp(&self) -> Result<Qmp, DriverError> {
+        self.qmp
+            .borrow()
+            .clone()
+            .ok_or_else(|| self.not_answering(&"the control connection is broken"))
+    }
+
+    fn not_answering(&self, reason: &dyn std::fmt::Display) -> DriverError {
+        DriverError::NotAnswering {
+            socket: self.files.qmp_socket.clone(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl Drop for QemuMachine {
+    fn drop(&mut self) {
+        // Only the watching ends; QEMU goes on.
+        self.watcher.abort();
+    }
+}
+
+#[async_trait]
+impl Machine for QemuMachine {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn record(&self) -> &MachineRecord {
+        &self.record
+    }
+
+    async fn status(&self) -> Result<RunStatus, DriverError> {
+        let state = self
+            .qmp()?
+            .status()
+            .await
+            .map_err(|e| self.not_answering(&e))?;
+        Ok(match state {
+            RunState::Running => RunStatus::Running,
+            RunState::GuestPanicked | RunState::InternalError => RunStatus::Broken,
+            _ => RunStatus::Frozen,
+        })
+    }
+
+    fn events(&self) -> broadcast::Receiver<MachineEvent> {
+        self.events.subscribe()
+    }
+
+    async fn power_button(&self) -> Result<(), DriverError> {
+        self.qmp()?
+            .power_down()
+            .await
+            .map_err(|e| self.not_answering(&e))
+    }
+
+    async fn quit(&self) -> Result<(), DriverError> {
+        self.qmp()?.quit().await.map_err(|e| self.not_answering(&e))
+    }
+
+    async fn kill(&self, limit: Duration) -> Result<(), DriverError> {
+        let pid = self.identity.pid();
+        let deadline = Instant::now() + limit;
+        let not_gone = |reason: String| DriverError::NotGone { pid, limit, reason };
+        match tokio::time::timeout(limit, kill_tree_async(&self.tree, Duration::ZERO)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(not_gone(error.to_string())),
+            Err(_) => {
+                return Err(not_gone(
+                    "SIGKILL was sent, and it has not ended yet".into(),
+                ));
+            }
+        }
+        // Its main thread may have ended before the others: gone is when all have.
+        match Process::open(&self.identity) {
+            Ok(None) => Ok(()),
+            Ok(Some(process)) if process.wait_async(deadline).await.is_exited() => Ok(()),
+            Ok(Some(_)) => Err(not_gone("it was killed, and has not ended yet".into())),
+            Err(error) => Err(not_gone(error.to_string())),
+        }
+    }
+
+    async fn exited(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        let ended = exit
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|exit| exit.clone());
+        ended.unwrap_or_else(|| Exit {
+            guest_powered_off: false,
+            reason: "nobody watched it".into(),
+        })
+    }
+}
+
+/// The task that watches one QEMU until its end.
+struct Watcher {
+    files: MachineFiles,
+    identity: Identity,
+    qmp: watch::Sender<Option<Qmp>>,
+    events: broadcast::Sender<MachineEvent>,
+    exit: watch::Sender<Option<Exit>>,
+    /// QEMU's last word about why it ends.
+    shutdown: Option<(bool, String)>,
+}
+
+impl Watcher {
+    async fn run(mut self, mut watched: Watched, mut reports: broadcast::Receiver<QmpEvent>) {
+        let status = loop {
+            tokio::select! {
+                status = watched.ended() => break status,
+                report = reports.recv() => match report {
+                    Ok(report) => self.take(report),
+                    // Which events were missed is not known; whoever acts on them asks for the status.
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => {
+                        self.qmp.send_replace(None);
+                        // Either QEMU is ending, or the connection broke and is made again.
+                        tokio::select! {
+                            status = watched.ended() => break status,
+                            qmp = reconnected(&self.files, &self.identity) => {
+                                reports = qmp.events();
+                                self.qmp.send_replace(Some(qmp));
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        // The end of the process overtakes its last events.
+        let _ = tokio::time::timeout(LAST_EVENTS, async {
+            loop {
+                match reports.recv().await {
+                    Ok(report) => self.take(report),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        })
+        .await;
+        self.qmp.send_replace(None);
+        let exit = self.describe(status);
+        self.exit.send_replace(Some(exit.clone()));
+        let _ = self.events.send(MachineEvent::Exited(exit));
+    }
+
+    fn take(&mut self, report: QmpEvent) {
+        let event = match report {
+            QmpEvent::Shutdown { guest, reason } => {
+                self.shutdown = Some((guest, reason.clone()));
+                MachineEvent::ShuttingDown { guest, reason }
+            }
+            QmpEvent::Reset { reason, .. } => MachineEvent::Rebooting { reason },
+            QmpEvent::Stop => MachineEvent::Frozen,
+            QmpEvent::Resume => MachineEvent::Resumed,
+            QmpEvent::GuestPanicked => MachineEvent::Panicked,
+            QmpEvent::BlockIoError { reason } => MachineEvent::DiskFailed { reason },
+            QmpEvent::PowerDown | QmpEvent::Other(_) => return,
+        };
+        // Nobody listening is fine.
+        let _ = self.events.send(event);
+    }
+
+    fn describe(&self, status: Option<ExitStatus>) -> Exit {
+        let guest_powered_off =
+            matches!(&self.shutdown, Some((true, reason)) if reason == "guest-shutdown");
+        if guest_powered_off {
+            return Exit {
+                guest_powered_off,
+                reason: "the guest powered itself off".into(),
+            };
+        }
+        let mut reason = match (&self.shutdown, status) {
+            (Some((_, cause)), _) if cause == "host-qmp-quit" => {
+                return ended("QEMU ended on request");
+            }
+            (Some((_, cause)), _) if cause == "host-signal" => {
+                "QEMU was ended by a signal".to_owned()
+            }
+            (Some((_, cause)), _) => format!("QEMU ended: {cause}"),
+            (None, Some(status)) => format!("QEMU ended without a word ({status})"),
+            (None, None) => "QEMU ended without a word".to_owned(),
+        };
+        for (name, path) in [
+            ("QEMU", &self.files.stderr_log),
+            ("the guest's console", &self.files.serial_log),
+        ] {
+            let lines = tail::of_file(path);
+            if !lines.is_empty() {
+                reason.push_str(&format!("; last lines of {name}:\n{lines}"));
+            }
+        }
+        ended(&reason)
+    }
+}
+
+fn ended(reason: &str) -> Exit {
+    Exit {
+        guest_powered_off: false,
+        reason: reason.to_owned(),
+    }
+}
+
+/// Tries for as long as it takes to speak to the same QEMU again; the caller watches for its end meanwhile.
+async fn reconnected(files: &MachineFiles, identity: &Identity) -> Qmp {
+    loop {
+        if let Found::Listener { process, stream } = look(&files.qmp_socket).await {
+            if process.identity() == identity {
+                match Qmp::handshake(stream).await {
+                    Ok(qmp) => return qmp,
+                    Err(error @ QmpError::Closed) => tracing::debug!(%error, "QEMU is ending"),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot get the control connection to QEMU back");
+                    }
+                }
+            } else {
+                tracing::error!(
+                    socket = %files.qmp_socket.display(),
+                    "another process listens on QEMU's control socket; it is left alone"
+                );
+            }
+        }
+        tokio::time::sleep_until((Instant::now() + RECONNECT).into()).await;
+    }
+}

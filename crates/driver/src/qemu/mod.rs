@@ -1,0 +1,402 @@
+//! QEMU: the driver of Linux, of macOS with hvf, of Windows with whpx.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`command_line`](mod@command_line) | QEMU's options for a machine |
+//! | [`accelerator_probe`] | whether the hardware really runs a guest |
+//! | [`qmp`] | the control protocol |
+//! | `control_socket` | who listens on `qmp.sock` |
+//! | `machine` | one running QEMU: its events, its end |
+//! | `program` | where QEMU and its firmware are, and what to install |
+
+pub mod accelerator_probe;
+mod command_line;
+mod control_socket;
+mod machine;
+mod probe_guest;
+mod program;
+pub mod qmp;
+mod tail;
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+pub use command_line::command_line;
+use control_socket::Found;
+use machine::QemuMachine;
+use process::file::{remove_if_there, write_atomic};
+use process::spawn::{Child, Spawn};
+use process::tree::{Tree, kill_tree_async};
+use qmp::Qmp;
+
+use crate::machine_spec::Firmware;
+use crate::{
+    Accelerator, Driver, DriverError, Machine, MachineFiles, MachineRecord, MachineSpec,
+    MachineState,
+};
+
+/// From QEMU's start to its control socket's answer. It takes 50 ms; a host that is swapping may need seconds.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+/// How long an adopted QEMU may take to answer: another client may just be leaving.
+const ADOPT_DEADLINE: Duration = Duration::from_secs(10);
+/// From a closed control socket to the end of the process that closed it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A record is a few hundred bytes; more is not ours.
+const RECORD_LIMIT: u64 = 64 * 1024;
+/// QEMU's own variables: where it finds its libraries, its temporary folder, its time zone.
+const ENVIRONMENT: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "SystemRoot",
+];
+
+/// The driver for QEMU.
+#[derive(Debug, Clone)]
+pub struct Qemu {
+    search_path: OsString,
+    cache_dir: PathBuf,
+}
+
+impl Qemu {
+    /// `search_path`: where programs are looked for, the value of `PATH`. `cache_dir`: where the accelerator's answer
+    /// is kept; it is made when it is missing.
+    pub fn new(search_path: impl Into<OsString>, cache_dir: impl Into<PathBuf>) -> Qemu {
+        Qemu {
+            search_path: search_path.into(),
+            cache_dir: cache_dir.into(),
+        }
+    }
+
+    /// Which accelerator a machine like this would get; what `start` uses.
+    ///
+    /// # Errors
+    /// QEMU is missing, or the probe could not be made.
+    pub async fn accelerator(
+        &self,
+        spec: &MachineSpec,
+    ) -> Result<accelerator_probe::Choice, DriverError> {
+        let program = program::find(spec.arch, &self.search_path)?;
+        accelerator_probe::choose(&program, spec.arch, spec.accelerator, &self.cache_dir).await
+    }
+}
+
+#[async_trait]
+impl Driver for Qemu {
+    fn name(&self) -> &'static str {
+        "qemu"
+    }
+
+    async fn start(
+        &self,
+        spec: &MachineSpec,
+        files: &MachineFiles,
+    ) -> Result<Arc<dyn Machine>, DriverError> {
+        let program = program::find(spec.arch, &self.search_path)?;
+        let choice =
+            accelerator_probe::choose(&program, spec.arch, spec.accelerator, &self.cache_dir)
+                .await?;
+        if let Some(warning) = &choice.warning {
+            tracing::warn!(vm = %spec.name, "{warning}");
+        }
+        let spec = with_firmware_of_host(spec, &program);
+        let args = command_line(&spec, files, choice.accelerator)?;
+
+        // Left-overs of a QEMU that is gone: it would refuse to bind to them.
+        for socket in [&files.qmp_socket, &files.agent_socket] {
+            remove_if_there(socket).map_err(file_error)?;
+        }
+        let mut record = MachineRecord {
+            accelerator: choice.accelerator,
+            accelerator_warning: choice.warning,
+            ssh_local_port: spec.ssh_local_port,
+            started_at: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs(),
+            program: program.clone(),
+            identity: None,
+        };
+        // Before the start: whoever finds QEMU running finds this too, even if we die in between.
+        write_record(files, &record)?;
+        let stderr = open_log(&files.stderr_log)?;
+        tracing::debug!(program = %program.display(), ?args, "starting QEMU");
+        let mut child = Spawn::new(&program)
+            .args(&args)
+            .env_only(ENVIRONMENT)
+            .cwd(root_folder())
+            .stderr(stderr)
+            .spawn()
+            .map_err(|error| DriverError::Spawn {
+                program: program.clone(),
+                reason: error.to_string(),
+            })?;
+        // No await since the start: who cancels us finds QEMU in the record, even before it listens.
+        record.identity = Some(child.identity().clone());
+        let started = match write_record(files, &record) {
+            Ok(()) => first_answer(&mut child, files, &program).await,
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(qmp) => Ok(Arc::new(QemuMachine::of_child(
+                child,
+                qmp,
+                record,
+                files.clone(),
+            ))),
+            Err(error) => {
+                // It may hang with the disks open.
+                let killed = kill_tree_async(&child.tree(), Duration::ZERO).await;
+                if let Err(kill_error) = killed {
+                    tracing::error!(%kill_error, pid = child.identity().pid(), "cannot end the QEMU that failed to start");
+                }
+                // Its main thread may have ended before the others: gone is when all have.
+                let _ = child.wait_async(Instant::now() + LAST_WORDS).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn observe(&self, files: &MachineFiles) -> MachineState {
+        match control_socket::look(&files.qmp_socket).await {
+            Found::Listener { process, .. } => MachineState::Alive {
+                identity: process.identity().clone(),
+            },
+            Found::Unclear { reason } => MachineState::Unknown { reason },
+            Found::Nobody => state_by_record(files),
+        }
+    }
+
+    async fn adopt(&self, files: &MachineFiles) -> Result<Option<Arc<dyn Machine>>, DriverError> {
+        let not_answering = |reason: String| DriverError::NotAnswering {
+            socket: files.qmp_socket.clone(),
+            reason,
+        };
+        let deadline = Instant::now() + ADOPT_DEADLINE;
+        let (process, stream) = match control_socket::look(&files.qmp_socket).await {
+            Found::Listener { process, stream } => (process, stream),
+            Found::Nobody => match state_by_record(files) {
+                MachineState::Absent => return Ok(None),
+                MachineState::Alive { identity } => {
+                    let reason = format!(
+                        "QEMU (process {}) runs, but its control socket is gone",
+                        identity.pid()
+                    );
+                    return Err(not_answering(reason));
+                }
+                MachineState::Unknown { reason } => return Err(not_answering(reason)),
+            },
+            // Its queue is full of clients that left: it empties within a moment.
+            Found::Unclear { .. } => {
+                match control_socket::wait_for_listener(&files.qmp_socket, deadline).await {
+                    Found::Listener { process, stream } => (process, stream),
+                    Found::Nobody => return Ok(None),
+                    Found::Unclear { reason } => return Err(not_answering(reason)),
+                }
+            }
+        };
+        let qmp = Qmp::handshake(stream)
+            .await
+            .map_err(|error| not_answering(error.to_string()))?;
+        let mut record = read_record(files).ok_or_else(|| {
+            not_answering(format!(
+                "{} does not tell how it was started",
+                files.identity.display()
+            ))
+        })?;
+        record.identity = Some(process.identity().clone());
+        Ok(Some(Arc::new(QemuMachine::adopted(
+            process,
+            qmp,
+            record,
+            files.clone(),
+        ))))
+    }
+
+    async fn destroy(&self, files: &MachineFiles, limit: Duration) -> Result<(), DriverError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let identity = match self.observe(files).await {
+                MachineState::Absent => return Ok(()),
+                MachineState::Alive { identity } => Some(identity),
+                // The queue is full, so who listens cannot be asked; its own record may tell.
+                MachineState::Unknown { .. } => {
+                    read_record(files).and_then(|record| record.identity)
+                }
+            };
+            let Some(identity) = identity else {
+                return Err(DriverError::NotAnswering {
+                    socket: files.qmp_socket.clone(),
+                    reason: "somebody listens on it and cannot be identified".into(),
+                });
+            };
+            let pid = identity.pid();
+            let killed = kill_tree_async(&Tree::new(identity, None), Duration::ZERO).await;
+            if Instant::now() >= deadline || killed.is_err() {
+                return match (self.observe(files).await, killed) {
+                    (MachineState::Absent, _) => Ok(()),
+                    (_, Err(error)) => Err(DriverError::NotGone {
+                        pid,
+                        limit,
+                        reason: error.to_string(),
+                    }),
+                    (state, Ok(_)) => Err(DriverError::NotGone {
+                        pid,
+                        limit,
+                        reason: format!("{state:?}"),
+                    }),
+                };
+            }
+        }
+    }
+}
+
+/// Nobody listens, but QEMU may still be there: between its start and its socket, or with the socket's file removed.
+/// The record's identity says so; it is checked against start time and boot.
+fn state_by_record(files: &MachineFiles) -> MachineState {
+    let Some(identity) = read_record(files).and_then(|record| record.identity) else {
+        return MachineState::Absent;
+    };
+    match process::Process::open(&identity) {
+        Ok(Some(_)) => MachineState::Alive { identity },
+        Ok(None) => MachineState::Absent,
+        Err(error) => MachineState::Unknown {
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// Waits until the QEMU that was just started speaks QMP.
+async fn first_answer(
+    child: &mut Child,
+    files: &MachineFiles,
+    program: &Path,
+) -> Result<Qmp, DriverError> {
+    let failed = |what: String| DriverError::StartFailed {
+        program: program.to_owned(),
+        what,
+        tail: tail::of_file(&files.stderr_log),
+    };
+    let deadline = Instant::now() + START_DEADLINE;
+    let pid = child.identity().pid();
+    let found = tokio::select! {
+        biased;
+        ended = child.ended() => {
+            return Err(failed(ended_at_once(ended.ok().flatten())));
+        }
+        found = control_socket::wait_for_listener(&files.qmp_socket, deadline) => found,
+    };
+    match found {
+        Found::Listener { process, stream } if process.identity().pid() == pid => {
+            match Qmp::handshake(stream).await {
+                Ok(qmp) => Ok(qmp),
+                // It opens its socket before it looks at its disks and ports, and ends over those.
+                Err(error) => match child.wait_async(Instant::now() + LAST_WORDS).await {
+                    process::Exit::Exited(status) => Err(failed(ended_at_once(status))),
+                    _ => Err(failed(format!("started, but {error}"))),
+                },
+            }
+        }
+        Found::Listener { process, .. } => Err(failed(format!(
+            "was started as process {pid}, but process {} listens on {}",
+            process.identity().pid(),
+            files.qmp_socket.display()
+        ))),
+        Found::Nobody | Found::Unclear { .. } => Err(failed(format!(
+            "did not open {} within {} s",
+            files.qmp_socket.display(),
+            START_DEADLINE.as_secs()
+        ))),
+    }
+}
+
+fn ended_at_once(status: Option<std::process::ExitStatus>) -> String {
+    let status = status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
+    format!("ended at once ({status})")
+}
+
+/// A firmware that the image asks for by name and that this host does not have is left out: the default one boots the
+/// same kernel, only later.
+fn with_firmware_of_host(spec: &MachineSpec, program: &Path) -> MachineSpec {
+    let mut spec = spec.clone();
+    if let Firmware::Bios(name) | Firmware::Uefi(name) = &spec.firmware {
+        let is_uefi = matches!(spec.firmware, Firmware::Uefi(_));
+        spec.firmware = match program::find_firmware(program, name) {
+            Some(path) if is_uefi => Firmware::Uefi(path),
+            Some(path) => Firmware::Bios(path),
+            None => {
+                tracing::info!(firmware = %name.display(), "QEMU has no such firmware here; booting with its default");
+                Firmware::Default
+            }
+        };
+    }
+    spec
+}
+
+fn root_folder() -> &'static Path {
+    // The child must not keep anybody's folder from being removed or unmounted.
+    Path::new(if cfg!(windows) { "C:\\" } else { "/" })
+}
+
+fn open_log(path: &Path) -> Result<File, DriverError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|source| DriverError::File {
+        action: "open",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn write_record(files: &MachineFiles, record: &MachineRecord) -> Result<(), DriverError> {
+    let bytes = serde_json::to_vec_pretty(record).map_err(|error| DriverError::File {
+        action: "write",
+        path: files.identity.clone(),
+        source: error.into(),
+    })?;
+    write_atomic(&files.identity, &bytes, 0o600).map_err(file_error)
+}
+
+/// How the VM with these files was started last, whether or not it runs.
+pub fn last_record(files: &MachineFiles) -> Option<MachineRecord> {
+    read_record(files)
+}
+
+fn read_record(files: &MachineFiles) -> Option<MachineRecord> {
+    let fits = std::fs::metadata(&files.identity).is_ok_and(|m| m.len() <= RECORD_LIMIT);
+    let bytes = if fits {
+        std::fs::read(&files.identity).ok()?
+    } else {
+        return None;
+    };
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn file_error(error: process::file::FileError) -> DriverError {
+    DriverError::File {
+        action: error.action,
+        path: error.path,
+        source: error.source,
+    }
+}
+
+/// The accelerator that a template or a user names.
+///
+/// # Errors
+/// It is none of QEMU's.
+pub fn accelerator_named(name: &str) -> Result<Accelerator, DriverError> {
+    Accelerator::from_name(name).ok_or_else(|| DriverError::Unsupported {
+        field: "accelerator".into(),
+        reason: format!("{name:?} is none of kvm, hvf, whpx, tcg"),
+    })
+}

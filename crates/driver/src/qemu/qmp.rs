@@ -1,0 +1,433 @@
+//! A client of QEMU's control protocol, QMP, as far as the life of a VM needs it.
+//!
+//! Facts come from QEMU's `docs/interop/qmp-spec.rst` and `qapi/*.json`: the server greets with `{"QMP": …}`, refuses
+//! everything until `qmp_capabilities`, answers each command with `return` or `error` and the command's `id`, and
+//! sends events between answers. One message is one line. A socket has one client at a time: a second connection
+//! waits, unanswered, until the first closes. That is why everything here has a deadline.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// How long the greeting and the capabilities answer may take. A QEMU under load answers within milliseconds; one
+/// that is stopped, or busy with another client, never does.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long one command may take. The commands used here only set flags or read them.
+pub const COMMAND_DEADLINE: Duration = Duration::from_secs(5);
+/// The longest line taken from QEMU. The commands used here answer in under a kilobyte; a broken or foreign peer must
+/// not fill our memory.
+pub const MAX_LINE: u64 = 256 * 1024;
+/// Events kept for a reader that is slow. A VM sends a handful in its life; a reader that misses some is told so and
+/// asks for the status again.
+const EVENT_BACKLOG: usize = 64;
+/// Commands waiting to be written.
+const COMMAND_BACKLOG: usize = 16;
+
+/// What can go wrong between us and QEMU's control socket.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QmpError {
+    /// The connection is gone: QEMU ended, or closed it.
+    #[error("QEMU closed its control connection")]
+    Closed,
+    /// No answer in time.
+    #[error("QEMU did not answer {what} within {} ms", .limit.as_millis())]
+    TimedOut {
+        /// The command or step that was waited for.
+        what: &'static str,
+        /// The deadline that passed.
+        limit: Duration,
+    },
+    /// QEMU answered with an error.
+    #[error("QEMU refused {command}: {class}: {description}")]
+    Refused {
+        /// The command.
+        command: &'static str,
+        /// QEMU's error class, as `GenericError` or `CommandNotFound`.
+        class: String,
+        /// QEMU's text.
+        description: String,
+    },
+    /// The peer does not speak QMP.
+    #[error("what answers on QEMU's control socket does not speak QMP: {reason}")]
+    Protocol {
+        /// What was wrong with what it said.
+        reason: String,
+    },
+}
+
+/// The run states of `query-status` that matter here (QEMU's `RunState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// The guest runs.
+    Running,
+    /// Stopped by `stop`, or by `-S` before it ever ran.
+    Paused,
+    /// Started with `-S` and not continued yet.
+    Prelaunch,
+    /// The guest powered off and QEMU was told to stay (`-no-shutdown`).
+    Shutdown,
+    /// The host's disk is full or failed; QEMU stopped the guest to save it.
+    IoError,
+    /// The guest reported a panic.
+    GuestPanicked,
+    /// QEMU or the accelerator hit an error it cannot go on from.
+    InternalError,
+    /// The guest sleeps.
+    Suspended,
+    /// A state this program has no use for.
+    #[serde(other)]
+    Other,
+}
+
+/// Something QEMU reported by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QmpEvent {
+    /// The guest or a command ended the machine. `guest`: the guest asked for it; `reason` is QEMU's
+    /// `ShutdownCause`, as `guest-shutdown`, `host-qmp-quit`, `host-signal`, `guest-panic`.
+    Shutdown {
+        /// Whether the guest asked for it.
+        guest: bool,
+        /// QEMU's `ShutdownCause`.
+        reason: String,
+    },
+    /// The guest restarts.
+    Reset {
+        /// Whether the guest asked for it.
+        guest: bool,
+        /// QEMU's `ShutdownCause`, as `guest-reset` or `host-qmp-system-reset`.
+        reason: String,
+    },
+    /// The ACPI power button was pressed.
+    PowerDown,
+    /// The machine stopped running.
+    Stop,
+    /// The machine goes on.
+    Resume,
+    /// The guest reported a panic.
+    GuestPanicked,
+    /// A disk of the host failed or is full; `reason` is what QEMU says about it.
+    BlockIoError {
+        /// QEMU's text, as "No space left on device".
+        reason: String,
+    },
+    /// Anything else, by name.
+    Other(String),
+}
+
+/// A connection to one QEMU, ready for commands. Clones share it; it closes when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Qmp {
+    commands: mpsc::Sender<Command>,
+    events: broadcast::Sender<QmpEvent>,
+    version: String,
+}
+
+#[derive(Debug)]
+struct Command {
+    name: &'static str,
+    answer: oneshot::Sender<Result<Value, QmpError>>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "QMP")]
+    greeting: Option<Greeting>,
+    #[serde(rename = "return")]
+    returned: Option<Value>,
+    error: Option<ErrorBody>,
+    event: Option<String>,
+    #[serde(default)]
+    data: Value,
+    id: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Greeting {
+    #[serde(default)]
+    version: Value,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    #[serde(default)]
+    class: String,
+    #[serde(default)]
+    desc: String,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    status: RunState,
+}
+
+impl Qmp {
+    /// Takes the greeting from `stream` and leaves the negotiation mode.
+    ///
+    /// # Errors
+    /// The peer does not greet within [`HANDSHAKE_DEADLINE`] (QEMU hangs, or has another client), or is no QEMU.
+    pub async fn handshake<S>(stream: S) -> Result<Qmp, QmpError>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (read, write) = tokio::io::split(stream);
+        let mut lines = Lines::new(read);
+        let greeting = tokio::time::timeout(HANDSHAKE_DEADLINE, lines.next())
+            .await
+            .map_err(|_| QmpError::TimedOut {
+                what: "with its greeting",
+                limit: HANDSHAKE_DEADLINE,
+            })??
+            .greeting
+            .ok_or_else(|| QmpError::Protocol {
+                reason: "its first line is no greeting".into(),
+            })?;
+        let (commands, requests) = mpsc::channel(COMMAND_BACKLOG);
+        let (events, _) = broadcast::channel(EVENT_BACKLOG);
+        tokio::spawn(connection(lines, write, requests, events.clone()));
+        let qmp = Qmp {
+            commands,
+            events,
+            version: version_text(&greeting.version),
+        };
+        qmp.execute("qmp_capabilities").await?;
+        Ok(qmp)
+    }
+
+    /// QEMU's version, as `10.0.2`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The events from now on. The channel closes when the connection does.
+    pub fn events(&self) -> broadcast::Receiver<QmpEvent> {
+        self.events.subscribe()
+    }
+
+    /// Resolves when the connection is gone.
+    pub async fn closed(&self) {
+        self.commands.closed().await;
+    }
+
+    /// `query-status`: whether the guest runs.
+    ///
+    /// # Errors
+    /// As every command: the connection is gone, no answer in time, refused.
+    pub async fn status(&self) -> Result<RunState, QmpError> {
+        let value = self.execute("query-status").await?;
+        serde_json::from_value::<Status>(value)
+            .map(|s| s.status)
+            .map_err(|e| QmpError::Protocol {
+                reason: format!("query-status: {e}"),
+            })
+    }
+
+    /// `query-name`: what `-name` gave it, if anything.
+    ///
+    /// # Errors
+    /// As every command.
+    pub async fn name(&self) -> Result<Option<String>, QmpError> {
+        let value = self.execute("query-name").await?;
+        Ok(value.get("name").and_then(Value::as_str).map(str::to_owned))
+    }
+
+    /// `query-uuid`: the machine's UUID, all zeroes when none was given.
+    ///
+    /// # Errors
+    /// As every command.
+    pub async fn uuid(&self) -> Result<String, QmpError> {
+        let value = self.execute("query-uuid").await?;
+        Ok(value
+            .get("UUID")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned())
+    }
+
+    /// `system_powerdown`: presses the ACPI power button. A guest that is not listening yet loses it silently.
+    ///
+    /// # Errors
+    /// As every command.
+    pub async fn power_down(&self) -> Result<(), QmpError> {
+        self.execute("system_powerdown").await.map(drop)
+    }
+
+    /// `stop`: freezes the guest.
+    ///
+    /// # Errors
+    /// As every command.
+    pub async fn stop(&self) -> Result<(), QmpError> {
+        self.execute("stop").await.map(drop)
+    }
+
+    /// `cont`: lets the guest go on.
+    ///
+    /// # Errors
+    /// As every command.
+    pub async fn resume(&self) -> Result<(), QmpError> {
+        self.execute("cont").await.map(drop)
+    }
+
+    /// `quit`: ends QEMU at once; disks are flushed, the guest is not asked. A connection that closes instead of
+    /// answering means the same.
+    ///
+    /// # Errors
+    /// No answer in time, or refused.
+    pub async fn quit(&self) -> Result<(), QmpError> {
+        match self.execute("quit").await {
+            Ok(_) | Err(QmpError::Closed) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn execute(&self, name: &'static str) -> Result<Value, QmpError> {
+        let exchange = async {
+            let (answer, result) = oneshot::channel();
+            self.commands
+                .send(Command { name, answer })
+                .await
+                .map_err(|_| QmpError::Closed)?;
+            result.await.map_err(|_| QmpError::Closed)?
+        };
+        tokio::time::timeout(COMMAND_DEADLINE, exchange)
+            .await
+            .map_err(|_| QmpError::TimedOut {
+                what: name,
+                limit: COMMAND_DEADLINE,
+            })?
+    }
+}
+
+/// Owns the socket: writes commands, hands answers to who waits for them, publishes events. Ends with the connection,
+/// or when nobody holds a [`Qmp`] any more; dropping `pending` then tells every waiter.
+async fn connection<R, W>(
+    mut lines: Lines<R>,
+    mut write: W,
+    mut requests: mpsc::Receiver<Command>,
+    events: broadcast::Sender<QmpEvent>,
+) where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut pending: HashMap<u64, Command> = HashMap::new();
+    let mut last_id = 0u64;
+    loop {
+        tokio::select! {
+            request = requests.recv() => {
+                let Some(command) = request else { return };
+                // Who stopped waiting leaves its answer here; forget it, or a hung QEMU makes this grow.
+                pending.retain(|_, c| !c.answer.is_closed());
+                last_id += 1;
+                let mut line = json!({ "execute": command.name, "id": last_id }).to_string();
+                line.push('\n');
+                pending.insert(last_id, command);
+                // A peer that does not read makes this wait; the socket's buffer holds thousands of commands.
+                if write.write_all(line.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+            message = lines.next() => {
+                let message = match message {
+                    Ok(message) => message,
+                    Err(error) => {
+                        if !matches!(error, QmpError::Closed) {
+                            tracing::warn!(%error, "closing the control connection to QEMU");
+                        }
+                        return;
+                    }
+                };
+                if let Some(name) = message.event {
+                    // No receiver is fine: the state can be asked for.
+                    let _ = events.send(event(name, &message.data));
+                } else if let Some(command) = message.id.and_then(|id| pending.remove(&id)) {
+                    let result = match message.error {
+                        Some(e) => Err(QmpError::Refused { command: command.name, class: e.class, description: e.desc }),
+                        None => Ok(message.returned.unwrap_or(Value::Null)),
+                    };
+                    let _ = command.answer.send(result);
+                }
+            }
+        }
+    }
+}
+
+fn event(name: String, data: &Value) -> QmpEvent {
+    let text = |key: &str| {
+        data.get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let guest = data.get("guest").and_then(Value::as_bool).unwrap_or(false);
+    match name.as_str() {
+        "SHUTDOWN" => QmpEvent::Shutdown {
+            guest,
+            reason: text("reason"),
+        },
+        "RESET" => QmpEvent::Reset {
+            guest,
+            reason: text("reason"),
+        },
+        "POWERDOWN" => QmpEvent::PowerDown,
+        "STOP" => QmpEvent::Stop,
+        "RESUME" => QmpEvent::Resume,
+        "GUEST_PANICKED" => QmpEvent::GuestPanicked,
+        "BLOCK_IO_ERROR" => QmpEvent::BlockIoError {
+            reason: text("reason"),
+        },
+        _ => QmpEvent::Other(name),
+    }
+}
+
+fn version_text(version: &Value) -> String {
+    let part = |key: &str| {
+        version
+            .pointer(&format!("/qemu/{key}"))
+            .and_then(Value::as_u64)
+            .unwrap_or(0)
+    };
+    format!("{}.{}.{}", part("major"), part("minor"), part("micro"))
+}
+
+/// Reads messages, a line each, none longer than [`MAX_LINE`].
+struct Lines<R> {
+    reader: BufReader<R>,
+    // Kept between calls: `next` is cancelled by `select!` in the middle of a line.
+    line: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    fn new(read: R) -> Self {
+        Lines {
+            reader: BufReader::new(read),
+            line: Vec::new(),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Message, QmpError> {
+        let room = MAX_LINE.saturating_sub(self.line.len() as u64);
+        // `read_until` keeps what it has read in `line` when it is cancelled.
+        (&mut self.reader)
+            .take(room)
+            .read_until(b'\n', &mut self.line)
+            .await
+            .map_err(|_| QmpError::Closed)?;
+        if self.line.last() != Some(&b'\n') {
+            return Err(match self.line.len() as u64 {
+                n if n >= MAX_LINE => QmpError::Protocol {
+                    reason: format!("a line is longer than {MAX_LINE} bytes"),
+                },
+                _ => QmpError::Closed,
+            });
+        }
+        let parsed = serde_json::from_slice(&self.line).map_err(|e| QmpError::Protocol {
+            reason: e.to_string(),
+        });
+        self.line.clear();
+        parsed
+    }
+}

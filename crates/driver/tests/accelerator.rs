@@ -1,0 +1,156 @@
+//! The accelerator probe with the real QEMU: what works is used, what hangs is not, and nobody asks twice.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use driver::Accelerator;
+use driver::qemu::accelerator_probe::{Verdict, choose, probe};
+use lima::template::Arch;
+
+fn qemu() -> PathBuf {
+    let name = if Arch::of_this_build() == Some(Arch::Aarch64) {
+        "qemu-system-aarch64"
+    } else {
+        "qemu-system-x86_64"
+    };
+    std::env::split_paths(&std::env::var_os("PATH").unwrap())
+        .map(|p| p.join(name))
+        .find(|p| p.is_file())
+        .unwrap()
+}
+
+fn arch() -> Arch {
+    Arch::of_this_build().unwrap()
+}
+
+/// A program that notes each of its runs and then does `rest`.
+fn counting_program(folder: &Path, rest: &str) -> PathBuf {
+    let path = folder.join("qemu-under-test");
+    let runs = folder.join("runs");
+    std::fs::write(
+        &path,
+        format!("#!/bin/sh\necho >> '{}'\n{rest}\n", runs.display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    path
+}
+
+fn runs(folder: &Path) -> usize {
+    std::fs::read_to_string(folder.join("runs")).map_or(0, |text| text.lines().count())
+}
+
+#[tokio::test]
+async fn the_test_guest_runs_to_its_end_under_emulation() {
+    let cache = tempfile::tempdir().unwrap();
+    assert_eq!(
+        probe(&qemu(), arch(), Accelerator::Tcg, cache.path())
+            .await
+            .unwrap(),
+        Verdict::Works
+    );
+}
+
+/// Whatever this machine's KVM is like: it works, or the reason is said and the guest is emulated.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_hardware_is_used_only_when_it_runs_the_test_guest() {
+    let cache = tempfile::tempdir().unwrap();
+    let verdict = probe(&qemu(), arch(), Accelerator::Kvm, cache.path())
+        .await
+        .unwrap();
+    let choice = choose(&qemu(), arch(), None, cache.path()).await.unwrap();
+    match verdict {
+        Verdict::Works => assert_eq!(
+            (choice.accelerator, choice.warning),
+            (Accelerator::Kvm, None)
+        ),
+        Verdict::Broken { reason, .. } => {
+            assert_eq!(choice.accelerator, Accelerator::Tcg);
+            let warning = choice.warning.unwrap();
+            assert!(warning.contains("kvm does not work here"), "{warning}");
+            assert!(!reason.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_accelerator_that_works_is_remembered_and_forgotten_with_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    // Success, as the x86 test guest reports it.
+    let program = counting_program(
+        folder.path(),
+        if arch() == Arch::X86_64 {
+            "exit 33"
+        } else {
+            "exit 0"
+        },
+    );
+    let cache = folder.path().join("cache");
+    for _ in 0..3 {
+        let choice = choose(&program, arch(), None, &cache).await.unwrap();
+        assert_eq!(Some(choice.accelerator), Accelerator::of_host());
+        assert_eq!(choice.warning, None);
+    }
+    assert_eq!(runs(folder.path()), 1, "asked once");
+
+    // Another program of the same name, as after an upgrade.
+    counting_program(folder.path(), "echo no such device >&2; exit 1");
+    let choice = choose(&program, arch(), None, &cache).await.unwrap();
+    assert_eq!(choice.accelerator, Accelerator::Tcg);
+    assert!(
+        choice
+            .warning
+            .unwrap()
+            .contains("QEMU says: no such device")
+    );
+    choose(&program, arch(), None, &cache).await.unwrap();
+    assert_eq!(
+        runs(folder.path()),
+        3,
+        "a refusal costs nothing, so it is asked again"
+    );
+}
+
+#[tokio::test]
+async fn an_accelerator_that_hangs_is_given_up_and_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = counting_program(folder.path(), "exec sleep 1000");
+    let cache = folder.path().join("cache");
+    for _ in 0..2 {
+        let choice = choose(&program, arch(), None, &cache).await.unwrap();
+        assert_eq!(choice.accelerator, Accelerator::Tcg);
+        assert!(choice.warning.unwrap().contains("was not done after 2 s"));
+    }
+    assert_eq!(runs(folder.path()), 1);
+    // A broken cache is an empty one.
+    std::fs::write(cache.join("accelerators.json"), "{").unwrap();
+    choose(&program, arch(), None, &cache).await.unwrap();
+    assert_eq!(runs(folder.path()), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_accelerated_is_not_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = counting_program(folder.path(), "exit 1");
+    let forced = choose(&program, arch(), Some(Accelerator::Kvm), folder.path())
+        .await
+        .unwrap();
+    assert_eq!(
+        (forced.accelerator, forced.warning),
+        (Accelerator::Kvm, None)
+    );
+    let foreign = choose(&program, Arch::Riscv64, None, folder.path())
+        .await
+        .unwrap();
+    assert_eq!(foreign.accelerator, Accelerator::Tcg);
+    assert!(foreign.warning.unwrap().contains("it is riscv64"));
+    assert_eq!(runs(folder.path()), 0);
+}

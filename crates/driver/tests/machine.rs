@@ -1,0 +1,507 @@
+//! The life of a real QEMU under the driver. The guest is a PC with an empty disk: its firmware finds nothing to boot,
+//! runs on, and ignores its power button.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use driver::qemu::{Qemu, last_record};
+use driver::{
+    Accelerator, AgentPort, Boot, Disk, Driver, DriverError, Firmware, Machine, MachineEvent,
+    MachineFiles, MachineSpec, MachineState, RunStatus,
+};
+use lima::image::{DiskFormat, RootBus};
+use lima::layout::InstanceDir;
+use lima::template::Arch;
+use process::{Identity, Process, Signal};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A name that breaks everything which forgets to quote: QEMU's commas, the shell's spaces, globs, non-ASCII.
+const HOSTILE: &str = "a[1] *b,c='é\"$x";
+
+/// An instance folder with an empty disk. Whatever QEMU was started in it is gone when it is dropped.
+struct Instance {
+    _root: tempfile::TempDir,
+    files: MachineFiles,
+    spec: MachineSpec,
+    driver: Qemu,
+}
+
+impl Instance {
+    fn new() -> Instance {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(HOSTILE);
+        std::fs::create_dir(&path).unwrap();
+        let dir = InstanceDir::at(&path, "vm");
+        let disk = dir.diff_disk();
+        std::fs::File::create(&disk)
+            .unwrap()
+            .set_len(1 << 20)
+            .unwrap();
+        Instance {
+            files: MachineFiles::of(&dir),
+            spec: MachineSpec {
+                name: "vm".into(),
+                arch: Arch::X86_64,
+                cpus: 1,
+                memory: 64 << 20,
+                cpu: None,
+                accelerator: Some(Accelerator::Tcg),
+                boot: Boot::Disk,
+                firmware: Firmware::Default,
+                disk_bus: RootBus::Virtio,
+                disks: vec![Disk {
+                    path: disk,
+                    format: DiskFormat::Raw,
+                }],
+                cidata: None,
+                agent_port: AgentPort::Serial,
+                ssh_local_port: free_port(),
+            },
+            driver: Qemu::new(std::env::var_os("PATH").unwrap(), root.path().join("cache")),
+            _root: root,
+        }
+    }
+
+    async fn start(&self) -> Arc<dyn Machine> {
+        self.driver.start(&self.spec, &self.files).await.unwrap()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(identity) = last_record(&self.files).and_then(|record| record.identity)
+            && let Ok(Some(process)) = Process::open(&identity)
+        {
+            let _ = process.signal(Signal::Kill);
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn is_alive(identity: &Identity) -> bool {
+    Process::open(identity).unwrap().is_some()
+}
+
+async fn exited(machine: &Arc<dyn Machine>) -> driver::Exit {
+    tokio::time::timeout(PATIENCE, machine.exited())
+        .await
+        .expect("QEMU does not end")
+}
+
+#[tokio::test]
+async fn a_machine_outlives_its_handle_and_is_adopted_untouched() {
+    let vm = Instance::new();
+    assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+    assert!(vm.driver.adopt(&vm.files).await.unwrap().is_none());
+
+    let machine = vm.start().await;
+    let identity = machine.identity().clone();
+    let record = machine.record().clone();
+    assert_eq!(machine.status().await.unwrap(), RunStatus::Running);
+    drop(machine);
+
+    assert_eq!(
+        vm.driver.observe(&vm.files).await,
+        MachineState::Alive {
+            identity: identity.clone()
+        }
+    );
+    let adopted = vm.driver.adopt(&vm.files).await.unwrap().expect("it runs");
+    assert_eq!((adopted.identity(), adopted.record()), (&identity, &record));
+    assert_eq!(adopted.status().await.unwrap(), RunStatus::Running);
+    assert!(is_alive(&identity));
+
+    let mut events = adopted.events();
+    adopted.power_button().await.unwrap();
+    adopted.quit().await.unwrap();
+    let exit = exited(&adopted).await;
+    assert_eq!(
+        (exit.guest_powered_off, exit.reason.as_str()),
+        (false, "QEMU ended on request")
+    );
+    let reason = "host-qmp-quit".to_owned();
+    assert_eq!(
+        events.recv().await.unwrap(),
+        MachineEvent::ShuttingDown {
+            guest: false,
+            reason
+        }
+    );
+    assert_eq!(events.recv().await.unwrap(), MachineEvent::Exited(exit));
+    assert!(!is_alive(&identity));
+    assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+    adopted.kill(PATIENCE).await.unwrap();
+    vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn its_death_is_told_with_what_is_known() {
+    let vm = Instance::new();
+    let machine = vm.start().await;
+    Process::open(machine.identity())
+        .unwrap()
+        .unwrap()
+        .signal(Signal::Kill)
+        .unwrap();
+    let exit = exited(&machine).await;
+    assert!(!exit.guest_powered_off);
+    assert!(
+        exit.reason
+            .starts_with("QEMU ended without a word (signal: 9"),
+        "{}",
+        exit.reason
+    );
+
+    // And so is that of one that was adopted, whose exit status nobody knows.
+    let machine = vm.start().await;
+    drop(machine);
+    let adopted = vm.driver.adopt(&vm.files).await.unwrap().unwrap();
+    Process::open(adopted.identity())
+        .unwrap()
+        .unwrap()
+        .signal(Signal::Kill)
+        .unwrap();
+    assert!(
+        exited(&adopted)
+            .await
+            .reason
+            .starts_with("QEMU ended without a word")
+    );
+}
+
+#[tokio::test]
+async fn a_hung_one_is_destroyed_and_says_so_to_who_would_adopt_it() {
+    let vm = Instance::new();
+    let machine = vm.start().await;
+    let identity = machine.identity().clone();
+    Process::open(&identity)
+        .unwrap()
+        .unwrap()
+        .signal(Signal::Stop)
+        .unwrap();
+    drop(machine);
+    // It still counts as running: its socket has a listener.
+    assert_eq!(
+        vm.driver.observe(&vm.files).await,
+        MachineState::Alive {
+            identity: identity.clone()
+        }
+    );
+    vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
+    assert!(!is_alive(&identity));
+    assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+}
+
+#[tokio::test]
+async fn one_whose_socket_was_removed_is_still_found() {
+    let vm = Instance::new();
+    let machine = vm.start().await;
+    let identity = machine.identity().clone();
+    drop(machine);
+    std::fs::remove_file(&vm.files.qmp_socket).unwrap();
+    assert_eq!(
+        vm.driver.observe(&vm.files).await,
+        MachineState::Alive {
+            identity: identity.clone()
+        }
+    );
+    assert!(matches!(
+        vm.driver.adopt(&vm.files).await,
+        Err(DriverError::NotAnswering { .. })
+    ));
+    vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
+    assert!(!is_alive(&identity));
+}
+
+/// Hazard 6: a number in a file is nobody's name.
+#[tokio::test]
+async fn h06_a_forged_record_harms_no_bystander() {
+    let bystander = testutils::Bystander::new();
+    let vm = Instance::new();
+    let forge = |identity: String| {
+        let record = format!(
+            r#"{{"accelerator":"tcg","ssh_local_port":1,"started_at":1,"program":"/x","identity":{identity}}}"#
+        );
+        std::fs::write(&vm.files.identity, record).unwrap();
+    };
+    let boot = process::identity::boot_id().unwrap();
+    let own_start = Identity::of_current().unwrap().start_time();
+    for identity in [
+        format!(
+            r#"{{"pid":{},"start_time":{},"boot_id":"{boot}"}}"#,
+            bystander.pid(),
+            own_start + 1_000_000
+        ),
+        format!(
+            r#"{{"pid":{},"start_time":{own_start},"boot_id":"another boot"}}"#,
+            bystander.pid()
+        ),
+        format!(r#"{{"pid":0,"start_time":0,"boot_id":"{boot}"}}"#),
+        format!(r#"{{"pid":1,"start_time":0,"boot_id":"{boot}"}}"#),
+        format!(r#"{{"pid":-1,"start_time":0,"boot_id":"{boot}"}}"#),
+    ] {
+        forge(identity);
+        assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+        assert!(vm.driver.adopt(&vm.files).await.unwrap().is_none());
+        vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
+        bystander.assert_untouched();
+    }
+    // And it does not keep the VM from starting, nor do stale sockets (hazard 15).
+    for socket in [&vm.files.qmp_socket, &vm.files.agent_socket] {
+        drop(std::os::unix::net::UnixListener::bind(socket).unwrap());
+    }
+    let machine = vm.start().await;
+    machine.kill(PATIENCE).await.unwrap();
+    assert!(!is_alive(machine.identity()));
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_what_qemu_said_and_leaves_nothing() {
+    async fn failure(vm: &Instance) -> String {
+        let error = vm
+            .driver
+            .start(&vm.spec, &vm.files)
+            .await
+            .map(drop)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+        error
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut vm = Instance::new();
+    vm.spec.ssh_local_port = taken.local_addr().unwrap().port();
+    let error = failure(&vm).await;
+    assert!(
+        error.contains("Could not set up host forwarding rule"),
+        "{error}"
+    );
+
+    let mut vm = Instance::new();
+    vm.spec.disks[0].format = DiskFormat::Qcow2;
+    let error = failure(&vm).await;
+    assert!(
+        error.contains("ended at once (exit status: 1)") && error.contains("not in qcow2 format"),
+        "{error}"
+    );
+
+    let mut vm = Instance::new();
+    vm.driver = Qemu::new("/nonexistent", vm.files.identity.parent().unwrap());
+    let error = failure(&vm).await;
+    assert!(
+        error.contains("cannot find qemu-system-x86_64 in \"/nonexistent\": install QEMU"),
+        "{error}"
+    );
+
+    // The same one starts once the cause is gone.
+    let mut vm = Instance::new();
+    vm.spec.ssh_local_port = taken.local_addr().unwrap().port();
+    failure(&vm).await;
+    drop(taken);
+    vm.start().await.kill(PATIENCE).await.unwrap();
+}
+
+#[test]
+fn command_lines() {
+    let dir = InstanceDir::at(Path::new("/home/x").join(HOSTILE), "vm");
+    let mut spec = MachineSpec {
+        name: "lima-vm".into(),
+        arch: Arch::X86_64,
+        cpus: 2,
+        memory: 512 << 20,
+        cpu: None,
+        accelerator: None,
+        boot: Boot::Kernel {
+            kernel: dir.kernel(),
+            initrd: None,
+            cmdline: "root=/dev/nvme0n1 quiet\n".into(),
+        },
+        firmware: Firmware::Bios(PathBuf::from("/usr/share/qemu/qboot.rom")),
+        disk_bus: RootBus::Nvme,
+        disks: vec![Disk {
+            path: dir.diff_disk(),
+            format: DiskFormat::Qcow2,
+        }],
+        cidata: Some(dir.cidata_iso()),
+        agent_port: AgentPort::Serial,
+        ssh_local_port: 60022,
+    };
+    let lines = |spec: &MachineSpec, accelerator| {
+        let mut text = String::new();
+        for word in driver::qemu::command_line(spec, &MachineFiles::of(&dir), accelerator).unwrap()
+        {
+            text.push_str(if word.starts_with('-') && !text.is_empty() {
+                "\n"
+            } else {
+                ""
+            });
+            text.push_str(&word);
+            text.push(' ');
+        }
+        text.lines()
+            .map(|line| format!("{}\n", line.trim_end()))
+            .collect::<String>()
+    };
+    expect_test::expect![[r#"
+        -name lima-vm,debug-threads=on
+        -nodefaults
+        -no-user-config
+        -display none
+        -machine q35,hpet=off,smm=off,usb=off,vmport=off,graphics=off,sata=off,smbus=off,i8042=off
+        -accel tcg,thread=multi
+        -cpu Nehalem,+rdrand
+        -smp 2,sockets=1,cores=2,threads=1
+        -m 512
+        -rtc base=utc
+        -bios /usr/share/qemu/qboot.rom
+        -kernel /home/x/a[1] *b,c='é"$x/kernel
+        -append root=/dev/nvme0n1 quiet mitigations=off tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on
+        -drive if=none,id=disk0,format=qcow2,cache=writeback,discard=unmap,file=/home/x/a[1] *b,,c='é"$x/diffdisk
+        -drive if=none,id=cidata,format=raw,readonly=on,file=/home/x/a[1] *b,,c='é"$x/cidata.iso
+        -device nvme,id=nvme0,serial=rdd
+        -device nvme-ns,bus=nvme0,drive=disk0,nsid=1
+        -device nvme-ns,bus=nvme0,drive=cidata,nsid=2
+        -netdev user,id=net0,ipv6=off,hostfwd=tcp:127.0.0.1:60022-10.0.2.15:22
+        -device virtio-net-pci,netdev=net0,romfile=
+        -chardev file,id=serial,path=/home/x/a[1] *b,,c='é"$x/serial.log
+        -serial chardev:serial
+        -chardev socket,id=agent,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/ga.sock
+        -serial chardev:agent
+        -chardev socket,id=qmp,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/qmp.sock
+        -mon chardev=qmp,mode=control
+        -device virtio-rng-pci
+    "#]].assert_eq(&lines(&spec, Accelerator::Tcg));
+
+    spec.boot = Boot::Disk;
+    spec.firmware = Firmware::Default;
+    spec.disk_bus = RootBus::Virtio;
+    spec.cpu = Some("host,-avx".into());
+    expect_test::expect![[r#"
+        -name lima-vm,debug-threads=on
+        -nodefaults
+        -no-user-config
+        -display none
+        -machine q35,hpet=off,usb=off,vmport=off,graphics=off
+        -accel kvm
+        -cpu host,-avx
+        -smp 2,sockets=1,cores=2,threads=1
+        -m 512
+        -rtc base=utc
+        -drive if=none,id=disk0,format=qcow2,cache=writeback,discard=unmap,file=/home/x/a[1] *b,,c='é"$x/diffdisk
+        -drive if=none,id=cidata,format=raw,readonly=on,file=/home/x/a[1] *b,,c='é"$x/cidata.iso
+        -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1
+        -device virtio-blk-pci,drive=cidata,serial=cidata,bootindex=2
+        -netdev user,id=net0,ipv6=off,hostfwd=tcp:127.0.0.1:60022-10.0.2.15:22
+        -device virtio-net-pci,netdev=net0,romfile=
+        -chardev file,id=serial,path=/home/x/a[1] *b,,c='é"$x/serial.log
+        -serial chardev:serial
+        -chardev socket,id=agent,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/ga.sock
+        -serial chardev:agent
+        -chardev socket,id=qmp,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/qmp.sock
+        -mon chardev=qmp,mode=control
+        -device virtio-rng-pci
+    "#]].assert_eq(&lines(&spec, Accelerator::Kvm));
+
+    spec.arch = Arch::Aarch64;
+    spec.agent_port = AgentPort::VirtioSerial;
+    spec.firmware = Firmware::Uefi("/opt/edk2.fd".into());
+    expect_test::expect![[r#"
+        -name lima-vm,debug-threads=on
+        -nodefaults
+        -no-user-config
+        -display none
+        -machine virt
+        -accel tcg,thread=multi
+        -cpu max
+        -smp 2,sockets=1,cores=2,threads=1
+        -m 512
+        -rtc base=utc
+        -drive if=pflash,unit=0,format=raw,readonly=on,file=/opt/edk2.fd
+        -drive if=none,id=disk0,format=qcow2,cache=writeback,discard=unmap,file=/home/x/a[1] *b,,c='é"$x/diffdisk
+        -drive if=none,id=cidata,format=raw,readonly=on,file=/home/x/a[1] *b,,c='é"$x/cidata.iso
+        -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1
+        -device virtio-blk-pci,drive=cidata,serial=cidata,bootindex=2
+        -netdev user,id=net0,ipv6=off,hostfwd=tcp:127.0.0.1:60022-10.0.2.15:22
+        -device virtio-net-pci,netdev=net0,romfile=
+        -chardev file,id=serial,path=/home/x/a[1] *b,,c='é"$x/serial.log
+        -serial chardev:serial
+        -chardev socket,id=agent,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/ga.sock
+        -device virtio-serial-pci
+        -device virtserialport,chardev=agent,name=io.lima-vm.guest_agent.0
+        -chardev socket,id=qmp,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/qmp.sock
+        -mon chardev=qmp,mode=control
+        -device virtio-rng-pci
+    "#]].assert_eq(&lines(&spec, Accelerator::Tcg));
+
+    spec.arch = Arch::S390x;
+    let error =
+        driver::qemu::command_line(&spec, &MachineFiles::of(&dir), Accelerator::Tcg).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "arch: s390x guests are not supported; x86_64 and aarch64 are"
+    );
+}
+
+#[test]
+fn a_template_and_its_folder_make_a_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = InstanceDir::at(folder.path(), "vm");
+    let template = "arch: x86_64\ncpus: 3\nmemory: 1GiB\nvmOpts: {qemu: {cpuType: {x86_64: Nehalem}}}\n\
+                    images: [{location: /dev/null}]\n";
+    let template = lima::template::Template::parse(template).unwrap().template;
+    let make = || {
+        let decided = driver::Decided {
+            root_bus: RootBus::Nvme,
+            firmware: Some("qboot.rom".into()),
+            ssh_local_port: 60022,
+            accelerator: None,
+        };
+        MachineSpec::from_template(&template, &dir, decided)
+    };
+    assert!(
+        matches!(make(), Err(DriverError::File { path, .. }) if path == dir.diff_disk()),
+        "no disk, no machine"
+    );
+
+    std::fs::write(dir.diff_disk(), "").unwrap();
+    let by_disk = make().unwrap();
+    assert_eq!(
+        (by_disk.cpus, by_disk.memory, by_disk.cpu.as_deref()),
+        (3, 1 << 30, Some("Nehalem"))
+    );
+    assert_eq!(
+        (by_disk.boot, by_disk.firmware, by_disk.cidata),
+        (Boot::Disk, Firmware::Default, None)
+    );
+
+    for path in [dir.kernel(), dir.initrd(), dir.cidata_iso()] {
+        std::fs::write(path, "").unwrap();
+    }
+    std::fs::write(dir.kernel_cmdline(), "quiet\n").unwrap();
+    let by_kernel = make().unwrap();
+    let boot = Boot::Kernel {
+        kernel: dir.kernel(),
+        initrd: Some(dir.initrd()),
+        cmdline: "quiet".into(),
+    };
+    assert_eq!(
+        (by_kernel.boot, by_kernel.firmware),
+        (boot, Firmware::Bios("qboot.rom".into()))
+    );
+    assert_eq!(by_kernel.cidata, Some(dir.cidata_iso()));
+}
