@@ -1,0 +1,261 @@
+//! `ha.sock`: HTTP/1.1 for whoever asks, stops or listens.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/info` | [`Info`](crate::status::Info), Lima's fields among it |
+//! | `GET /v1/events` | a stream of [`Event`](crate::status::Event)s, a JSON object a line, the present status first |
+//! | `POST /v1/stop?grace=30s` | 202 at once; the VM is gone within the grace period and 10 s |
+//! | `POST /v1/detach` | 202 at once; the hostagent exits and its VM goes on |
+//!
+//! The socket is the owner's only (mode 0600, in a folder of mode 0700, and the peer's user is checked). Its task only
+//! reads the status and passes requests on, so it answers in every phase.
+
+use std::convert::Infallible;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::report::Report;
+
+/// Connections served at once: a daemon, a front end and a few people. More wait.
+const CONNECTIONS: usize = 64;
+/// How long a client may take to send its request: it is one line.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+/// After a failed accept: out of descriptors, most likely, and some will be closed soon.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// The longest grace period that can be asked for. A day is no stop any more.
+const LONGEST_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a client asks the supervisor to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Stop the VM; without a grace period the default one.
+    Stop(Option<Duration>),
+    /// Leave the VM alone and exit.
+    Detach,
+}
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// The server on `ha.sock`.
+#[derive(Debug)]
+pub(crate) struct Control {
+    accepting: tokio::task::JoinHandle<()>,
+    slots: Arc<Semaphore>,
+}
+
+impl Control {
+    /// Listens on `socket`, where nothing may be, and answers from now on.
+    pub(crate) fn start(
+        socket: &Path,
+        report: Arc<Report>,
+        wishes: mpsc::Sender<Wish>,
+    ) -> io::Result<Control> {
+        let listener = crate::unix::private_listener(socket)?;
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let accepting = tokio::spawn(accept(listener, slots.clone(), report, wishes));
+        Ok(Control { accepting, slots })
+    }
+
+    /// Takes no more connections, ends the streams of events after their last one, and waits for the clients to have
+    /// read it, at most `limit`.
+    pub(crate) async fn stop(self, report: &Report, limit: Duration) {
+        self.accepting.abort();
+        report.close();
+        let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+        // Whoever does not read in time has the log.
+        let _ = tokio::time::timeout(limit, self.slots.acquire_many(all)).await;
+    }
+}
+
+async fn accept(
+    listener: tokio::net::UnixListener,
+    slots: Arc<Semaphore>,
+    report: Arc<Report>,
+    wishes: mpsc::Sender<Wish>,
+) {
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection on ha.sock");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        if !is_owner(&stream) {
+            continue;
+        }
+        let (report, wishes) = (report.clone(), wishes.clone());
+        tokio::spawn(async move {
+            let service =
+                service_fn(move |request| answer(request, report.clone(), wishes.clone()));
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(REQUEST_DEADLINE)
+                // A connection for each request: nobody keeps a slot for nothing.
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "a connection on ha.sock ended early");
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// Whether the peer is our own user, or root, who could do anything anyway.
+fn is_owner(stream: &tokio::net::UnixStream) -> bool {
+    match (stream.peer_cred(), crate::unix::own_user()) {
+        (Ok(peer), own) if peer.uid() == own || peer.uid() == 0 => true,
+        (Ok(peer), _) => {
+            tracing::warn!(
+                uid = peer.uid(),
+                "refused another user's connection on ha.sock"
+            );
+            false
+        }
+        (Err(error), _) => {
+            tracing::warn!(%error, "refused a connection on ha.sock whose user is not known");
+            false
+        }
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    report: Arc<Report>,
+    wishes: mpsc::Sender<Wish>,
+) -> Result<Response<Body>, Infallible> {
+    let response = match (request.method(), request.uri().path()) {
+        (&Method::GET, "/v1/info") => json(StatusCode::OK, &report.info()),
+        (&Method::GET, "/v1/events") => events(&report),
+        (&Method::POST, "/v1/stop") => match grace_of(request.uri().query()) {
+            Ok(grace) => pass_on(&wishes, Wish::Stop(grace)).await,
+            Err(reason) => text(StatusCode::BAD_REQUEST, reason),
+        },
+        (&Method::POST, "/v1/detach") => pass_on(&wishes, Wish::Detach).await,
+        (_, "/v1/info" | "/v1/events" | "/v1/stop" | "/v1/detach") => text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "wrong method for this path".into(),
+        ),
+        (_, path) => text(StatusCode::NOT_FOUND, format!("no such path: {path}")),
+    };
+    Ok(response)
+}
+
+async fn pass_on(wishes: &mpsc::Sender<Wish>, wish: Wish) -> Response<Body> {
+    match wishes.send(wish).await {
+        Ok(()) => text(StatusCode::ACCEPTED, String::new()),
+        // The supervisor is gone: it is exiting, which is what was asked for.
+        Err(_) => text(StatusCode::ACCEPTED, String::new()),
+    }
+}
+
+fn events(report: &Report) -> Response<Body> {
+    let lines = report.listen().map(|event| {
+        let mut line = serde_json::to_vec(&event).unwrap_or_default();
+        line.push(b'\n');
+        Ok(Frame::data(Bytes::from(line)))
+    });
+    respond(
+        StatusCode::OK,
+        "application/x-ndjson",
+        BodyExt::boxed(StreamBody::new(lines)),
+    )
+}
+
+/// Reads `grace=30s` (also `500ms`, `2m`, plain seconds) from a query.
+fn grace_of(query: Option<&str>) -> Result<Option<Duration>, String> {
+    let Some(value) = query
+        .unwrap_or_default()
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("grace="))
+    else {
+        return Ok(None);
+    };
+    let wrong = || format!("grace={value} is no duration; write it as 30s, 500ms, 2m or 0");
+    let digits = value
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(value.len());
+    let number: u64 = value[..digits].parse().map_err(|_| wrong())?;
+    let grace = match &value[digits..] {
+        "" | "s" => Duration::from_secs(number),
+        "ms" => Duration::from_millis(number),
+        "m" => Duration::from_secs(number.saturating_mul(60)),
+        "h" => Duration::from_secs(number.saturating_mul(3600)),
+        _ => return Err(wrong()),
+    };
+    Ok(Some(grace.min(LONGEST_GRACE)))
+}
+
+fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => respond(
+            status,
+            "application/json",
+            Full::new(Bytes::from(bytes)).boxed(),
+        ),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+fn text(status: StatusCode, message: String) -> Response<Body> {
+    respond(
+        status,
+        "text/plain; charset=utf-8",
+        Full::new(Bytes::from(message)).boxed(),
+    )
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static(content_type),
+    );
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grace_reads_what_people_write() {
+        let cases = [
+            (None, Ok(None)),
+            (Some("x=1"), Ok(None)),
+            (Some("grace=0"), Ok(Some(Duration::ZERO))),
+            (Some("grace=30s"), Ok(Some(Duration::from_secs(30)))),
+            (
+                Some("a=b&grace=500ms"),
+                Ok(Some(Duration::from_millis(500))),
+            ),
+            (Some("grace=2m"), Ok(Some(Duration::from_secs(120)))),
+            (Some("grace=999999999999h"), Ok(Some(LONGEST_GRACE))),
+            (Some("grace="), Err(())),
+            (Some("grace=-1s"), Err(())),
+            (Some("grace=99999999999999999999"), Err(())),
+            (Some("grace=5x"), Err(())),
+        ];
+        for (query, expected) in cases {
+            assert_eq!(grace_of(query).map_err(|_| ()), expected, "{query:?}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! How a hostagent's life ended.
+
+use std::path::PathBuf;
+
+/// How a hostagent's life ended, when nothing failed on its own side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Somebody asked it to stop, and the VM is gone.
+    Stopped,
+    /// It was asked to leave, and the VM goes on.
+    Detached,
+    /// The guest powered itself off.
+    GuestPoweredOff,
+    /// The VM's process ended by itself: it crashed, or somebody killed it.
+    MachineEnded {
+        /// What is known of the cause.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The exit code of the process: 0 for what was asked for, 10 when the guest powered itself off, 11 when the VM's
+    /// process ended by itself. (1 is every error, as for every command.)
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Outcome::Stopped | Outcome::Detached => 0,
+            Outcome::GuestPoweredOff => 10,
+            Outcome::MachineEnded { .. } => 11,
+        }
+    }
+}
+
+/// Why a hostagent could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another hostagent runs this VM.
+    #[error("{name} already has a hostagent: {holder}")]
+    AlreadyRunning {
+        /// The instance.
+        name: String,
+        /// Who holds the lock.
+        holder: String,
+    },
+    /// A file of the instance cannot be used.
+    #[error("cannot {action} {}: {reason}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        reason: String,
+    },
+    /// The template or the image does not fit.
+    #[error("cannot prepare {name}: {reason}")]
+    Prepare {
+        /// The instance.
+        name: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The ssh port of the template is taken.
+    #[error(
+        "port {port} of 127.0.0.1 is in use by another program: set ssh.localPort to another port, or to 0 to have one chosen"
+    )]
+    PortInUse {
+        /// The port.
+        port: u16,
+    },
+    /// The driver could not start, adopt or stop the VM.
+    #[error(transparent)]
+    Driver(#[from] driver::DriverError),
+}

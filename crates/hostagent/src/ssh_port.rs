@@ -1,0 +1,53 @@
+//! The port of 127.0.0.1 that leads to the guest's sshd.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use crate::RunError;
+
+/// Chooses the port: what the template says, or the one of the last start if it is free, so that the user's terminals
+/// and known hosts stay valid, or any free one.
+pub(crate) fn choose(wanted: Option<u16>, last: Option<u16>) -> Result<u16, RunError> {
+    if let Some(port) = wanted.filter(|port| *port != 0) {
+        return if is_free(port) {
+            Ok(port)
+        } else {
+            Err(RunError::PortInUse { port })
+        };
+    }
+    if let Some(port) = last.filter(|port| *port != 0 && is_free(*port)) {
+        return Ok(port);
+    }
+    let free = |source: std::io::Error| RunError::Prepare {
+        name: "the ssh port".into(),
+        reason: format!("no port of 127.0.0.1 is free: {source}"),
+    };
+    // The system gives another port each time; QEMU binds it a moment later, and its start is tried again when somebody
+    // was faster.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(free)?;
+    Ok(listener.local_addr().map_err(free)?.port())
+}
+
+/// Whether nobody listens on the port. (The standard library sets SO_REUSEADDR on Unix, so connections of the last VM
+/// that are only timing out do not count, as they do not for QEMU.)
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_s_port_is_taken_or_refused_and_the_last_one_is_kept_when_free() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        assert!(
+            matches!(choose(Some(port), None), Err(RunError::PortInUse { port: p }) if p == port)
+        );
+        assert_ne!(choose(Some(0), Some(port)).unwrap(), port);
+        assert_ne!(choose(None, Some(port)).unwrap(), 0);
+        drop(taken);
+        assert_eq!(choose(None, Some(port)).unwrap(), port);
+        assert_eq!(choose(Some(port), None).unwrap(), port);
+    }
+}

@@ -1,0 +1,508 @@
+//! The life of one VM, and the one task that owns its state.
+//!
+//! ```text
+//!            QEMU found running: adopt
+//!          ┌────────────────────────────┐
+//!          │                            ▼      login works
+//!  ──▶ Preparing ──QEMU started──▶ Booting ─────────────────▶ Running ◀──┐
+//!          │                        │   ▲ ▲                     │        │ all well again
+//!          │                no login│   │ └──guest reboots──────┤        │
+//!          │                in time │   │                       ▼        │
+//!          │                        └───┼────────────────▶ Degraded ─────┘
+//!          │                            └──guest reboots────────┘
+//!          │
+//!          │   stop asked for, in every phase: at once        ┌──▶ VM stays, hostagent exits (Detached)
+//!          ├──────────────▶ Stopping ──▶ Exiting              │
+//!          └── QEMU ends by itself, in every phase ──▶ Exiting└── detach asked for, in every phase but Stopping
+//! ```
+//! Inputs are QEMU's events and end, the guest agent's news, the results of logins, wishes from `ha.sock`, and time.
+//! Each changes the state and nothing else; the phase is then derived from the state ([`State::phase`]), so that no
+//! order of inputs can leave a phase that does not fit. Nothing here waits for more than one input at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use driver::{Driver, Exit, Machine, MachineEvent, MachineFiles, RunStatus};
+use guestagent::protocol::{self, GuestStatus, Request};
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
+
+use crate::control::Wish;
+use crate::guest_channel::{GuestChannel, GuestNews};
+use crate::login::{Login, Standing};
+use crate::memory::Memory;
+use crate::prepare::{Prepared, prepare};
+use crate::report::Report;
+use crate::ssh_probe::SshProbe;
+use crate::status::Phase;
+use crate::{Limits, Options, Outcome, RunError, stop_sequence};
+
+/// How long a VM that was being started or adopted is given to appear when a stop comes in between.
+const ADOPT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a half-started QEMU may take to be gone.
+const DESTROY_DEADLINE: Duration = Duration::from_secs(5);
+/// How often the clock is looked at for a jump: the host slept, or its time was set.
+const CLOCK_LOOK: Duration = Duration::from_secs(5);
+/// A guest whose clock is off by more is set right. Less is the way of the message through an emulated guest.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+/// Between two settings of the guest's clock, so that a guest that refuses is not asked for ever.
+const CLOCK_PAUSE: Duration = Duration::from_secs(30);
+
+/// Runs the VM until it is gone, or until it is to be left alone.
+pub(crate) async fn supervise(
+    options: &Options,
+    driver: &dyn Driver,
+    report: &Report,
+    mut wishes: mpsc::Receiver<Wish>,
+) -> Result<Outcome, RunError> {
+    let files = MachineFiles::of(&options.dir);
+    let prepared = match begin(options, driver, &files, report, &mut wishes).await? {
+        Begun::Runs(prepared) => *prepared,
+        Begun::Ended(outcome) => return Ok(outcome),
+    };
+    let (guest, news) = GuestChannel::open(files.agent_socket.clone());
+    let mut running = Running {
+        options,
+        report,
+        events: prepared.machine.events(),
+        machine: prepared.machine,
+        probe: prepared.probe,
+        guest,
+        state: State::new(Instant::now()),
+        clock_set: None,
+    };
+    running.remember_the_past();
+    if let Some((since, grace)) = prepared.stop {
+        return running.stop(&mut wishes, since, grace).await;
+    }
+    running.watch(wishes, news).await
+}
+
+enum Begun {
+    Runs(Box<Prepared>),
+    Ended(Outcome),
+}
+
+/// Gets to a running VM, unless somebody wants something else first.
+async fn begin(
+    options: &Options,
+    driver: &dyn Driver,
+    files: &MachineFiles,
+    report: &Report,
+    wishes: &mut mpsc::Receiver<Wish>,
+) -> Result<Begun, RunError> {
+    // `biased`: a VM that is there counts, also when a wish came in the same instant.
+    let wish = tokio::select! {
+        biased;
+        prepared = prepare(options, driver, files, report) => return Ok(Begun::Runs(Box::new(prepared?))),
+        wish = wishes.recv() => wish,
+    };
+    let since = Instant::now();
+    let grace = match wish {
+        // The next hostagent finds what there is: nothing, or a QEMU that it can adopt.
+        Some(Wish::Detach) => return Ok(Begun::Ended(Outcome::Detached)),
+        Some(Wish::Stop(grace)) => grace.unwrap_or(options.limits.grace),
+        None => options.limits.grace,
+    };
+    report.update(Some("stop requested"), |info| info.phase = Phase::Stopping);
+    // A guest that ran before we came deserves to be asked. One that we were just starting has nothing to lose.
+    let adopting = async {
+        let machine = driver.adopt(files).await.ok().flatten()?;
+        Some(Prepared::new(options, machine, true, report))
+    };
+    if report.info().adopted
+        && let Ok(Some(mut prepared)) = timeout_at((since + ADOPT_DEADLINE).into(), adopting).await
+    {
+        prepared.stop = Some((since, grace));
+        return Ok(Begun::Runs(Box::new(prepared)));
+    }
+    driver.destroy(files, DESTROY_DEADLINE).await?;
+    Ok(Begun::Ended(Outcome::Stopped))
+}
+
+/// What is known about the VM. Changed by inputs only.
+#[derive(Debug)]
+struct State {
+    login: Login,
+    boot_id: Option<String>,
+    /// What stands between the VM and its user besides the login.
+    troubles: Troubles,
+}
+
+/// One slot for each kind of trouble, so that each can go by itself.
+#[derive(Debug, Default)]
+struct Troubles {
+    disk: Option<String>,
+    frozen: Option<String>,
+    panicked: Option<String>,
+    provisioning: Vec<String>,
+}
+
+impl State {
+    fn new(now: Instant) -> State {
+        State {
+            login: Login::new(now),
+            boot_id: None,
+            troubles: Troubles::default(),
+        }
+    }
+
+    fn errors(&self, now: Instant, limits: &Limits) -> Vec<String> {
+        let Troubles {
+            disk,
+            frozen,
+            panicked,
+            provisioning,
+        } = &self.troubles;
+        let mut errors: Vec<String> = [disk, frozen, panicked]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        if let Standing::Fails(reason) = self.login.standing(now, limits) {
+            errors.push(reason);
+        }
+        errors.extend(provisioning.iter().cloned());
+        errors
+    }
+
+    fn phase(&self, now: Instant, limits: &Limits) -> Phase {
+        match self.login.standing(now, limits) {
+            Standing::Booting => Phase::Booting,
+            _ if self.errors(now, limits).is_empty() => Phase::Running,
+            _ => Phase::Degraded,
+        }
+    }
+
+    /// The guest begins anew: nothing that was known about it holds.
+    fn rebooted(&mut self, now: Instant) {
+        self.login = Login::new(now);
+        self.troubles = Troubles::default();
+    }
+}
+
+struct Running<'a> {
+    options: &'a Options,
+    report: &'a Report,
+    machine: Arc<dyn Machine>,
+    events: broadcast::Receiver<MachineEvent>,
+    probe: SshProbe,
+    guest: GuestChannel,
+    state: State,
+    clock_set: Option<Instant>,
+}
+
+impl Running<'_> {
+    async fn watch(
+        mut self,
+        mut wishes: mpsc::Receiver<Wish>,
+        mut news: mpsc::Receiver<GuestNews>,
+    ) -> Result<Outcome, RunError> {
+        self.look_at_machine().await;
+        let mut clock = ClockWatch::new();
+        let mut clock_look = interval(CLOCK_LOOK);
+        clock_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut login: Option<tokio::task::JoinHandle<Result<(), String>>> = None;
+        loop {
+            self.tell(None);
+            let limits = &self.options.limits;
+            let next_try = self
+                .state
+                .login
+                .next_try(limits)
+                .filter(|_| login.is_none());
+            let patience_ends = self
+                .state
+                .login
+                .patience_ends(limits)
+                .filter(|at| *at > Instant::now());
+            tokio::select! {
+                exit = self.machine.exited() => return Ok(self.ended(exit)),
+                event = self.events.recv() => self.machine_says(event).await,
+                Some(heard) = news.recv() => self.guest_says(heard),
+                wish = wishes.recv() => {
+                    if let Some(login) = login.take() {
+                        login.abort();
+                    }
+                    match wish {
+                        Some(Wish::Detach) => return Ok(Outcome::Detached),
+                        Some(Wish::Stop(grace)) => {
+                            let grace = grace.unwrap_or(self.options.limits.grace);
+                            return self.stop(&mut wishes, Instant::now(), grace).await;
+                        }
+                        None => return self.stop(&mut wishes, Instant::now(), self.options.limits.grace).await,
+                    }
+                }
+                () = at(next_try) => {
+                    let probe = self.probe.clone();
+                    login = Some(tokio::spawn(async move { probe.login().await }));
+                }
+                result = finished(&mut login) => {
+                    login = None;
+                    self.login_ended(result);
+                }
+                () = at(patience_ends) => {}
+                _ = clock_look.tick() => if clock.jumped() {
+                    tracing::info!("this host's clock jumped; looking at the guest's");
+                    self.ask_guest(Request::Status);
+                },
+            }
+        }
+    }
+
+    /// Hazard 20: a guest that was up before we came is up, and not booting.
+    fn remember_the_past(&mut self) {
+        let Some(memory) = Memory::read(&self.options.dir, self.machine.identity()) else {
+            return;
+        };
+        if memory.ready_at.is_some() {
+            self.state.login = Login::known_good(Instant::now());
+        }
+        self.state.boot_id = memory.boot_id;
+        self.report.update(None, |info| {
+            info.boot_count = memory.boot_count;
+            info.ready_at = memory.ready_at;
+        });
+    }
+
+    /// For who comes after us.
+    fn keep_memory(&self) {
+        let info = self.report.info();
+        Memory {
+            qemu: self.machine.identity().clone(),
+            boot_count: info.boot_count,
+            ready_at: info.ready_at,
+            boot_id: self.state.boot_id.clone(),
+        }
+        .write(&self.options.dir);
+    }
+
+    /// The guest begins anew: nothing that was known about it holds.
+    fn rebooted(&mut self, reason: &str) {
+        self.state.rebooted(Instant::now());
+        self.report
+            .update(Some(&format!("the guest reboots ({reason})")), |info| {
+                info.boot_count += 1;
+                info.ready_at = None;
+                info.phase = Phase::Booting;
+                info.errors.clear();
+            });
+        self.keep_memory();
+    }
+
+    async fn stop(
+        &mut self,
+        wishes: &mut mpsc::Receiver<Wish>,
+        since: Instant,
+        grace: Duration,
+    ) -> Result<Outcome, RunError> {
+        self.report.update(Some("stop requested"), |info| {
+            info.phase = Phase::Stopping;
+            info.errors.clear();
+        });
+        let default = self.options.limits.grace;
+        let exit =
+            stop_sequence::stop(&*self.machine, &self.guest, since, grace, wishes, default).await?;
+        tracing::info!(reason = %exit.reason, "the VM is gone");
+        Ok(Outcome::Stopped)
+    }
+
+    fn ended(&self, exit: Exit) -> Outcome {
+        if exit.guest_powered_off {
+            self.report
+                .update(Some(&exit.reason), |info| info.phase = Phase::Exiting);
+            return Outcome::GuestPoweredOff;
+        }
+        self.report
+            .update(Some("the VM's process ended by itself"), |info| {
+                info.phase = Phase::Exiting;
+                // What was wrong before is part of how it ended, at most.
+                info.errors = vec![exit.reason.clone()];
+            });
+        Outcome::MachineEnded {
+            reason: exit.reason,
+        }
+    }
+
+    async fn machine_says(&mut self, event: Result<MachineEvent, broadcast::error::RecvError>) {
+        let troubles = &mut self.state.troubles;
+        match event {
+            Ok(MachineEvent::Rebooting { reason }) => {
+                // The agent of the guest that is gone spoke with this boot id; the new one has another.
+                self.state.boot_id = None;
+                self.rebooted(&reason);
+            }
+            Ok(MachineEvent::DiskFailed { reason }) => {
+                troubles.disk = Some(format!(
+                    "the guest's disk cannot be written on this host: {reason}; make room, then restart the VM"
+                ));
+            }
+            Ok(MachineEvent::Panicked) => {
+                troubles.panicked = Some("the guest's kernel panicked".into());
+            }
+            Ok(MachineEvent::Frozen | MachineEvent::Resumed)
+            | Err(broadcast::error::RecvError::Lagged(_)) => {
+                self.look_at_machine().await;
+            }
+            // The end of the process is waited for by itself; the channel closes after it at the earliest.
+            Ok(MachineEvent::ShuttingDown { .. } | MachineEvent::Exited(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => {}
+        }
+    }
+
+    /// Asks QEMU whether the guest runs. Bounded by the control protocol's own deadline.
+    async fn look_at_machine(&mut self) {
+        let status = self.machine.status().await;
+        self.state.troubles.frozen = match &status {
+            Ok(RunStatus::Running) => None,
+            Ok(RunStatus::Frozen) => Some("the guest is frozen".into()),
+            Ok(RunStatus::Broken) => Some("the guest crashed and cannot go on".into()),
+            Err(error) => Some(error.to_string()),
+        };
+        if matches!(status, Ok(RunStatus::Running)) {
+            self.state.troubles.disk = None;
+        }
+        self.report
+            .update(None, |info| info.run_status = status.ok());
+    }
+
+    fn guest_says(&mut self, heard: GuestNews) {
+        match heard {
+            GuestNews::Lost => self
+                .report
+                .update(None, |info| info.guest.connected = false),
+            GuestNews::Status(status) => self.guest_status(status),
+        }
+    }
+
+    fn guest_status(&mut self, status: GuestStatus) {
+        if self
+            .state
+            .boot_id
+            .as_ref()
+            .is_some_and(|known| *known != status.boot_id)
+        {
+            // QEMU's own event comes first, unless it came while nobody watched.
+            self.rebooted("seen by its agent");
+        }
+        self.state.boot_id = Some(status.boot_id.clone());
+        let ready = matches!(
+            status.phase,
+            protocol::Phase::Ready | protocol::Phase::Provisioned
+        );
+        let provisioned = status.phase == protocol::Phase::Provisioned;
+        self.state.login.agent_says(ready);
+        self.state.troubles.provisioning = status.failures.clone();
+        self.correct_clock(&status);
+        self.report.update(None, |info| {
+            info.guest.connected = true;
+            info.guest.ready = ready;
+            info.guest.provisioned = provisioned;
+            info.guest.boot_id = Some(status.boot_id);
+        });
+    }
+
+    /// Hazard 29: after the host slept, and after the guest was frozen, its clock is behind.
+    fn correct_clock(&mut self, status: &GuestStatus) {
+        let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) else {
+            return;
+        };
+        let guest = Duration::from_millis(u64::try_from(status.unix_millis).unwrap_or(0));
+        let set_lately = self.clock_set.is_some_and(|at| at.elapsed() < CLOCK_PAUSE);
+        if now.abs_diff(guest) <= CLOCK_TOLERANCE || set_lately {
+            return;
+        }
+        let Ok(unix_nanos) = i64::try_from(now.as_nanos()) else {
+            return;
+        };
+        tracing::info!(off_by = ?now.abs_diff(guest), "setting the guest's clock");
+        self.clock_set = Some(Instant::now());
+        self.ask_guest(Request::SetTime { unix_nanos });
+    }
+
+    /// Asks without waiting; the answer comes as news.
+    fn ask_guest(&self, request: Request) {
+        let guest = self.guest.clone();
+        tokio::spawn(async move {
+            if let Err(error) = guest.ask(request).await {
+                tracing::debug!(%error, "the guest agent");
+            }
+        });
+    }
+
+    fn login_ended(&mut self, result: Result<(), String>) {
+        let now = Instant::now();
+        match &result {
+            Ok(()) => tracing::debug!("logged in"),
+            Err(error) => tracing::debug!(%error, "cannot log in"),
+        }
+        let works = result.is_ok();
+        self.state.login.tried(now, result);
+        if works && self.report.info().ready_at.is_none() {
+            self.report
+                .update(None, |info| info.ready_at = Some(crate::unix_seconds()));
+            self.keep_memory();
+        }
+        if works {
+            // A health look is also the time to look at the guest's clock.
+            self.ask_guest(Request::Status);
+        }
+    }
+
+    fn tell(&self, reason: Option<&str>) {
+        let (now, limits) = (Instant::now(), &self.options.limits);
+        let (phase, errors) = (
+            self.state.phase(now, limits),
+            self.state.errors(now, limits),
+        );
+        self.report.update(reason, |info| {
+            info.phase = phase;
+            info.errors = errors;
+        });
+    }
+}
+
+/// Sees when the wall clock and the steady one disagree: the steady one stands still while the host sleeps.
+struct ClockWatch {
+    steady: Instant,
+    wall: SystemTime,
+}
+
+impl ClockWatch {
+    fn new() -> ClockWatch {
+        ClockWatch {
+            steady: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    fn jumped(&mut self) -> bool {
+        let now = ClockWatch::new();
+        let steady = now.steady.duration_since(self.steady);
+        // Backwards is a jump as well.
+        let jumped = now
+            .wall
+            .duration_since(self.wall)
+            .map_or(true, |wall| wall.abs_diff(steady) > CLOCK_TOLERANCE);
+        *self = now;
+        jumped
+    }
+}
+
+/// Waits until `when`; for ever without one.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the login that is being tried; for ever without one.
+async fn finished(
+    login: &mut Option<tokio::task::JoinHandle<Result<(), String>>>,
+) -> Result<(), String> {
+    match login {
+        Some(task) => task.await.unwrap_or_else(|error| Err(error.to_string())),
+        None => std::future::pending().await,
+    }
+}
