@@ -1,0 +1,19 @@
+//! The resource types of rdd and their CRDs.
+//!
+//! *Architecture invariant*: types only. Nothing here talks to a server, a disk or a VM.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`lima`] | group `lima.rancherdesktop.io`: LimaVM, and every name that it uses |
+//! | [`rdd`] | names that all groups share: the clean-up finalizer, discovery |
+//! | [`crds`](mod@crds) | the CustomResourceDefinitions, as objects and as the files of `crds/` |
+
+pub mod crds;
+pub mod lima;
+pub mod rdd;
+
+pub use crds::crds;
+pub use lima::{LimaVM, LimaVMSpec, LimaVMStatus};
+
+/// The version of every group of rdd.
+pub const VERSION: &str = "v1alpha1";

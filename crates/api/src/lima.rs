@@ -1,0 +1,195 @@
+//! Group `lima.rancherdesktop.io`: a virtual machine made from a Lima template.
+
+// KubeSchema copies each struct into a scope of its own, where `pub` leads nowhere.
+#![allow(unreachable_pub)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// The API group.
+pub const GROUP: &str = "lima.rancherdesktop.io";
+/// The controller's name, as `--controllers` and discovery know it.
+pub const CONTROLLER: &str = "limavm";
+
+/// Finalizer of a VM's template ConfigMap: it goes with its VM, and not before.
+pub const OWNED_FINALIZER: &str = "rdd.rancherdesktop.io/owned-by-LimaVM";
+/// Label of template ConfigMaps; its value is [`TEMPLATE_LABEL_VALUE`].
+pub const TEMPLATE_LABEL: &str = "lima.rancherdesktop.io/template-configmap";
+/// The only value of [`TEMPLATE_LABEL`] that counts.
+pub const TEMPLATE_LABEL_VALUE: &str = "true";
+/// The key of the template in a ConfigMap's `data`.
+pub const TEMPLATE_KEY: &str = "template";
+/// A VM's own copy of its template is a ConfigMap called after the VM, with this at the end.
+pub const TEMPLATE_SUFFIX: &str = "-template";
+
+/// Annotation, any value: restart the VM once.
+pub const RESTART_REQUESTED: &str = "lima.rancherdesktop.io/restartRequested";
+/// Annotation, any value: make the VM anew from its template; its disk is lost.
+pub const RESET_REQUESTED: &str = "lima.rancherdesktop.io/resetRequested";
+/// Annotation: the template, from the admission of a new VM until the controller has made the ConfigMap of it. It makes
+/// the copy part of the VM itself: a VM that is refused leaves none behind, and who deletes the original right after
+/// the creation does no harm.
+pub const TEMPLATE_COPY: &str = "lima.rancherdesktop.io/template";
+/// Annotation, value `true`: give up a VM that is being deleted even though it cannot be cleaned up.
+pub const FORCE_DELETE: &str = "lima.rancherdesktop.io/force-delete";
+
+/// Types of [`LimaVMStatus::conditions`].
+pub mod condition {
+    /// Whether the VM's files are on disk.
+    pub const CREATED: &str = "Created";
+    /// Whether its user can log in.
+    pub const RUNNING: &str = "Running";
+    /// Why a deletion is not complete. Present only while one is under way.
+    pub const DELETING: &str = "Deleting";
+}
+
+/// Reasons of the conditions.
+pub mod reason {
+    /// `Created` Unknown: the files are being made; the message shows the progress.
+    pub const PENDING: &str = "Pending";
+    /// `Created` True.
+    pub const CREATED: &str = "Created";
+    /// `Created` False: the message has the cause; it is tried again.
+    pub const CREATE_FAILED: &str = "CreateFailed";
+    /// `Running` False: on the way up.
+    pub const STARTING: &str = "Starting";
+    /// `Running` True.
+    pub const STARTED: &str = "Started";
+    /// `Running` False: nothing runs.
+    pub const STOPPED: &str = "Stopped";
+    /// `Running` False: it ended by itself, or never came up; it is tried again.
+    pub const START_FAILED: &str = "StartFailed";
+    /// `Running` False: it could not be stopped; it is tried again.
+    pub const STOP_FAILED: &str = "StopFailed";
+    /// `Running` Unknown: the controller has restarted and has not looked yet.
+    pub const RECONCILING: &str = "Reconciling";
+    /// `Deleting` True: the VM is being stopped and its files removed.
+    pub const CLEANING_UP: &str = "CleaningUp";
+    /// `Deleting` True: that failed; it is tried again.
+    pub const DELETE_FAILED: &str = "DeleteFailed";
+}
+
+/// What a VM should be.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "lima.rancherdesktop.io",
+    version = "v1alpha1",
+    kind = "LimaVM",
+    plural = "limavms",
+    singular = "limavm",
+    namespaced,
+    status = "LimaVMStatus",
+    category = "all",
+    derive = "PartialEq",
+    doc = "A virtual machine that is kept in the declared state.",
+    printcolumn(name = "Running", type_ = "boolean", json_path = ".spec.running")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LimaVMSpec {
+    /// The ConfigMap with the Lima template that the VM is made from. It is copied when the VM is created, so it may
+    /// be deleted afterwards. Immutable: change the copy, the ConfigMap NAME-template, to change the VM.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("templateRef is immutable"))]
+    pub template_ref: TemplateRef,
+    /// Whether the VM should run.
+    #[serde(default)]
+    pub running: bool,
+    /// Values for the template's `param` settings; they win over the template's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+    /// How the VM is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopSpec>,
+}
+
+/// Names the ConfigMap that a VM's template comes from.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateRef {
+    /// The ConfigMap's name. It must have a "template" key.
+    pub name: String,
+    /// The ConfigMap's namespace; the VM's own when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+/// How a VM is stopped.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StopSpec {
+    /// How long the guest may take to shut down before its machine is switched off, such as 30s or 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    pub grace_period: Option<String>,
+}
+
+/// What a VM is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LimaVMStatus {
+    /// What is known of the VM: Created (its files are on disk), Running (its user can log in), and Deleting while
+    /// it is being deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The ConfigMap with the VM's own copy of its template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_config_map: Option<String>,
+    /// The resourceVersion of that ConfigMap which is in effect: on disk, and in the VM if one runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_template_resource_version: Option<String>,
+    /// The VM has to be stopped and started, because somebody asked for it or because its template has changed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub restart_needed: bool,
+    /// How often the VM has reached Running.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restart_count: i32,
+    /// The VM has to be made anew from its template, because somebody asked for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reset_needed: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(value: &i32) -> bool {
+    *value == 0
+}
+
+/// The name of the ConfigMap with a VM's own copy of its template.
+pub fn template_config_map_name(vm: &str) -> String {
+    format!("{vm}{TEMPLATE_SUFFIX}")
+}
+
+impl LimaVM {
+    /// The namespace that `spec.templateRef` points into, for a VM in `namespace`.
+    pub fn template_namespace<'a>(&'a self, namespace: &'a str) -> &'a str {
+        match self.spec.template_ref.namespace.as_deref() {
+            Some(named) if !named.is_empty() => named,
+            _ => namespace,
+        }
+    }
+
+    /// The condition of this type.
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.status
+            .as_ref()?
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == kind)
+    }
+
+    /// `spec.stop.gracePeriod`; `None` when it is absent or cannot be read (the schema refuses such a value).
+    pub fn grace_period(&self) -> Option<Duration> {
+        let text = self.spec.stop.as_ref()?.grace_period.as_ref()?;
+        // kube's parser takes "" for nothing at all.
+        let parsed: kube::core::Duration = (!text.is_empty()).then(|| text.parse().ok())??;
+        (!parsed.is_negative()).then(|| parsed.into())
+    }
+}

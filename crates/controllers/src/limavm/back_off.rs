@@ -1,0 +1,92 @@
+//! When something that failed is tried again.
+
+use std::time::{Duration, Instant};
+
+/// The first pause; a machine that ends at once must not keep a processor busy.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest pause between two starts (hazard 19).
+pub(crate) const LONGEST_START: Duration = Duration::from_secs(300);
+/// The longest pause between two tries to make, change or delete files: their causes (network, a full disk, a missing
+/// image) are removed by people, who then wait.
+pub(crate) const LONGEST_FILES: Duration = Duration::from_secs(30);
+/// Beyond this the pause is the longest one anyway.
+const MAX_DOUBLINGS: u32 = 16;
+
+/// Counts failures in a row and says when the next try is due.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct BackOff {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl BackOff {
+    /// Another failure: the next try is 1 s from now, then 2 s, 4 s … at most `longest`.
+    pub(crate) fn failed(&mut self, now: Instant, longest: Duration) -> Duration {
+        let pause = FIRST
+            .saturating_mul(1 << self.failures.min(MAX_DOUBLINGS))
+            .min(longest);
+        self.failures = self.failures.saturating_add(1);
+        self.until = Some(now + pause);
+        pause
+    }
+
+    /// A failure whose first repetition need not wait.
+    pub(crate) fn failed_but_try_at_once(&mut self, now: Instant, longest: Duration) {
+        if self.failures == 0 {
+            self.failures = 1;
+        } else {
+            self.failed(now, longest);
+        }
+    }
+
+    /// It worked, or its cause may have gone.
+    pub(crate) fn reset(&mut self) {
+        *self = BackOff::default();
+    }
+
+    /// Failures in a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// How long until the next try; `None` when it may be made now.
+    pub(crate) fn left(&self, now: Instant) -> Option<Duration> {
+        self.until?
+            .checked_duration_since(now)
+            .filter(|left| !left.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h19_pauses_double_up_to_the_longest_and_start_again_after_a_success() {
+        let now = Instant::now();
+        let mut back_off = BackOff::default();
+        let mut pauses = Vec::new();
+        for _ in 0..11 {
+            pauses.push(back_off.failed(now, LONGEST_START).as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(back_off.left(now), Some(LONGEST_START));
+        assert_eq!(back_off.left(now + LONGEST_START), None);
+        for _ in 0..1000 {
+            back_off.failed(now, LONGEST_START);
+        }
+        back_off.reset();
+        assert_eq!(back_off.left(now), None);
+        assert_eq!(back_off.failed(now, LONGEST_START), FIRST);
+    }
+
+    #[test]
+    fn the_first_repetition_need_not_wait() {
+        let now = Instant::now();
+        let mut back_off = BackOff::default();
+        back_off.failed_but_try_at_once(now, LONGEST_START);
+        assert_eq!(back_off.left(now), None);
+        back_off.failed_but_try_at_once(now, LONGEST_START);
+        assert_eq!(back_off.left(now), Some(Duration::from_secs(2)));
+    }
+}

@@ -1,0 +1,166 @@
+//! Why a VM ended that nobody had asked to: its hostagent's last event, else its last words.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use hostagent::status::{Event, Phase};
+use lima::layout::InstanceDir;
+
+/// The end of a log that is looked at, in bytes.
+const TAIL: u64 = 8 << 10;
+/// So many last lines are told when none of them is an error.
+const LINES: usize = 3;
+
+/// What is known of the end of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// The guest powered itself off; that is no failure.
+    pub(crate) powered_off: bool,
+    /// The cause, for people.
+    pub(crate) cause: String,
+}
+
+/// Reads the logs of the hostagent that lived last. Small and local, so it blocks for no time worth a thread.
+pub(crate) fn read(dir: &InstanceDir) -> Ending {
+    let events = tail(&dir.ha_stdout_log());
+    let last = events
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str::<Event>(line).ok());
+    if let Some(event) =
+        last.filter(|event| matches!(event.phase, Some(Phase::Exiting | Phase::Stopping)))
+    {
+        if !event.status.errors.is_empty() {
+            return Ending {
+                powered_off: false,
+                cause: event.status.errors.join("; "),
+            };
+        }
+        if let Some(reason) = event.reason {
+            return Ending {
+                powered_off: event.phase == Some(Phase::Exiting),
+                cause: reason,
+            };
+        }
+    }
+    Ending {
+        powered_off: false,
+        cause: last_words(&tail(&dir.ha_stderr_log())),
+    }
+}
+
+fn tail(path: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+/// The last error of a log, or its last lines.
+fn last_words(log: &str) -> String {
+    let lines: Vec<&str> = log
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    if let Some(error) = lines.iter().rev().find_map(|line| error_of(line)) {
+        return error;
+    }
+    if lines.is_empty() {
+        return "the hostagent ended without a word; see its log with: rdd limavm logs".into();
+    }
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+/// The message of a line that tells an error, in either log format, or as a program's own last word (`Error: …`).
+fn error_of(line: &str) -> Option<String> {
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(line) {
+        let level = json["level"].as_str()?.to_ascii_lowercase();
+        let message = json["msg"]
+            .as_str()
+            .or(json["message"].as_str())
+            .or(json["fields"]["message"].as_str())?;
+        return (level == "error" || level == "fatal").then(|| message.to_owned());
+    }
+    if let Some(message) = line
+        .strip_prefix("Error: ")
+        .or_else(|| line.strip_prefix("error: "))
+    {
+        return Some(message.to_owned());
+    }
+    if !line.contains("level=error") && !line.contains("level=fatal") {
+        return None;
+    }
+    let message = line.split_once("msg=")?.1;
+    let Some(quoted) = message.strip_prefix('"') else {
+        return Some(message.split(' ').next().unwrap_or(message).to_owned());
+    };
+    let mut text = String::new();
+    let mut escaped = false;
+    for letter in quoted.chars() {
+        match (escaped, letter) {
+            (true, 'n') => text.push('\n'),
+            (true, other) => text.push(other),
+            (false, '\\') => {}
+            (false, '"') => break,
+            (false, other) => text.push(other),
+        }
+        escaped = !escaped && letter == '\\';
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_of_a_log_is_told_whatever_its_format() {
+        let cases = [
+            (
+                "time=1 level=info msg=\"a\"\ntime=2 level=error msg=\"no \\\"qemu\\\": install it\" x=1\nbye",
+                "no \"qemu\": install it",
+            ),
+            ("{\"level\":\"ERROR\",\"msg\":\"boom\"}\n", "boom"),
+            ("starting\nError: cannot lock\n", "cannot lock"),
+            ("level=error msg=short rest", "short"),
+            ("one\ntwo\nthree\nfour\n", "two\nthree\nfour"),
+        ];
+        for (log, expected) in cases {
+            assert_eq!(last_words(log), expected, "{log}");
+        }
+        assert!(last_words("\n").contains("rdd limavm logs"));
+    }
+
+    #[test]
+    fn a_guest_that_powered_itself_off_is_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = InstanceDir::at(folder.path(), "vm");
+        let write = |text: &str| std::fs::write(dir.ha_stdout_log(), text).unwrap();
+        write(
+            "{\"time\":\"t\",\"status\":{\"running\":true},\"phase\":\"running\"}\n\
+               {\"time\":\"t\",\"status\":{\"exiting\":true},\"phase\":\"exiting\",\"reason\":\"the guest powered itself off\"}\n",
+        );
+        let ending = read(&dir);
+        assert!(
+            ending.powered_off && ending.cause.contains("powered itself off"),
+            "{ending:?}"
+        );
+        write(
+            "{\"time\":\"t\",\"status\":{\"exiting\":true,\"errors\":[\"QEMU crashed\"]},\"phase\":\"exiting\",\"reason\":\"x\"}\n",
+        );
+        assert_eq!(
+            read(&dir),
+            Ending {
+                powered_off: false,
+                cause: "QEMU crashed".into()
+            }
+        );
+    }
+}

@@ -1,0 +1,212 @@
+//! The folder of one VM: whether it is there, which template it has, and the work that changes it.
+//!
+//! Which template a folder has is told by a mark of our own, the digest of what the user wrote: a later rdd with other
+//! defaults, or a host with another number of CPUs, must not restart every VM.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::lima::reason;
+use hostagent::client::{kill, wait_gone};
+use lima::image::Cache;
+use lima::instance;
+use lima::layout::{InstanceDir, LimaHome};
+use lima::progress::Cancel;
+use lima::template::{Host, Template};
+use process::FileLock;
+use sha2::{Digest, Sha256};
+
+use super::plan::Files;
+use super::progress::ProgressLine;
+
+/// The mark's file name.
+const MARK: &str = "template.sha256";
+/// Nobody lives when a template is written; a lock that is still held is let go within moments.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// For the end of hostagent and machine, and of all they started, without asking anybody.
+pub(crate) const KILL_LIMIT: Duration = Duration::from_secs(4);
+
+/// Why a job on the files failed; the message is for the condition.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FilesError {
+    #[error(transparent)]
+    Instance(#[from] instance::InstanceError),
+    #[error(transparent)]
+    Gone(#[from] hostagent::client::GoneError),
+    #[error("cannot write {}: {reason}", path.display())]
+    Mark { path: PathBuf, reason: String },
+    #[error("the work on the VM's files broke off: {0}")]
+    Broken(String),
+}
+
+/// What the user wrote, ready to be used.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolved {
+    /// The digest of what the user wrote: template and parameters.
+    pub(crate) digest: String,
+    /// The template with its defaults filled in; why it cannot be used.
+    pub(crate) template: Result<Arc<Template>, String>,
+}
+
+/// The digest of a template with its parameters.
+pub(crate) fn digest(text: &str, params: &BTreeMap<String, String>) -> String {
+    let mut hasher = Sha256::new();
+    // Lengths in front, so that no two inputs run together to the same bytes.
+    let mut add = |part: &str| {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    };
+    add(text);
+    for (name, value) in params {
+        add(name);
+        add(value);
+    }
+    hex::encode(hasher.finalize())
+}
+
+/// Reads a template and fills in its defaults.
+pub(crate) fn resolve(
+    text: &str,
+    params: &BTreeMap<String, String>,
+    host: &Result<Host, String>,
+    dir: &InstanceDir,
+) -> Resolved {
+    let template = Template::parse(text)
+        .map_err(|error| error.to_string())
+        .and_then(|parsed| {
+            let host = host.as_ref().map_err(Clone::clone)?;
+            let mut template = parsed.template;
+            template
+                .fill_defaults(host, dir, params)
+                .map_err(|error| error.to_string())?;
+            Ok(Arc::new(template))
+        });
+    Resolved {
+        digest: digest(text, params),
+        template,
+    }
+}
+
+fn mark_path(dir: &InstanceDir) -> PathBuf {
+    dir.path().join(MARK)
+}
+
+/// What is on disk. `accepted`: this VM has been given the name, so the folder is its own.
+pub(crate) fn state(dir: &InstanceDir, accepted: bool, wanted: Option<&Resolved>) -> Files {
+    if !dir.path().exists() {
+        return Files::Absent;
+    }
+    if !accepted {
+        return Files::Foreign;
+    }
+    let Some(wanted) = wanted.filter(|wanted| wanted.template.is_ok()) else {
+        // Nothing better is known than what is there.
+        return Files::Current;
+    };
+    match std::fs::read_to_string(mark_path(dir)) {
+        Ok(mark) if mark.trim() == wanted.digest => Files::Current,
+        Ok(_) => Files::Outdated,
+        // A crash between the folder and its mark: nothing runs yet, so writing the template once more does no harm.
+        Err(error) if error.kind() == ErrorKind::NotFound => Files::Outdated,
+        Err(error) => {
+            tracing::warn!(%error, "cannot read {}; the template is taken for current", mark_path(dir).display());
+            Files::Current
+        }
+    }
+}
+
+fn write_mark(dir: &InstanceDir, digest: &str) -> Result<(), FilesError> {
+    let path = mark_path(dir);
+    process::file::write_atomic(&path, digest.as_bytes(), 0o600).map_err(|error| FilesError::Mark {
+        path,
+        reason: error.to_string(),
+    })
+}
+
+/// What the jobs work on.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) home: LimaHome,
+    pub(crate) cache: Cache,
+    pub(crate) dir: InstanceDir,
+    /// Where the logs go when the folder does; `None`: with it.
+    pub(crate) kept_logs: Option<PathBuf>,
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FilesError> + Send + 'static,
+) -> Result<T, FilesError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(FilesError::Broken(error.to_string())),
+    }
+}
+
+/// Makes the folder.
+pub(crate) async fn prepare(
+    place: Place,
+    template: Arc<Template>,
+    digest: String,
+    progress: ProgressLine,
+    cancel: Cancel,
+) -> Result<(), FilesError> {
+    blocking(move || {
+        let name = place.dir.name();
+        instance::prepare(
+            &place.home,
+            name,
+            &template,
+            &place.cache,
+            &progress,
+            &cancel,
+        )?;
+        write_mark(&place.dir, &digest)
+    })
+    .await
+}
+
+/// Gives the folder another template, while nobody lives.
+pub(crate) async fn write_template(
+    place: Place,
+    template: Arc<Template>,
+    digest: String,
+) -> Result<(), FilesError> {
+    let lock = wait_gone(&place.dir, LOCK_LIMIT).await?;
+    blocking(move || {
+        instance::update_template(&place.dir, &template)?;
+        write_mark(&place.dir, &digest)?;
+        drop(lock);
+        Ok(())
+    })
+    .await
+}
+
+/// Ends hostagent and machine without asking, and proves it.
+pub(crate) async fn end(place: Place) -> Result<FileLock, FilesError> {
+    Ok(kill(&place.dir, KILL_LIMIT).await?)
+}
+
+/// Deletes the folder, having proved that nobody lives (hazard 21).
+pub(crate) async fn delete(place: Place) -> Result<(), FilesError> {
+    let lock = end(place.clone()).await?;
+    blocking(move || {
+        if let Some(folder) = &place.kept_logs {
+            instance::keep_logs(&place.dir, folder)?;
+        }
+        Ok(instance::delete(&place.home, &place.dir, lock)?)
+    })
+    .await
+}
+
+/// The reason that goes with a failed job.
+pub(crate) fn failed_reason(job: super::plan::Job) -> &'static str {
+    use super::plan::Job;
+    match job {
+        Job::Prepare | Job::WriteTemplate => reason::CREATE_FAILED,
+        Job::Kill => reason::STOP_FAILED,
+        Job::DeleteFiles => reason::DELETE_FAILED,
+    }
+}

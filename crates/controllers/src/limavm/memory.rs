@@ -1,0 +1,237 @@
+//! What an actor sees of its VM, and what it remembers of it from one look to the next.
+
+use std::time::{Duration, Instant};
+
+use api::LimaVM;
+use hostagent::client::{Client as HostagentClient, Observation, observe};
+use kube::ResourceExt;
+use process::Identity;
+
+use super::actor::{API_RETRY, Actor};
+use super::back_off::BackOff;
+use super::dispatch::Leave;
+use super::job::Running;
+use super::plan::{Agent, Desired, Fate, Files, Machine, Observed, Stop};
+use super::status::{Ended, Known};
+use super::{files, look};
+
+/// A hostagent says something within this time of its start, also on a machine that boots eight of them.
+const SILENT_LIMIT: Duration = Duration::from_secs(20);
+/// The same when the whole daemon waits for it to stop.
+const SILENT_LIMIT_LEAVING: Duration = Duration::from_secs(4);
+/// So many hostagents in a row that could not take over the machine are enough.
+const MAX_ADOPTIONS: u32 = 3;
+/// A VM that was up for so long is no crash loop (hazard 19).
+const PROVED: Duration = Duration::from_secs(600);
+/// A process that was started holds its lock within this time.
+const LOCK_TAKEN: Duration = Duration::from_secs(5);
+
+/// What the last steps have taught.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Failed starts.
+    pub(super) starts: BackOff,
+    /// Failed work on the files, and failed kills.
+    pub(super) work: BackOff,
+    pub(super) files_failure: Option<String>,
+    pub(super) stop_failure: Option<String>,
+    pub(super) delete_failure: Option<String>,
+    pub(super) ended: Option<Ended>,
+    /// The hostagent that was started last, until it has answered once or is gone.
+    pub(super) started: Option<(Identity, Instant)>,
+    /// When a hostagent that was asked to stop should be gone.
+    pub(super) asked: Option<Instant>,
+    /// A hostagent was seen alive, and nobody has asked it to stop.
+    pub(super) lived: bool,
+    /// This run of the VM is in `status.restartCount`.
+    pub(super) counted: bool,
+    /// The last request to the hostagent did not reach it.
+    pub(super) unheard: bool,
+    pub(super) silent_since: Option<Instant>,
+    pub(super) up_since: Option<Instant>,
+    /// What the owner wants; a change is worth a new try at once.
+    pub(super) wish: Option<(Option<i64>, Option<String>, bool, bool)>,
+    pub(super) leaving: bool,
+}
+
+impl Actor {
+    /// Looks at the VM, and learns from it.
+    pub(super) async fn observe(
+        &mut self,
+        vm: &LimaVM,
+        desired: &Desired,
+        leave: Leave,
+    ) -> (Observed, Known) {
+        let now = Instant::now();
+        let accepted = self.blocked.is_none();
+        let files = files::state(&self.place.dir, accepted, self.resolved.as_ref());
+        let observation = match files {
+            Files::Current | Files::Outdated => Some(observe(&self.place.dir).await),
+            Files::Absent | Files::Foreign => None,
+        };
+        let starting = self
+            .memory
+            .started
+            .as_ref()
+            .is_some_and(|(identity, since)| {
+                now.duration_since(*since) < LOCK_TAKEN && look::is_alive(identity)
+            });
+        let agent = observation
+            .as_ref()
+            .map_or(Agent::Absent, |seen| look::agent(seen, starting));
+        let machine = observation.as_ref().map_or(Machine::Absent, look::machine);
+        self.learn(agent, machine, now);
+        self.listen(agent).await;
+
+        let silent_limit = if desired.leaving {
+            SILENT_LIMIT_LEAVING
+        } else {
+            SILENT_LIMIT
+        };
+        let silent = self
+            .memory
+            .silent_since
+            .is_some_and(|since| now.duration_since(since) > silent_limit);
+        let orphan = agent == Agent::Absent && machine == Machine::Alive;
+        let mut observed = Observed {
+            files,
+            agent,
+            machine,
+            stop: self.stop_state(vm, desired, leave, now),
+            job: self.job.as_ref().map(Running::kind),
+            held_back: false,
+            hopeless: silent || (orphan && self.memory.starts.failures() >= MAX_ADOPTIONS),
+        };
+        let starts_next = files == Files::Current
+            && agent == Agent::Absent
+            && desired.fate == Fate::Keep
+            && (machine == Machine::Alive || (desired.running && !desired.restart));
+        let back_off = if starts_next {
+            &self.memory.starts
+        } else {
+            &self.memory.work
+        };
+        observed.held_back = back_off.left(now).is_some();
+        let known = self.known(observation.as_ref());
+        (observed, known)
+    }
+
+    fn known(&self, observation: Option<&Observation>) -> Known {
+        let info = observation.and_then(|seen| seen.info.as_ref());
+        let template_problem = self
+            .resolved
+            .as_ref()
+            .and_then(|resolved| resolved.template.clone().err());
+        Known {
+            // It also says that the VM has been given its name and the folder, so not before it has.
+            template_config_map: self
+                .copy
+                .as_ref()
+                .filter(|_| self.blocked.is_none())
+                .map(ResourceExt::name_any),
+            template_resource_version: self.copy.as_ref().and_then(ResourceExt::resource_version),
+            files_failure: [
+                &self.blocked,
+                &self.copy_failure,
+                &self.memory.files_failure,
+                &template_problem,
+            ]
+            .into_iter()
+            .find_map(Clone::clone),
+            progress: self.job.as_ref().and_then(Running::progress),
+            ended: self.memory.ended.clone(),
+            stop_failure: self.memory.stop_failure.clone(),
+            delete_failure: self.memory.delete_failure.clone(),
+            running_note: info.map(look::note).unwrap_or_default(),
+            unknown: observation.and_then(look::unknown),
+            started_agent: self.memory.started.is_some(),
+            asked_to_stop: self.memory.asked.is_some(),
+            uncounted: !self.memory.counted,
+        }
+    }
+
+    /// Takes in what has changed since the last look.
+    fn learn(&mut self, agent: Agent, machine: Machine, now: Instant) {
+        let memory = &mut self.memory;
+        match agent {
+            Agent::Silent => {
+                memory.silent_since.get_or_insert(now);
+            }
+            _ => memory.silent_since = None,
+        }
+        match agent {
+            Agent::Up => {
+                memory.ended = None;
+                let since = *memory.up_since.get_or_insert(now);
+                if now.duration_since(since) > PROVED {
+                    memory.starts.reset();
+                }
+            }
+            _ => memory.up_since = None,
+        }
+        match agent {
+            Agent::Booting | Agent::Up => {
+                memory.started = None;
+                memory.lived = memory.asked.is_none();
+            }
+            Agent::Stopping => {
+                memory.started = None;
+                // It stops by itself: the guest has powered off, or the machine has crashed.
+                memory.lived |= memory.asked.is_none();
+            }
+            Agent::Absent => self.agent_is_gone(machine, now),
+            Agent::Silent | Agent::Unknown => {}
+        }
+        if agent == Agent::Absent && machine == Machine::Absent {
+            self.memory.counted = false;
+            self.memory.stop_failure = None;
+        }
+    }
+
+    /// No hostagent lives. When one should, that was the end of a run.
+    fn agent_is_gone(&mut self, machine: Machine, now: Instant) {
+        let should_live = self.memory.lived || self.memory.started.is_some();
+        let asked = self.memory.asked.take().is_some();
+        self.memory.lived = false;
+        self.memory.started = None;
+        if asked {
+            self.memory.ended = None;
+            return;
+        }
+        if should_live {
+            self.run_failed(super::ending::read(&self.place.dir), machine, now);
+        }
+    }
+
+    fn stop_state(&self, vm: &LimaVM, desired: &Desired, leave: Leave, now: Instant) -> Stop {
+        match self.memory.asked {
+            None => Stop::NotAsked,
+            Some(until) if now >= until => Stop::Overdue,
+            // It has been given more time than there is now.
+            Some(until)
+                if now + self.grace(vm, desired, leave) + super::step::OVERDUE + API_RETRY
+                    < until =>
+            {
+                Stop::NotAsked
+            }
+            Some(_) => Stop::Asked,
+        }
+    }
+
+    /// Listens to the hostagent, so that what it does is seen at once.
+    async fn listen(&mut self, agent: Agent) {
+        match agent {
+            Agent::Booting | Agent::Up | Agent::Stopping if self.events.is_none() => {
+                let events = async {
+                    HostagentClient::connect(&self.place.dir)
+                        .await?
+                        .events()
+                        .await
+                };
+                self.events = events.await.ok();
+            }
+            Agent::Absent => self.events = None,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! From what is seen to what is shown. Pure: the same observation always gives the same status, so nothing is written
+//! unless something has changed (hazard 27).
+
+use api::LimaVMStatus;
+use api::lima::{condition, reason};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+use super::plan::{Agent, Desired, Fate, Files, Job, Machine, Observed, lives};
+
+/// Kubernetes allows 32 KiB; a person reads the first lines. In bytes.
+const MAX_MESSAGE: usize = 4096;
+
+/// What is known beside the plain facts of [`Observed`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// The VM's template ConfigMap, once it is there.
+    pub(crate) template_config_map: Option<String>,
+    /// The resourceVersion of the ConfigMap that `Observed::files` was compared with.
+    pub(crate) template_resource_version: Option<String>,
+    /// Why there are no files, or why they cannot be changed.
+    pub(crate) files_failure: Option<String>,
+    /// How far the preparation is.
+    pub(crate) progress: Option<String>,
+    /// How the last run of the VM ended, when nobody had asked it to.
+    pub(crate) ended: Option<Ended>,
+    /// Why it could not be stopped.
+    pub(crate) stop_failure: Option<String>,
+    /// Why it could not be deleted.
+    pub(crate) delete_failure: Option<String>,
+    /// What a user should know of the running VM: its port, what is degraded.
+    pub(crate) running_note: String,
+    /// Why the hostagent or the machine cannot be told.
+    pub(crate) unknown: Option<String>,
+    /// This controller started the hostagent that does not answer yet.
+    pub(crate) started_agent: bool,
+    /// The hostagent was asked to stop. It falls silent before it is gone.
+    pub(crate) asked_to_stop: bool,
+    /// The run of the VM that is seen has not been counted yet.
+    pub(crate) uncounted: bool,
+}
+
+/// How a run ended that nobody had asked to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// The guest powered itself off: no failure.
+    pub(crate) powered_off: bool,
+    /// What is known of the cause, and when it is tried again.
+    pub(crate) message: String,
+}
+
+type Verdict = (&'static str, &'static str, String);
+
+/// The status that follows from `desired` and `observed`, where the last one was `old`.
+pub(crate) fn status(
+    old: &LimaVMStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+    desired: &Desired,
+    observed: &Observed,
+    known: &Known,
+) -> LimaVMStatus {
+    let mut new = old.clone();
+    new.template_config_map = known
+        .template_config_map
+        .clone()
+        .or(new.template_config_map);
+    new.restart_needed = desired.restart || (observed.files == Files::Outdated && lives(observed));
+    new.reset_needed = desired.fate == Fate::Reset;
+    if in_effect(desired, observed) {
+        new.observed_template_resource_version = known
+            .template_resource_version
+            .clone()
+            .or(new.observed_template_resource_version);
+    }
+    let mut set = |kind: &str, verdict: Option<Verdict>| match verdict {
+        Some((status, reason, message)) => {
+            put(
+                &mut new.conditions,
+                kind,
+                status,
+                reason,
+                &message,
+                generation,
+                now,
+            );
+        }
+        None => new.conditions.retain(|condition| condition.type_ != kind),
+    };
+    let find = |kind: &str| {
+        old.conditions
+            .iter()
+            .find(|condition| condition.type_ == kind)
+    };
+    set(
+        condition::CREATED,
+        Some(created(find(condition::CREATED), desired, observed, known)),
+    );
+    let running = running(find(condition::RUNNING), desired, observed, known);
+    let up = matches!(&running, Some((status, ..)) if *status == TRUE);
+    if let Some(verdict) = running {
+        set(condition::RUNNING, Some(verdict));
+    }
+    set(condition::DELETING, deleting(desired, known));
+    if up && known.uncounted {
+        new.restart_count = new.restart_count.saturating_add(1);
+    }
+    new
+}
+
+const TRUE: &str = "True";
+const FALSE: &str = "False";
+const UNKNOWN: &str = "Unknown";
+
+/// Whether the template that `observed.files` was compared with is in effect: on disk, and in the VM if it should run.
+fn in_effect(desired: &Desired, observed: &Observed) -> bool {
+    let settled = if desired.running {
+        observed.agent == Agent::Up
+    } else {
+        !lives(observed)
+    };
+    observed.files == Files::Current
+        && observed.job.is_none()
+        && !desired.restart
+        && desired.template
+        && settled
+}
+
+fn created(
+    old: Option<&Condition>,
+    desired: &Desired,
+    observed: &Observed,
+    known: &Known,
+) -> Verdict {
+    if let (Some(failure), Files::Foreign | Files::Absent) = (&known.files_failure, observed.files)
+    {
+        // A retry is shown as soon as it gets anywhere, so that the condition does not flip at each of them.
+        if observed.job != Some(Job::Prepare) || known.progress.is_none() {
+            return (FALSE, reason::CREATE_FAILED, failure.clone());
+        }
+    }
+    match observed.files {
+        Files::Current | Files::Outdated => match &known.files_failure {
+            Some(failure) => (
+                TRUE,
+                reason::CREATED,
+                format!("the VM's files are there, but not as they should be: {failure}"),
+            ),
+            None => (TRUE, reason::CREATED, "the VM's files are there".into()),
+        },
+        Files::Absent | Files::Foreign => {
+            let message = match (observed.job, &known.progress) {
+                (Some(Job::Prepare), Some(progress)) => progress.clone(),
+                (Some(Job::Prepare), None) => "preparing the VM's files".into(),
+                _ if desired.fate == Fate::Delete => {
+                    return match old {
+                        Some(old) if old.status == FALSE => {
+                            (FALSE, reason::CREATE_FAILED, old.message.clone())
+                        }
+                        _ => (UNKNOWN, reason::PENDING, "the VM is being deleted".into()),
+                    };
+                }
+                _ => "waiting to be prepared".into(),
+            };
+            (UNKNOWN, reason::PENDING, message)
+        }
+    }
+}
+
+fn running(
+    old: Option<&Condition>,
+    desired: &Desired,
+    observed: &Observed,
+    known: &Known,
+) -> Option<Verdict> {
+    if matches!(observed.files, Files::Absent | Files::Foreign) {
+        return old.map(|_| (FALSE, reason::STOPPED, "the VM has no files".into()));
+    }
+    if let (Some(failure), true) = (&known.stop_failure, lives(observed)) {
+        return Some((FALSE, reason::STOP_FAILED, failure.clone()));
+    }
+    let was_up = old.is_some_and(|old| old.status != FALSE);
+    let verdict = match (observed.agent, observed.machine) {
+        (Agent::Up, _) => (TRUE, reason::STARTED, known.running_note.clone()),
+        (Agent::Booting, _) => (FALSE, reason::STARTING, "the VM is booting".into()),
+        (Agent::Stopping, _) => being_stopped(old),
+        (Agent::Silent, _) if known.asked_to_stop => being_stopped(old),
+        (Agent::Unknown, _) | (Agent::Absent, Machine::Unknown) => {
+            let why = known
+                .unknown
+                .clone()
+                .unwrap_or_else(|| "its state cannot be seen".into());
+            (UNKNOWN, reason::RECONCILING, why)
+        }
+        (Agent::Silent, _) if known.started_agent && !was_up => {
+            (FALSE, reason::STARTING, "the hostagent is starting".into())
+        }
+        (Agent::Silent, _) => (
+            UNKNOWN,
+            reason::RECONCILING,
+            "waiting for the hostagent to answer".into(),
+        ),
+        (Agent::Absent, Machine::Alive) => {
+            let message = known
+                .ended
+                .as_ref()
+                .map_or("taking over the VM that runs", |ended| {
+                    ended.message.as_str()
+                });
+            (UNKNOWN, reason::RECONCILING, message.into())
+        }
+        (Agent::Absent, Machine::Absent) => at_rest(desired, observed, known),
+    };
+    Some(verdict)
+}
+
+/// INTERFACE has no reason for this: it is what it was until it is gone.
+fn being_stopped(old: Option<&Condition>) -> Verdict {
+    let message = "the VM is being stopped".into();
+    match old.map(|old| old.status.as_str()) {
+        Some(TRUE) => (TRUE, reason::STARTED, message),
+        Some(UNKNOWN) => (UNKNOWN, reason::RECONCILING, message),
+        _ => (FALSE, reason::STARTING, message),
+    }
+}
+
+fn at_rest(desired: &Desired, observed: &Observed, known: &Known) -> Verdict {
+    if !desired.running || desired.leaving || desired.fate != Fate::Keep {
+        return (FALSE, reason::STOPPED, "the VM is stopped".into());
+    }
+    if desired.restart || observed.files == Files::Outdated {
+        return (
+            FALSE,
+            reason::STOPPED,
+            "the VM is stopped to be restarted".into(),
+        );
+    }
+    match &known.ended {
+        Some(ended) if ended.powered_off => (FALSE, reason::STOPPED, ended.message.clone()),
+        Some(ended) => (FALSE, reason::START_FAILED, ended.message.clone()),
+        None => (FALSE, reason::STARTING, "the VM is being started".into()),
+    }
+}
+
+fn deleting(desired: &Desired, known: &Known) -> Option<Verdict> {
+    (desired.fate == Fate::Delete).then(|| match &known.delete_failure {
+        Some(failure) => (TRUE, reason::DELETE_FAILED, failure.clone()),
+        None => (
+            TRUE,
+            reason::CLEANING_UP,
+            "stopping the VM and deleting its files".into(),
+        ),
+    })
+}
+
+fn put(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let old = conditions
+        .iter()
+        .position(|condition| condition.type_ == kind);
+    // As Kubernetes' SetStatusCondition: the time is that of the last change of the status, not of the message.
+    let since = match old.map(|index| &conditions[index]) {
+        Some(old) if old.status == status => old.last_transition_time.clone(),
+        _ => Time(now),
+    };
+    let new = Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: shortened(message),
+        observed_generation: generation,
+        last_transition_time: since,
+    };
+    match old {
+        Some(index) => conditions[index] = new,
+        None => conditions.push(new),
+    }
+}
+
+/// The end is kept: that is where a program says why it gave up.
+fn shortened(message: &str) -> String {
+    let message = message.trim();
+    if message.len() <= MAX_MESSAGE {
+        return message.to_owned();
+    }
+    let cut = (message.len() - MAX_MESSAGE..message.len())
+        .find(|&at| message.is_char_boundary(at))
+        .unwrap_or(0);
+    format!("…{}", &message[cut..])
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

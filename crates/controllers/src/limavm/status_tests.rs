@@ -1,0 +1,324 @@
+//! What is shown, as a table; and that the same look is never shown in two ways.
+
+use super::super::plan::Stop;
+use super::*;
+
+const ON: Desired = Desired {
+    fate: Fate::Keep,
+    running: true,
+    restart: false,
+    template: true,
+    leaving: false,
+};
+const OFF: Desired = Desired {
+    running: false,
+    ..ON
+};
+const DOWN: Observed = Observed {
+    files: Files::Current,
+    agent: Agent::Absent,
+    machine: Machine::Absent,
+    stop: Stop::NotAsked,
+    job: None,
+    held_back: false,
+    hopeless: false,
+};
+const BOOTING: Observed = Observed {
+    agent: Agent::Booting,
+    machine: Machine::Alive,
+    ..DOWN
+};
+const UP: Observed = Observed {
+    agent: Agent::Up,
+    ..BOOTING
+};
+const STOPPING: Observed = Observed {
+    agent: Agent::Stopping,
+    ..BOOTING
+};
+const SILENT: Observed = Observed {
+    agent: Agent::Silent,
+    machine: Machine::Unknown,
+    ..DOWN
+};
+const ORPHAN: Observed = Observed {
+    machine: Machine::Alive,
+    ..DOWN
+};
+const NEW: Observed = Observed {
+    files: Files::Absent,
+    ..DOWN
+};
+
+fn show(old: &LimaVMStatus, desired: &Desired, observed: &Observed, known: &Known) -> LimaVMStatus {
+    status(
+        old,
+        Some(1),
+        Timestamp::UNIX_EPOCH,
+        desired,
+        observed,
+        known,
+    )
+}
+
+fn with(kind: &str, status: &str, reason: &str) -> LimaVMStatus {
+    let mut old = LimaVMStatus::default();
+    put(
+        &mut old.conditions,
+        kind,
+        status,
+        reason,
+        "",
+        Some(1),
+        Timestamp::UNIX_EPOCH,
+    );
+    old
+}
+
+fn told<'a>(status: &'a LimaVMStatus, kind: &str) -> Option<(&'a str, &'a str)> {
+    let found = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)?;
+    Some((&found.status, &found.reason))
+}
+
+fn failed() -> Known {
+    let ended = Ended {
+        powered_off: false,
+        message: "no QEMU".into(),
+    };
+    Known {
+        ended: Some(ended),
+        files_failure: Some("no image".into()),
+        ..Known::default()
+    }
+}
+
+#[test]
+fn the_running_condition() {
+    type Row<'a> = (
+        &'a LimaVMStatus,
+        Desired,
+        Observed,
+        &'a Known,
+        Option<(&'a str, &'a str)>,
+    );
+    let none = LimaVMStatus::default();
+    let was = |status: &str, reason: &str| with(condition::RUNNING, status, reason);
+    let (up, unknown, starting) = (
+        was("True", "Started"),
+        was("Unknown", "Reconciling"),
+        was("False", "Starting"),
+    );
+    let started = Known {
+        started_agent: true,
+        ..Known::default()
+    };
+    let powered_off = Ended {
+        powered_off: true,
+        message: String::new(),
+    };
+    let off_by_guest = Known {
+        ended: Some(powered_off),
+        ..Known::default()
+    };
+    let stop_failed = Known {
+        stop_failure: Some("hung".into()),
+        ..Known::default()
+    };
+    let asked = Known {
+        asked_to_stop: true,
+        ..Known::default()
+    };
+    let idle = Known::default();
+    let broken = failed();
+    let restart = Desired {
+        restart: true,
+        ..ON
+    };
+    let stale = Observed {
+        files: Files::Outdated,
+        ..DOWN
+    };
+    let blind = Observed {
+        agent: Agent::Unknown,
+        ..DOWN
+    };
+    let rows: Vec<Row<'_>> = vec![
+        (&none, ON, NEW, &idle, None),
+        (&up, ON, NEW, &idle, Some(("False", "Stopped"))),
+        (&none, ON, DOWN, &idle, Some(("False", "Starting"))),
+        (&none, ON, DOWN, &broken, Some(("False", "StartFailed"))),
+        (&up, ON, DOWN, &off_by_guest, Some(("False", "Stopped"))),
+        (&none, OFF, DOWN, &broken, Some(("False", "Stopped"))),
+        (&up, restart, DOWN, &idle, Some(("False", "Stopped"))),
+        (&up, ON, stale, &idle, Some(("False", "Stopped"))),
+        (&starting, ON, SILENT, &started, Some(("False", "Starting"))),
+        (&up, ON, SILENT, &idle, Some(("Unknown", "Reconciling"))),
+        (&up, ON, ORPHAN, &idle, Some(("Unknown", "Reconciling"))),
+        (
+            &unknown,
+            ON,
+            SILENT,
+            &started,
+            Some(("Unknown", "Reconciling")),
+        ),
+        (&up, ON, blind, &idle, Some(("Unknown", "Reconciling"))),
+        (&none, ON, BOOTING, &idle, Some(("False", "Starting"))),
+        (&starting, ON, UP, &idle, Some(("True", "Started"))),
+        (&up, OFF, STOPPING, &idle, Some(("True", "Started"))),
+        (&starting, OFF, STOPPING, &idle, Some(("False", "Starting"))),
+        (&up, OFF, SILENT, &asked, Some(("True", "Started"))),
+        (&starting, OFF, SILENT, &asked, Some(("False", "Starting"))),
+        (&up, OFF, UP, &stop_failed, Some(("False", "StopFailed"))),
+        (&up, OFF, DOWN, &stop_failed, Some(("False", "Stopped"))),
+    ];
+    for (old, desired, observed, known, expected) in rows {
+        let new = show(old, &desired, &observed, known);
+        assert_eq!(
+            told(&new, condition::RUNNING),
+            expected,
+            "{old:?} {desired:?} {observed:?} {known:?}"
+        );
+    }
+}
+
+#[test]
+fn the_created_condition() {
+    let none = LimaVMStatus::default();
+    let preparing = Observed {
+        job: Some(Job::Prepare),
+        ..NEW
+    };
+    let foreign = Observed {
+        files: Files::Foreign,
+        ..NEW
+    };
+    let progress = Known {
+        progress: Some("downloading image: 43 % of 311 MiB".into()),
+        ..failed()
+    };
+    let rows: [(Observed, &Known, &str, &str); 7] = [
+        (NEW, &Known::default(), "Pending", "waiting"),
+        (preparing, &Known::default(), "Pending", "preparing"),
+        (preparing, &progress, "Pending", "43 %"),
+        (NEW, &failed(), "CreateFailed", "no image"),
+        // A retry that has got nowhere yet.
+        (preparing, &failed(), "CreateFailed", "no image"),
+        (foreign, &failed(), "CreateFailed", "no image"),
+        (DOWN, &Known::default(), "Created", "are there"),
+    ];
+    for (observed, known, reason, message) in rows {
+        let new = show(&none, &ON, &observed, known);
+        let created = new
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == condition::CREATED)
+            .unwrap();
+        assert_eq!(created.reason, reason, "{observed:?} {known:?}");
+        assert!(created.message.contains(message), "{}", created.message);
+    }
+}
+
+#[test]
+fn h27_what_was_shown_is_shown_again_unchanged() {
+    let later: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    for known in [Known::default(), failed()] {
+        for observed in [NEW, DOWN, BOOTING, UP, STOPPING, SILENT, ORPHAN] {
+            for desired in [
+                ON,
+                OFF,
+                Desired {
+                    fate: Fate::Delete,
+                    ..OFF
+                },
+                Desired {
+                    restart: true,
+                    ..ON
+                },
+            ] {
+                let first = show(&LimaVMStatus::default(), &desired, &observed, &known);
+                let again = status(&first, Some(1), later, &desired, &observed, &known);
+                assert_eq!(first, again, "{desired:?} {observed:?} {known:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_time_of_a_condition_is_that_of_its_last_change() {
+    let later: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    let old = with(condition::RUNNING, "False", "Starting");
+    let time = |status: &LimaVMStatus| {
+        let found = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == condition::RUNNING)
+            .unwrap();
+        found.last_transition_time.0
+    };
+    let stopped = status(&old, Some(1), later, &OFF, &DOWN, &Known::default());
+    assert_eq!(
+        time(&stopped),
+        Timestamp::UNIX_EPOCH,
+        "False as before, for another reason"
+    );
+    let up = status(&old, Some(1), later, &ON, &UP, &Known::default());
+    assert_eq!(time(&up), later);
+}
+
+#[test]
+fn each_run_is_counted_once_and_a_template_is_in_effect_when_the_vm_is_up_with_it() {
+    let uncounted = Known {
+        uncounted: true,
+        template_resource_version: Some("7".into()),
+        ..Known::default()
+    };
+    let counted = Known {
+        uncounted: false,
+        ..uncounted.clone()
+    };
+    let none = LimaVMStatus::default();
+    assert_eq!(show(&none, &ON, &BOOTING, &uncounted).restart_count, 0);
+    let up = show(&none, &ON, &UP, &uncounted);
+    assert_eq!(up.restart_count, 1);
+    assert_eq!(show(&up, &ON, &UP, &counted).restart_count, 1);
+
+    let version = |desired: &Desired, observed: &Observed| {
+        show(&none, desired, observed, &uncounted).observed_template_resource_version
+    };
+    assert_eq!(version(&ON, &UP).as_deref(), Some("7"));
+    assert_eq!(version(&OFF, &DOWN).as_deref(), Some("7"));
+    let stale = |observed: Observed| Observed {
+        files: Files::Outdated,
+        ..observed
+    };
+    for (desired, observed) in [
+        (ON, BOOTING),
+        (ON, DOWN),
+        (ON, stale(UP)),
+        (OFF, stale(DOWN)),
+        (OFF, NEW),
+    ] {
+        assert_eq!(
+            version(&desired, &observed),
+            None,
+            "{desired:?} {observed:?}"
+        );
+    }
+    assert!(show(&none, &ON, &stale(UP), &uncounted).restart_needed);
+    assert!(!show(&none, &OFF, &stale(DOWN), &uncounted).restart_needed);
+}
+
+#[test]
+fn long_messages_keep_their_end() {
+    let long = format!("{}ä the reason", "x".repeat(2 * MAX_MESSAGE));
+    let short = shortened(&long);
+    assert!(
+        short.ends_with("ä the reason")
+            && short.starts_with('…')
+            && short.len() <= MAX_MESSAGE + '…'.len_utf8()
+    );
+    assert_eq!(shortened(" as it is \n"), "as it is");
+}

@@ -1,0 +1,274 @@
+//! Doing: the steps of the plan, each short, and what is learnt from how they end.
+
+use std::time::{Duration, Instant};
+
+use api::LimaVM;
+use api::lima::FORCE_DELETE;
+use api::rdd::CLEANUP_FINALIZER;
+use hostagent::client::{Client as HostagentClient, SpawnOptions, spawn};
+use kube::{Resource, ResourceExt};
+use lima::progress::Cancel;
+use process::lock::Holder;
+use process::{Process, Signal};
+
+use super::actor::Actor;
+use super::back_off::{LONGEST_FILES, LONGEST_START};
+use super::dispatch::Leave;
+use super::ending::Ending;
+use super::files::{self, failed_reason};
+use super::job::{Outcome, Running};
+use super::plan::{Action, Desired, Fate, Job, Machine};
+use super::progress::ProgressLine;
+use super::status::Ended;
+use super::template_copy;
+use crate::api_call::CallError;
+use crate::events::Severity;
+
+/// After its grace a guest's machine is switched off and its hostagent exits; what is not gone this long after the
+/// grace is killed. With [`files::KILL_LIMIT`] it fits into the 10 s that hazard 17 allows.
+pub(super) const OVERDUE: Duration = Duration::from_secs(5);
+/// For a VM whose disk is about to be deleted: enough for a guest to write back what it has mounted from the host.
+const DELETE_GRACE: Duration = Duration::from_secs(10);
+
+impl Actor {
+    /// How long the guest may take to shut down.
+    pub(super) fn grace(&self, vm: &LimaVM, desired: &Desired, leave: Leave) -> Duration {
+        let own = vm.grace_period().unwrap_or(self.shared.config.stop_grace);
+        let own = if desired.fate == Fate::Keep {
+            own
+        } else {
+            own.min(DELETE_GRACE)
+        };
+        match leave {
+            Leave::StopVms { deadline } => {
+                own.min(deadline.saturating_duration_since(Instant::now()))
+            }
+            Leave::Stay | Leave::KeepVms => own,
+        }
+    }
+
+    pub(super) fn start_job(&mut self, action: Action) {
+        let place = self.place.clone();
+        let cancel = Cancel::new();
+        let template = self.resolved.as_ref().and_then(|resolved| {
+            resolved
+                .template
+                .as_ref()
+                .ok()
+                .map(|template| (template.clone(), resolved.digest.clone()))
+        });
+        let job = match (action, template) {
+            (Action::Prepare, Some((template, digest))) => {
+                let progress = ProgressLine::new(self.wake.clone());
+                let work =
+                    files::prepare(place, template, digest, progress.clone(), cancel.clone());
+                Running::start(Job::Prepare, cancel, Some(progress), work)
+            }
+            (Action::WriteTemplate, Some((template, digest))) => Running::start(
+                Job::WriteTemplate,
+                cancel,
+                None,
+                files::write_template(place, template, digest),
+            ),
+            (Action::Kill, _) => Running::start(Job::Kill, cancel, None, async move {
+                files::end(place).await.map(drop)
+            }),
+            (Action::DeleteFiles, _) => {
+                Running::start(Job::DeleteFiles, cancel, None, files::delete(place))
+            }
+            _ => return,
+        };
+        self.job = Some(job);
+    }
+
+    /// Learns from the end of a job.
+    pub(super) fn job_ended(&mut self, outcome: Outcome) {
+        let vm = self.about();
+        for warning in &outcome.warnings {
+            self.shared
+                .recorder
+                .tell(vm.clone(), Severity::Warning, "Template", warning);
+        }
+        let memory = &mut self.memory;
+        match outcome.result {
+            Ok(()) => {
+                memory.work.reset();
+                memory.files_failure = None;
+                if outcome.kind == Job::Kill {
+                    // It was ended on purpose: no run has failed.
+                    (
+                        memory.lived,
+                        memory.started,
+                        memory.asked,
+                        memory.stop_failure,
+                    ) = (false, None, None, None);
+                }
+                if outcome.kind == Job::DeleteFiles {
+                    memory.delete_failure = None;
+                    (memory.ended, memory.lived) = (None, false);
+                    memory.starts.reset();
+                }
+            }
+            Err(_) if outcome.cancelled => {}
+            Err(error) => {
+                let pause = memory.work.failed(Instant::now(), LONGEST_FILES);
+                let message = format!("{error}; trying again in {} s", pause.as_secs());
+                let reason = failed_reason(outcome.kind);
+                tracing::warn!(vm = self.name, reason, "{message}");
+                let slot = match outcome.kind {
+                    Job::Prepare | Job::WriteTemplate => &mut memory.files_failure,
+                    Job::Kill => &mut memory.stop_failure,
+                    Job::DeleteFiles => &mut memory.delete_failure,
+                };
+                *slot = Some(message);
+            }
+        }
+    }
+
+    fn about(&self) -> k8s_openapi::api::core::v1::ObjectReference {
+        k8s_openapi::api::core::v1::ObjectReference {
+            api_version: Some(LimaVM::api_version(&()).into_owned()),
+            kind: Some(LimaVM::kind(&()).into_owned()),
+            name: Some(self.name.clone()),
+            namespace: Some(self.namespace.clone()),
+            uid: Some(self.holder.uid.clone()),
+            ..Default::default()
+        }
+    }
+
+    /// Starts a hostagent. It boots the machine, or takes over the one that runs.
+    pub(super) async fn start_agent(&mut self, machine: Machine) -> Result<bool, CallError> {
+        let command = &self.shared.config.hostagent;
+        let mut args = command.args.clone();
+        args.push("--dir".into());
+        args.push(self.place.dir.path().into());
+        let options = SpawnOptions {
+            args,
+            env: command.env.clone(),
+            kept_logs: command.kept_logs,
+            log_title: command.log_title.clone(),
+        };
+        match spawn(&command.program, &self.place.dir, &options).await {
+            Ok(identity) => {
+                tracing::info!(
+                    vm = self.name,
+                    pid = identity.pid(),
+                    ?machine,
+                    "started a hostagent"
+                );
+                self.memory.started = Some((identity, Instant::now()));
+                self.memory.asked = None;
+                self.memory.ended = None;
+            }
+            Err(error) => {
+                let ending = Ending {
+                    powered_off: false,
+                    cause: error.to_string(),
+                };
+                self.run_failed(ending, machine, Instant::now());
+            }
+        }
+        Ok(true)
+    }
+
+    /// A run has ended that nobody had asked to end.
+    pub(super) fn run_failed(&mut self, ending: Ending, machine: Machine, now: Instant) {
+        let Ending { powered_off, cause } = ending;
+        let starts = &mut self.memory.starts;
+        if machine == Machine::Absent {
+            starts.failed(now, LONGEST_START);
+        } else {
+            // The guest is well and only its hostagent is gone: the next one takes over at once.
+            starts.failed_but_try_at_once(now, LONGEST_START);
+        }
+        let again = match starts.left(now) {
+            Some(pause) => format!("starting again in {} s", pause.as_secs().max(1)),
+            None => "starting again".into(),
+        };
+        tracing::warn!(
+            vm = self.name,
+            cause,
+            "the VM's hostagent has ended; {again}"
+        );
+        self.memory.ended = Some(Ended {
+            powered_off,
+            message: format!("{cause}; {again}"),
+        });
+    }
+
+    pub(super) async fn ask_to_stop(&mut self, grace: Duration) -> Result<bool, CallError> {
+        let stop = async {
+            HostagentClient::connect(&self.place.dir)
+                .await?
+                .stop(grace)
+                .await
+        };
+        match stop.await {
+            Ok(()) => {
+                tracing::info!(
+                    vm = self.name,
+                    grace = grace.as_secs(),
+                    "asked the hostagent to stop the VM"
+                );
+                self.memory.asked = Some(Instant::now() + grace + OVERDUE);
+                self.memory.lived = false;
+            }
+            // It is looked at again soon, and killed when it stays like that.
+            Err(error) => {
+                tracing::warn!(vm = self.name, %error, "cannot ask the hostagent to stop");
+                self.memory.unheard = true;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Ends a hostagent that hangs. Its machine lives in a session of its own and goes on.
+    pub(super) fn end_agent(&mut self) {
+        self.memory.work.failed(Instant::now(), LONGEST_FILES);
+        // Who it is stands in its lock, and is checked against its start time before it is signalled (hazard 6).
+        let holder = match process::lock::holder(&self.place.dir.ha_lock()) {
+            Ok(Holder::Held(Some(info))) => info.identity,
+            _ => return,
+        };
+        tracing::warn!(
+            vm = self.name,
+            pid = holder.pid(),
+            "the hostagent does not answer; ending it"
+        );
+        match Process::open(&holder) {
+            Ok(Some(process)) => {
+                if let Err(error) = process.signal(Signal::Kill) {
+                    tracing::warn!(vm = self.name, %error, "cannot end the hostagent");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(vm = self.name, %error, "cannot end the hostagent"),
+        }
+    }
+
+    /// Lets the object go: nothing of the VM is left.
+    pub(super) async fn release(&mut self, vm: &LimaVM) -> Result<bool, CallError> {
+        if !vm
+            .finalizers()
+            .iter()
+            .any(|finalizer| finalizer == CLEANUP_FINALIZER)
+        {
+            // Somebody else's finalizer holds it.
+            return Ok(false);
+        }
+        template_copy::release(&self.shared.client, vm, &self.namespace).await?;
+        self.remove_finalizer(vm).await?;
+        tracing::info!(vm = self.name, "deleted the VM");
+        Ok(true)
+    }
+
+    /// The user gives up what cannot be cleaned up (hazard 22).
+    pub(super) fn forced(&self, vm: &LimaVM) -> bool {
+        let failed = self.memory.delete_failure.is_some() || self.memory.stop_failure.is_some();
+        failed
+            && vm
+                .annotations()
+                .get(FORCE_DELETE)
+                .is_some_and(|value| value == "true")
+    }
+}

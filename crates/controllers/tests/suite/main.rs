@@ -1,0 +1,18 @@
+//! The LimaVM controller against a real API server (over a store in memory) and real instance folders. The hostagents
+//! are real processes that hold the real lock and speak the real protocol, without a machine behind them
+//! (`stand_in.rs`); those with QEMU are tested in crate `rdd`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+mod admission;
+mod lifecycle;
+mod names;
+mod shutdown;
+mod stand_in;
+mod support;
+mod templates;

@@ -1,0 +1,276 @@
+//! A control plane in this process: API server, controllers, a Lima home of its own.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::LimaVM;
+use apiserver::{Server, User};
+use controllers::{Config, HostagentCommand, Manager, ManagerError, Shutdown};
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use lima::layout::LimaHome;
+use serde_json::{Value, json};
+use store::{IndexedStore, Options};
+use tempfile::TempDir;
+use testutils::poll_async;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// For waits that a passing test never reaches.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+/// What stand-ins are given to stop; they need milliseconds.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// The controllers: how to end them, and their task.
+type Running = (
+    oneshot::Sender<Shutdown>,
+    JoinHandle<Result<(), ManagerError>>,
+);
+
+/// A control plane. Its VMs end with it: stop it with [`Plane::stop`], or they notice that their folder is gone.
+pub(crate) struct Plane {
+    pub(crate) folder: TempDir,
+    pub(crate) client: Client,
+    /// Whether the logs of deleted VMs are kept; read when the controllers start.
+    pub(crate) keep_logs: bool,
+    _server: Server,
+    running: Option<Running>,
+}
+
+impl Plane {
+    /// A control plane whose controllers run.
+    pub(crate) async fn start() -> Plane {
+        let mut plane = Plane::without_controllers().await;
+        plane.start_controllers().await;
+        plane
+    }
+
+    pub(crate) async fn without_controllers() -> Plane {
+        // Socket paths are short, so the folder is not the (long) one of the build.
+        let folder = tempfile::Builder::new()
+            .prefix("rdd-c")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let store = IndexedStore::memory(Options::default()).unwrap();
+        let mut config = apiserver::Config::new(Arc::new(store));
+        config.crds = api::crds()
+            .iter()
+            .map(|crd| serde_json::to_value(crd).unwrap())
+            .collect();
+        config.namespaces = vec!["other".into()];
+        let server = Server::new(config).await.unwrap();
+        let client = Client::new(server.service(User::master("test")), "default");
+        let image = std::fs::File::create(folder.path().join("image.raw")).unwrap();
+        image.set_len(1 << 20).unwrap();
+        Plane {
+            folder,
+            client,
+            keep_logs: false,
+            _server: server,
+            running: None,
+        }
+    }
+
+    /// Where the logs of deleted VMs are kept.
+    pub(crate) fn kept_logs(&self) -> PathBuf {
+        self.folder.path().join("logs")
+    }
+
+    pub(crate) async fn start_controllers(&mut self) {
+        let config = Config {
+            instance: "test".into(),
+            lima_home: self.lima_home(),
+            image_cache: self.folder.path().join("cache"),
+            kept_logs: self.keep_logs.then(|| self.kept_logs()),
+            hostagent: HostagentCommand {
+                program: std::env::current_exe().unwrap(),
+                args: [
+                    "stand_in::hostagent",
+                    "--exact",
+                    "--ignored",
+                    "--nocapture",
+                    "--",
+                ]
+                .map(Into::into)
+                .to_vec(),
+                kept_logs: Some(5),
+                ..HostagentCommand::default()
+            },
+            enabled: BTreeSet::from(["limavm".to_owned()]),
+            manager_name: "embedded".into(),
+            started_at: jiff::Timestamp::now(),
+            stop_grace: GRACE,
+        };
+        let manager = Manager::new(self.client.clone(), config);
+        let mut ready = manager.ready();
+        let (stop, stopped) = oneshot::channel();
+        let task =
+            tokio::spawn(manager.run(async move { stopped.await.unwrap_or(Shutdown::KeepVms) }));
+        ready.wait_for(|ready| *ready).await.unwrap();
+        self.running = Some((stop, task));
+    }
+
+    /// Ends the controllers.
+    pub(crate) async fn stop(&mut self, how: Shutdown) {
+        let (stop, task) = self.running.take().expect("the controllers run");
+        stop.send(how).unwrap();
+        task.await.unwrap().unwrap();
+    }
+
+    /// As a daemon that was killed: nothing is asked, nothing is waited for.
+    pub(crate) async fn crash(&mut self) {
+        let (_stop, task) = self.running.take().expect("the controllers run");
+        task.abort();
+        let _ = task.await;
+    }
+
+    /// Stops all VMs and with them the processes of this test.
+    pub(crate) async fn end(mut self) {
+        if self.running.is_none() {
+            self.start_controllers().await;
+        }
+        self.stop(Shutdown::StopVms { grace: GRACE }).await;
+    }
+
+    pub(crate) fn lima_home(&self) -> LimaHome {
+        LimaHome::new(self.folder.path().join("l"))
+    }
+
+    pub(crate) fn dir(&self, vm: &str) -> PathBuf {
+        self.lima_home().root.join(vm)
+    }
+
+    pub(crate) fn vms(&self) -> Api<LimaVM> {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    pub(crate) fn config_maps(&self) -> Api<ConfigMap> {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    /// A template that works.
+    pub(crate) fn template(&self) -> String {
+        let image = self.folder.path().join("image.raw");
+        format!(
+            "images:\n- location: {}\n  arch: x86_64\narch: x86_64\ncpus: 1\ndisk: 2MiB\n",
+            image.display()
+        )
+    }
+
+    pub(crate) async fn put_template(&self, name: &str, text: &str) {
+        let map: ConfigMap = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "template": text },
+        }))
+        .unwrap();
+        self.config_maps()
+            .create(&PostParams::default(), &map)
+            .await
+            .unwrap();
+    }
+
+    /// Declares a VM from the template that works.
+    pub(crate) async fn create(&self, name: &str, running: bool) {
+        if self
+            .config_maps()
+            .get_opt("source")
+            .await
+            .unwrap()
+            .is_none()
+        {
+            self.put_template("source", &self.template()).await;
+        }
+        self.vms()
+            .create(&PostParams::default(), &vm(name, running))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn patch(&self, name: &str, patch: Value) {
+        self.vms()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn set_running(&self, name: &str, running: bool) {
+        self.patch(name, json!({ "spec": { "running": running } }))
+            .await;
+    }
+
+    pub(crate) async fn get(&self, name: &str) -> LimaVM {
+        self.vms().get(name).await.unwrap()
+    }
+
+    /// Waits until the VM is as `is` says.
+    pub(crate) async fn wait(
+        &self,
+        name: &str,
+        what: &str,
+        is: impl Fn(&LimaVM) -> bool,
+    ) -> LimaVM {
+        let api = self.vms();
+        poll_async(LONG, &format!("{name} to be {what}"), async || {
+            match api.get(name).await {
+                Ok(vm) if is(&vm) => Ok(vm),
+                Ok(vm) => Err(serde_json::to_string(&vm.status).unwrap()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn wait_reason(&self, name: &str, kind: &str, reason: &str) -> LimaVM {
+        self.wait(name, reason, |vm| {
+            vm.condition(kind).is_some_and(|c| c.reason == reason)
+        })
+        .await
+    }
+
+    pub(crate) async fn wait_gone(&self, name: &str) {
+        let api = self.vms();
+        poll_async(LONG, &format!("{name} to be gone"), async || {
+            match api.get_opt(name).await.unwrap() {
+                None => Ok(()),
+                Some(vm) => Err(serde_json::to_string(&vm).unwrap()),
+            }
+        })
+        .await;
+    }
+
+    /// How often a hostagent was started for the VM.
+    pub(crate) fn starts(&self, name: &str) -> usize {
+        std::fs::read_to_string(self.dir(name).join("starts"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    }
+}
+
+pub(crate) fn vm(name: &str, running: bool) -> LimaVM {
+    serde_json::from_value(json!({
+        "apiVersion": "lima.rancherdesktop.io/v1alpha1", "kind": "LimaVM", "metadata": { "name": name },
+        "spec": { "templateRef": { "name": "source" }, "running": running },
+    }))
+    .unwrap()
+}
+
+pub(crate) fn condition<'a>(vm: &'a LimaVM, kind: &str) -> &'a Condition {
+    vm.condition(kind)
+        .unwrap_or_else(|| panic!("{} has no condition {kind}", vm.name_any()))
+}
+
+pub(crate) fn status(vm: &LimaVM) -> api::LimaVMStatus {
+    vm.status.clone().unwrap_or_default()
+}
+
+/// The process that holds the lock of a VM.
+pub(crate) fn holder(plane: &Plane, vm: &str) -> Option<process::Identity> {
+    match process::lock::holder(&plane.dir(vm).join("ha.lock")).unwrap() {
+        process::lock::Holder::Held(info) => info.map(|info| info.identity),
+        process::lock::Holder::Free => None,
+    }
+}

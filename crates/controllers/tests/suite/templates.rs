@@ -1,0 +1,203 @@
+//! Templates: copied, changed, broken.
+
+use api::lima::{
+    OWNED_FINALIZER, RESET_REQUESTED, TEMPLATE_COPY, TEMPLATE_LABEL, condition as types, reason,
+};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::support::{Plane, condition, status, vm};
+
+async fn change_template(plane: &Plane, patch: Value) -> String {
+    let api = plane.config_maps();
+    let changed = api
+        .patch("vm-template", &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .unwrap();
+    changed.resource_version().unwrap()
+}
+
+fn lima_yaml(plane: &Plane) -> String {
+    std::fs::read_to_string(plane.dir("vm").join("lima.yaml")).unwrap()
+}
+
+#[tokio::test]
+async fn the_copy_belongs_to_the_vm_and_outlives_its_original() {
+    let plane = Plane::start().await;
+    plane.create("vm", false).await;
+    let vm = plane
+        .wait_reason("vm", types::CREATED, reason::CREATED)
+        .await;
+    let copy = plane.config_maps().get("vm-template").await.unwrap();
+    assert_eq!(
+        copy.labels().get(TEMPLATE_LABEL).map(String::as_str),
+        Some("true")
+    );
+    assert_eq!(copy.finalizers(), [OWNED_FINALIZER]);
+    let owner = &copy.owner_references()[0];
+    assert_eq!(
+        (Some(&owner.uid), owner.controller),
+        (vm.metadata.uid.as_ref(), Some(true))
+    );
+    assert_eq!(copy.data.unwrap()["template"], plane.template());
+    plane
+        .config_maps()
+        .delete("source", &DeleteParams::default())
+        .await
+        .unwrap();
+    plane.set_running("vm", true).await;
+    plane
+        .wait_reason("vm", types::RUNNING, reason::STARTED)
+        .await;
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn a_vm_that_brings_its_template_along_needs_no_original() {
+    let plane = Plane::start().await;
+    let mut new = vm("vm", false);
+    new.metadata.annotations = Some([(TEMPLATE_COPY.to_owned(), plane.template())].into());
+    plane
+        .vms()
+        .create(&PostParams::default(), &new)
+        .await
+        .unwrap();
+    let vm = plane
+        .wait_reason("vm", types::CREATED, reason::CREATED)
+        .await;
+    assert!(!vm.annotations().contains_key(TEMPLATE_COPY));
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn a_changed_template_is_written_to_a_stopped_vm() {
+    let plane = Plane::start().await;
+    plane.create("vm", false).await;
+    plane
+        .wait_reason("vm", types::RUNNING, reason::STOPPED)
+        .await;
+    let text = plane.template().replace("cpus: 1", "cpus: 2");
+    let version = change_template(&plane, json!({ "data": { "template": text } })).await;
+    plane
+        .wait("vm", "updated", |vm| {
+            status(vm).observed_template_resource_version.as_ref() == Some(&version)
+        })
+        .await;
+    assert!(lima_yaml(&plane).contains("cpus: 2"));
+    assert_eq!(plane.starts("vm"), 0);
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn h25_a_changed_template_restarts_a_running_vm_once_and_a_label_does_not() {
+    let plane = Plane::start().await;
+    plane.create("vm", true).await;
+    plane
+        .wait_reason("vm", types::RUNNING, reason::STARTED)
+        .await;
+    let version = change_template(
+        &plane,
+        json!({ "metadata": { "labels": { "some": "label" } } }),
+    )
+    .await;
+    let in_effect = move |vm: &api::LimaVM, version: &str| {
+        status(vm).observed_template_resource_version.as_deref() == Some(version)
+    };
+    plane
+        .wait("vm", "aware of the label", |vm| in_effect(vm, &version))
+        .await;
+    assert_eq!(plane.starts("vm"), 1);
+
+    // Three changes in a row: the last one wins.
+    let mut version = String::new();
+    for cpus in 2..5 {
+        let text = plane
+            .template()
+            .replace("cpus: 1", &format!("cpus: {cpus}"));
+        version = change_template(&plane, json!({ "data": { "template": text } })).await;
+    }
+    let vm = plane
+        .wait("vm", "up with the last template", |vm| {
+            in_effect(vm, &version)
+                && condition(vm, types::RUNNING).status == "True"
+                && !status(vm).restart_needed
+        })
+        .await;
+    assert!(lima_yaml(&plane).contains("cpus: 4"));
+    assert_eq!(status(&vm).restart_count as usize, plane.starts("vm"));
+    assert!(
+        plane.starts("vm") <= 4,
+        "at most one restart for each change"
+    );
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn a_vm_whose_image_is_missing_says_so_and_is_created_once_it_is_there() {
+    let plane = Plane::start().await;
+    let image = plane.folder.path().join("later.raw");
+    let template = plane.template().replace("image.raw", "later.raw");
+    plane.put_template("source", &template).await;
+    plane.create("vm", true).await;
+    let vm = plane
+        .wait_reason("vm", types::CREATED, reason::CREATE_FAILED)
+        .await;
+    let created = condition(&vm, types::CREATED);
+    assert_eq!(created.status, "False");
+    assert!(created.message.contains("later.raw"), "{}", created.message);
+    assert!(!plane.dir("vm").exists(), "nothing half made");
+    std::fs::copy(plane.folder.path().join("image.raw"), image).unwrap();
+    plane
+        .wait_reason("vm", types::RUNNING, reason::STARTED)
+        .await;
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn a_vm_without_template_waits_for_it() {
+    let plane = Plane::start().await;
+    plane
+        .vms()
+        .create(&PostParams::default(), &vm("vm", false))
+        .await
+        .unwrap();
+    let refused = plane
+        .wait_reason("vm", types::CREATED, reason::CREATE_FAILED)
+        .await;
+    assert!(
+        condition(&refused, types::CREATED)
+            .message
+            .contains("default/source does not exist")
+    );
+    plane.put_template("source", &plane.template()).await;
+    plane
+        .wait_reason("vm", types::CREATED, reason::CREATED)
+        .await;
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn a_reset_makes_the_files_anew() {
+    let plane = Plane::start().await;
+    plane.create("vm", true).await;
+    plane
+        .wait_reason("vm", types::RUNNING, reason::STARTED)
+        .await;
+    let mark = plane.dir("vm").join("written-by-the-old-vm");
+    std::fs::write(&mark, "").unwrap();
+    plane
+        .patch(
+            "vm",
+            json!({ "metadata": { "annotations": { RESET_REQUESTED: "" } } }),
+        )
+        .await;
+    let vm = plane
+        .wait("vm", "up again", |vm| {
+            status(vm).restart_count == 2 && condition(vm, types::RUNNING).status == "True"
+        })
+        .await;
+    assert!(!mark.exists());
+    assert!(!vm.annotations().contains_key(RESET_REQUESTED) && !status(&vm).reset_needed);
+    plane.end().await;
+}
