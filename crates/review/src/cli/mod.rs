@@ -1,0 +1,161 @@
+//! The command line: the only part that reads the environment and writes to the terminal.
+
+mod eval;
+mod guard;
+mod import;
+mod progress;
+mod resolve;
+mod run;
+mod stats;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// All went well.
+pub const SUCCESS: u8 = 0;
+/// `--fail-on`: a finding is as bad as that, or worse.
+pub const FINDINGS: u8 = 1;
+/// The command line or the configuration is wrong (2 is clap's own code).
+pub const USAGE: u8 = 2;
+/// No reviewer gave a usable review.
+pub const INCOMPLETE: u8 = 3;
+/// The review could not be carried out.
+pub const FAILED: u8 = 4;
+/// Stopped by Ctrl-C or SIGTERM; the same command goes on from there.
+pub const INTERRUPTED: u8 = 130;
+
+/// Many reviewers, one report that can be trusted.
+#[derive(Debug, Parser)]
+#[command(name = "deep-review", version, after_help = EXIT_CODES)]
+struct Cli {
+    /// Where runs and their reports are kept [default: deep-review in the user's state folder]
+    #[arg(long, global = true, env = "DEEP_REVIEW_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    the review is done
+  1    --fail-on: a finding is as bad as that, or worse
+  2    the command line or the configuration is wrong
+  3    no reviewer gave a usable review
+  4    the review could not be carried out
+  130  stopped; the same command goes on from there";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Have a change reviewed by all reviewers at once
+    Run(Box<run::Args>),
+    /// Answer a finding of the last review
+    Resolve(resolve::Args),
+    Import(import::Import),
+    Stats(stats::Stats),
+    Eval(eval::Eval),
+    /// Wait for the end of a run, and clean up after it when it could not
+    #[command(hide = true)]
+    Guard(guard::Args),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let state = match state_folder(cli.state) {
+        Ok(state) => state,
+        Err(error) => return fail(&error, USAGE),
+    };
+    let result = match cli.command {
+        Command::Run(args) => run::main(&args, state),
+        Command::Resolve(args) => resolve::main(args, &state),
+        Command::Guard(args) => guard::main(&args),
+        Command::Import(command) => printed(|out| command.run(out)),
+        Command::Stats(command) => printed(|out| command.run(out)),
+        Command::Eval(command) => printed(|out| command.run(out)),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure { error, code }) => fail(&error, code),
+    }
+}
+
+/// A command that prints. Whoever read enough of it (`| head`) is no reason to fail.
+fn printed(command: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> Result<u8, Failure> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let result = command(&mut out).and_then(|()| Ok(out.flush()?));
+    match result {
+        Err(error) if !is_broken_pipe(&error) => Err(error.into()),
+        _ => Ok(SUCCESS),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// An error with the exit code it means.
+struct Failure {
+    error: anyhow::Error,
+    code: u8,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure {
+            error: error.into(),
+            code: FAILED,
+        }
+    }
+}
+
+fn usage(error: impl Into<anyhow::Error>) -> Failure {
+    Failure {
+        error: error.into(),
+        code: USAGE,
+    }
+}
+
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    complain(&format!("deep-review: {error:#}"));
+    ExitCode::from(code)
+}
+
+/// A line on standard error. Nobody listening is no reason to fail.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// `$XDG_STATE_HOME/deep-review`, else `~/.local/state/deep-review`.
+fn state_folder(given: Option<PathBuf>) -> Result<PathBuf, anyhow::Error> {
+    if let Some(given) = given {
+        return Ok(std::path::absolute(given)?);
+    }
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    from("XDG_STATE_HOME")
+        .or_else(|| {
+            Some(
+                from("HOME")
+                    .or_else(|| from("USERPROFILE"))?
+                    .join(".local/state"),
+            )
+        })
+        .map(|folder| folder.join("deep-review"))
+        .ok_or_else(|| anyhow::anyhow!("there is no home folder; name a folder with --state"))
+}
+
+/// The time of day, RFC 3339, in seconds.
+fn now() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
+}

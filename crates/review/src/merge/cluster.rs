@@ -1,0 +1,136 @@
+//! Which findings are about one defect.
+
+use std::collections::HashMap;
+
+use super::similarity::{Features, NEAR, likeness};
+
+/// Two findings with at least this score are about one defect. Learned: `deep-review eval` changes little between 0.35
+/// and 0.5.
+pub const THRESHOLD: f64 = 0.45;
+
+/// What two findings of one reviewer need to be one: who names two findings means two defects, unless they are all but
+/// the same (two passes of a reviewer, a rule that two versions of an analyser name).
+const SAME_REVIEWER: f64 = 0.98;
+
+/// How much below the threshold the average between two groups may be. Less chains defects together over one chance
+/// likeness, more keeps three reviewers apart of whom two put it differently.
+const SLACK: f64 = 0.15;
+
+/// Up to so many findings, each is compared with each. Agents find dozens; only analysers find more, and those can
+/// only meet others in the same file.
+const ALL_PAIRS: usize = 800;
+
+/// In a file with many findings, each is compared with so many that follow it.
+const NEXT_IN_FILE: usize = 64;
+
+/// Scores below this are not kept.
+const NOTHING: f64 = 0.01;
+
+/// Groups findings by defect. `reviewers[i]` says who said finding `i`; the result holds indices, each group and the
+/// groups in the order of the input.
+///
+/// The pairs are taken best first, and two groups become one when they are alike on average: one chance likeness
+/// between members does not chain two defects together.
+pub(crate) fn cluster(
+    features: &[Features],
+    reviewers: &[&str],
+    threshold: f64,
+) -> Vec<Vec<usize>> {
+    let mut scores: HashMap<(usize, usize), f64> = HashMap::new();
+    for (a, b) in candidates(features) {
+        let score = likeness(&features[a], &features[b]).score();
+        if score >= NOTHING {
+            scores.insert((a, b), score);
+        }
+    }
+    let needed = |a: usize, b: usize| {
+        if reviewers[a] == reviewers[b] {
+            SAME_REVIEWER
+        } else {
+            threshold
+        }
+    };
+    let mut pairs: Vec<(f64, usize, usize)> = scores
+        .iter()
+        .filter(|((a, b), score)| **score >= needed(*a, *b))
+        .map(|((a, b), score)| (*score, *a, *b))
+        .collect();
+    pairs.sort_by(|x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)).then(x.2.cmp(&y.2)));
+
+    let may_join = |a: &[usize], b: &[usize]| {
+        let mut sum = 0.0;
+        for x in a {
+            for y in b {
+                let score = scores
+                    .get(&(*x.min(y), *x.max(y)))
+                    .copied()
+                    .unwrap_or_default();
+                if reviewers[*x] == reviewers[*y] && score < SAME_REVIEWER {
+                    return false;
+                }
+                sum += score;
+            }
+        }
+        sum / (a.len() * b.len()) as f64 >= threshold - SLACK
+    };
+    let count = features.len();
+    let mut group_of: Vec<usize> = (0..count).collect();
+    let mut groups: Vec<Vec<usize>> = (0..count).map(|i| vec![i]).collect();
+    for (_, a, b) in pairs {
+        let (ga, gb) = (group_of[a], group_of[b]);
+        if ga == gb || !may_join(&groups[ga], &groups[gb]) {
+            continue;
+        }
+        let moved = std::mem::take(&mut groups[gb]);
+        for member in &moved {
+            group_of[*member] = ga;
+        }
+        groups[ga].extend(moved);
+    }
+    let mut result: Vec<Vec<usize>> = groups.into_iter().filter(|g| !g.is_empty()).collect();
+    for group in &mut result {
+        group.sort_unstable();
+    }
+    result.sort_by_key(|g| g[0]);
+    result
+}
+
+/// The pairs worth comparing, the smaller index first.
+fn candidates(features: &[Features]) -> Vec<(usize, usize)> {
+    let count = features.len();
+    if count <= ALL_PAIRS {
+        return (0..count)
+            .flat_map(|a| (a + 1..count).map(move |b| (a, b)))
+            .collect();
+    }
+    // By the last part of the path, since one reviewer may leave out the first folders; those without a place meet
+    // each other.
+    let mut by_file: HashMap<&str, Vec<(u32, usize)>> = HashMap::new();
+    for (number, feature) in features.iter().enumerate() {
+        if feature.locations.is_empty() {
+            by_file.entry("").or_default().push((0, number));
+        }
+        for location in &feature.locations {
+            let name = location.path.rsplit('/').next().unwrap_or("");
+            let line = location.start.unwrap_or(0);
+            by_file.entry(name).or_default().push((line, number));
+        }
+    }
+    let mut pairs = Vec::new();
+    for members in by_file.values_mut() {
+        members.sort_unstable();
+        for (at, (line, a)) in members.iter().enumerate() {
+            for (other, b) in members.iter().skip(at + 1).take(NEXT_IN_FILE) {
+                if *line > 0 && *other > line.saturating_add(4 * NEAR) {
+                    break;
+                }
+                if a != b {
+                    pairs.push((*a.min(b), *a.max(b)));
+                }
+            }
+        }
+    }
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs
+}

@@ -1,0 +1,128 @@
+//! Findings of different reviewers about the same defect become one; nobody's finding is dropped.
+//!
+//! *Architecture invariant*: no model is asked and nothing is read but the findings, so that the same reviews give
+//! the same report everywhere.
+
+mod cluster;
+mod fingerprint;
+mod lead;
+mod severity;
+mod similarity;
+mod words;
+
+use std::collections::HashMap;
+
+pub use cluster::THRESHOLD;
+pub use similarity::Likeness;
+
+use crate::model::{CheckResult, Finding, History, MergedFinding, ReviewerRun, Severity, Voice};
+
+/// Merges what the reviewers said. The result is in the order of the report: by severity, then by how many reviewers
+/// stand behind it, then by place; numbered `C1`, `I1`, `S1`. Every finding of every reviewer stands in exactly one
+/// group.
+pub fn merge(runs: &[ReviewerRun]) -> Vec<MergedFinding> {
+    let all: Vec<(&str, &Finding)> = runs
+        .iter()
+        .flat_map(|run| run.review.findings.iter().map(|f| (run.name.as_str(), f)))
+        .collect();
+    let mut merged: Vec<MergedFinding> = group(&all, THRESHOLD)
+        .into_iter()
+        .filter_map(|members| {
+            let voices: Vec<Voice> = members
+                .into_iter()
+                .map(|i| Voice {
+                    reviewer: all[i].0.to_owned(),
+                    finding: all[i].1.clone(),
+                })
+                .collect();
+            join(voices)
+        })
+        .collect();
+    merged.sort_by_cached_key(order);
+    number(&mut merged);
+    merged
+}
+
+/// Makes one finding of those that are about one defect. `None` without any.
+pub fn join(voices: Vec<Voice>) -> Option<MergedFinding> {
+    let lead = lead::lead(&voices)?.clone();
+    let severity = severity::reconcile(&voices);
+    Some(MergedFinding {
+        id: String::new(),
+        fingerprint: fingerprint::fingerprint(&lead),
+        severity,
+        disagreement: severity::disagreement(&voices, severity),
+        lead,
+        voices,
+        history: History::New,
+    })
+}
+
+type Order = (Severity, std::cmp::Reverse<usize>, String, u32, String);
+
+fn order(finding: &MergedFinding) -> Order {
+    let place = finding.lead.locations.first();
+    (
+        finding.severity,
+        std::cmp::Reverse(reviewers(finding).len()),
+        place.map_or(String::new(), |p| p.path.clone()),
+        place.and_then(|p| p.start).unwrap_or(0),
+        finding.lead.title.clone(),
+    )
+}
+
+/// The names behind a merged finding, each once, in the order of their voices.
+pub fn reviewers(finding: &MergedFinding) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for voice in &finding.voices {
+        if !names.contains(&voice.reviewer.as_str()) {
+            names.push(&voice.reviewer);
+        }
+    }
+    names
+}
+
+/// Whether checks refute what every voice says, and confirm nothing of it.
+pub fn is_refuted(finding: &MergedFinding) -> bool {
+    finding.voices.iter().all(|v| {
+        let has = |result: CheckResult| v.finding.checks.iter().any(|c| c.result == result);
+        has(CheckResult::Refuted) && !has(CheckResult::Confirmed)
+    })
+}
+
+/// Numbers findings that are in order, and tells apart fingerprints that fell on one another.
+fn number(findings: &mut [MergedFinding]) {
+    let mut counts: HashMap<char, usize> = HashMap::new();
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for finding in findings {
+        let letter = match finding.severity {
+            Severity::Critical => 'C',
+            Severity::Important => 'I',
+            Severity::Suggestion => 'S',
+        };
+        let count = counts.entry(letter).or_default();
+        *count += 1;
+        finding.id = format!("{letter}{count}");
+        let times = seen.entry(finding.fingerprint.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            finding.fingerprint = format!("{}-{times}", finding.fingerprint);
+        }
+    }
+}
+
+/// Groups findings by defect; the result holds indices into `findings`.
+pub fn group(findings: &[(&str, &Finding)], threshold: f64) -> Vec<Vec<usize>> {
+    let features = similarity::features(findings.iter().map(|(_, f)| *f));
+    let reviewers: Vec<&str> = findings.iter().map(|(r, _)| *r).collect();
+    cluster::cluster(&features, &reviewers, threshold)
+}
+
+/// How alike each of `a` is to each of `b`.
+pub fn compare(a: &[&Finding], b: &[&Finding]) -> Vec<Vec<Likeness>> {
+    let all = similarity::features(a.iter().chain(b).copied());
+    let (left, right) = all.split_at(a.len());
+    left.iter()
+        .map(|x| right.iter().map(|y| similarity::likeness(x, y)).collect())
+        .collect()
+}

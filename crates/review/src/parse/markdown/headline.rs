@@ -1,0 +1,605 @@
+//! The one line that opens a finding, in the dialects that reviewers write.
+//!
+//! ```text
+//! I1. **Title with `code`** — `path/a.rs:10-12`, `path/b.rs:3` (important, regression) [Claude] [Codex]
+//! **C2. Title** — `path:3` `(critical, gap)`
+//! 3. **Title** — path.rs:10 *(suggestion, gap)*
+//! **[CRITICAL] path/a.rs:10-12 — Title**
+//! ### Finding 2: Title            (the place follows in a line `**File:** …`)
+//! ```
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::model::{Class, Location, Scope, Severity};
+
+/// What a finding's first line says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Headline {
+    /// `I1`, `3`; empty when the dialect has none.
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) locations: Vec<Location>,
+    pub(super) severity: Option<Severity>,
+    pub(super) class: Option<Class>,
+    pub(super) scope: Option<Scope>,
+    pub(super) reviewers: Vec<String>,
+    /// Text behind the title that is neither place nor tag: a sentence, so the line is probably no headline.
+    pub(super) rest: String,
+    /// The line is a whole list item, not only a title.
+    pub(super) is_item: bool,
+}
+
+impl Headline {
+    /// The severity that the letter of the id names.
+    pub(super) fn severity_of_id(&self) -> Option<Severity> {
+        match self.id.chars().next()? {
+            'C' => Some(Severity::Critical),
+            'I' => Some(Severity::Important),
+            'S' => Some(Severity::Suggestion),
+            _ => None,
+        }
+    }
+}
+
+#[expect(
+    clippy::unwrap_used,
+    reason = "the pattern is a constant, and a test compiles it"
+)]
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).unwrap()
+}
+
+static ID: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r"^(?:Finding |Issue |#)?\[?([CIS]\d{1,3}|\d{1,3})\]?(?:[.:)]| [—–-])\s*")
+});
+static BRACKET_SEVERITY: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)^\[(critical|important|suggestion|blocker|major|minor|nit|high|medium|low|p[0-3])\]\s*[:—–-]?\s*",
+    )
+});
+static LINES: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^(?P<path>[^\s:#]*[^\s:#])(?:(?::|#)(?:L?(?P<ranges>\d+(?:\s*[-–—]\s*L?\d+)?(?:\s*,\s*L?\d+(?:\s*[-–—]\s*L?\d+)?)*)))?$",
+    )
+});
+static BARE_PLACE: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^((?:[\w.@+~-]+/)*[\w@+~-][\w.@+~-]*\.\w{1,12}(?::\d+(?:[-–]\d+)?(?:,\s*\d+(?:[-–]\d+)?)*)?)",
+    )
+});
+
+/// Bytes of the longest headline. Real ones stay under 600; what is longer is text, and looking for partners of
+/// brackets in it would cost the square of its length.
+const LONGEST: usize = 2_000;
+
+/// Reads a line as a headline. `None`: it cannot be one.
+pub(super) fn headline(line: &str) -> Option<Headline> {
+    let mut text = line.trim();
+    if text.len() > LONGEST {
+        return None;
+    }
+    let hashes = text.chars().take_while(|c| *c == '#').count();
+    text = text[hashes..].trim_start();
+    text = text
+        .strip_prefix("- ")
+        .or_else(|| text.strip_prefix("* "))
+        .unwrap_or(text);
+
+    let mut result = Headline::default();
+    let took_id = take_id(&mut text, &mut result);
+    // `**C1. Title** — …`: the id stands inside the bold text.
+    let (title, rest) = if let Some(bold) = text.strip_prefix("**") {
+        let end = closing_bold(bold)?;
+        let (mut inner, rest) = (bold[..end].trim(), &bold[end + 2..]);
+        if !took_id {
+            take_id(&mut inner, &mut result);
+        }
+        (inner.to_owned(), rest)
+    } else if took_id || hashes > 0 {
+        // Without bold text the title reaches to the dash before the place.
+        match text
+            .find(" — `")
+            .or_else(|| text.find(" - `"))
+            .or_else(|| text.find(" – `"))
+        {
+            Some(at) => (text[..at].to_owned(), &text[at..]),
+            None => (text.to_owned(), ""),
+        }
+    } else {
+        return None;
+    };
+
+    let mut title = title.trim();
+    if let Some(found) = BRACKET_SEVERITY.captures(title) {
+        result.severity = severity(&found[1]);
+        title = &title[found[0].len()..];
+    }
+    // `path:lines — Title`, and `Title — path:lines` with the place inside the bold text.
+    if let Some((place, words)) = split_dash(title) {
+        let places = locations(place);
+        if !places.is_empty() && only_places(place) {
+            result.locations = places;
+            title = words;
+        } else if let Some((words, place)) = title.rsplit_once(" — ") {
+            let places = locations(place);
+            if !places.is_empty() && only_places(place) {
+                result.locations = places;
+                title = words;
+            }
+        }
+    }
+    // `**Title (suggestion, gap)**`: tags inside the bold text.
+    if let Some((words, tags)) = title.strip_suffix(')').and_then(|t| t.rsplit_once('(')) {
+        let mut tagged = Headline::default();
+        if take_tags(tags, &mut tagged) && tagged.severity.is_some() {
+            (result.severity, result.class) = (tagged.severity, tagged.class.or(result.class));
+            title = words;
+        }
+    }
+    result.title = plain(title);
+    take_tail(rest, &mut result);
+    (!result.title.is_empty()).then_some(result)
+}
+
+/// Reads a list item that is a finding by itself: `` - `path:3` — what is wrong there ``. The title is its first
+/// sentence.
+pub(super) fn placed_item(line: &str) -> Option<Headline> {
+    let text = line
+        .strip_prefix("- ")
+        .or_else(|| line.strip_prefix("* "))?;
+    let (place, words) = split_dash(text)?;
+    if !place.starts_with('`') || !only_places(place) {
+        return None;
+    }
+    let end = words
+        .char_indices()
+        .find(|(at, c)| {
+            *c == '.'
+                && words[at + 1..].starts_with(' ')
+                && words[..*at].matches('`').count() % 2 == 0
+        })
+        .map_or(words.len(), |(at, _)| at);
+    Some(Headline {
+        title: plain(&words[..end]),
+        locations: locations(place),
+        is_item: true,
+        ..Headline::default()
+    })
+}
+
+/// Where the bold text ends: the first `**` outside inline code, else the first at all.
+fn closing_bold(text: &str) -> Option<usize> {
+    let mut code = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            '`' => code = !code,
+            '*' if !code && text[at..].starts_with("**") => return Some(at),
+            _ => {}
+        }
+    }
+    text.find("**")
+}
+
+fn take_id(text: &mut &str, result: &mut Headline) -> bool {
+    match ID.captures(text) {
+        Some(found) => {
+            result.id = found[1].to_owned();
+            *text = text[found[0].len()..].trim_start();
+            true
+        }
+        None => false,
+    }
+}
+
+fn split_dash(text: &str) -> Option<(&str, &str)> {
+    text.split_once(" — ").or_else(|| text.split_once(" – "))
+}
+
+/// Reads what follows the title: places, tags, reviewers, in any order.
+fn take_tail(tail: &str, result: &mut Headline) {
+    let mut text = tail.trim();
+    let mut rest = String::new();
+    while let Some(first) = text.chars().next() {
+        if matches!(
+            first,
+            '—' | '–' | '-' | ':' | ',' | ';' | '*' | '_' | '/' | '&'
+        ) || first.is_whitespace()
+        {
+            text = &text[first.len_utf8()..];
+            continue;
+        }
+        // Between two places; in a sentence the word stays.
+        if let Some(after) = text
+            .strip_prefix("and ")
+            .or_else(|| text.strip_prefix("vs "))
+            .map(str::trim_start)
+            .filter(|after| after.starts_with('`') || BARE_PLACE.is_match(after))
+        {
+            text = after;
+            continue;
+        }
+        if first == '`'
+            && let Some(end) = text[1..].find('`')
+        {
+            let inner = &text[1..=end];
+            text = &text[end + 2..];
+            if let Some(tags) = inner.strip_prefix('(').and_then(|t| t.strip_suffix(')')) {
+                take_tags(tags, result);
+            } else {
+                take_places(inner, result, &mut rest);
+            }
+            continue;
+        }
+        if first == '('
+            && let Some(end) = closing(text, '(', ')')
+        {
+            let inner = &text[1..end];
+            text = &text[end + 1..];
+            if !take_tags(inner, result) {
+                let before = result.locations.len();
+                result.locations.extend(locations(inner));
+                if before == result.locations.len() && inner.split_whitespace().count() > 12 {
+                    rest.push_str(inner);
+                }
+            }
+            continue;
+        }
+        if first == '['
+            && let Some(end) = closing(text, '[', ']')
+        {
+            let inner = &text[1..end];
+            text = &text[end + 1..];
+            if let Some(target) = text
+                .strip_prefix('(')
+                .and_then(|t| t.find(')').map(|e| &t[..e]))
+            {
+                // A Markdown link: its text is a place, or it is nothing to us.
+                text = &text[target.len() + 2..];
+                take_places(inner.trim_matches('`'), result, &mut rest);
+                continue;
+            }
+            if let Some(s) = severity(inner) {
+                result.severity = Some(s);
+            } else if !take_tags(inner, result) {
+                result.reviewers.extend(
+                    inner
+                        .split([',', '+'])
+                        // `[Claude (as S5)]`: what stands behind the name is not the name.
+                        .map(|r| r.split(" (").next().unwrap_or(r).trim().to_owned())
+                        .filter(|r| !r.is_empty()),
+                );
+            }
+            continue;
+        }
+        if let Some(found) = BARE_PLACE.captures(text) {
+            let place = found[1].to_owned();
+            text = &text[found[0].len()..];
+            result.locations.extend(locations(&place));
+            continue;
+        }
+        // A word that is none of these.
+        let end = text.find(|c: char| c.is_whitespace()).unwrap_or(text.len());
+        rest.push_str(&text[..end]);
+        rest.push(' ');
+        text = &text[end..];
+    }
+    result.rest = rest.trim().to_owned();
+}
+
+fn take_places(inner: &str, result: &mut Headline, rest: &mut String) {
+    let found = locations(inner);
+    if found.is_empty() {
+        rest.push_str(inner);
+        rest.push(' ');
+    }
+    // `file.rs:3`, `:7`: a bare line belongs to the file before it.
+    if let (Some(lines), Some(last)) = (inner.strip_prefix(':'), result.locations.last().cloned())
+        && let Some((start, end)) = range(lines)
+    {
+        result.locations.push(Location {
+            path: last.path,
+            start: Some(start),
+            end,
+        });
+        rest.truncate(rest.len().saturating_sub(inner.len() + 1));
+        return;
+    }
+    result.locations.extend(found);
+}
+
+fn closing(text: &str, open: char, close: char) -> Option<usize> {
+    let mut depth = 0usize;
+    for (at, c) in text.char_indices() {
+        if c == open {
+            depth += 1;
+        } else if c == close {
+            depth = depth.checked_sub(1)?;
+            if depth == 0 {
+                return Some(at);
+            }
+        }
+    }
+    None
+}
+
+/// `important, regression`: true when every word is a tag (or a remark behind one).
+fn take_tags(text: &str, result: &mut Headline) -> bool {
+    let mut any = false;
+    for word in text.split([',', ';', '/', '·']) {
+        let word = word.trim().trim_matches(['*', '_', '`']).to_lowercase();
+        if let Some(s) = severity(&word) {
+            result.severity = Some(s);
+            any = true;
+        } else {
+            match word.as_str() {
+                "regression" => (result.class, any) = (Some(Class::Regression), true),
+                "gap" | "pre-existing" | "pre-existing gap" => {
+                    (result.class, any) = (Some(Class::Gap), true);
+                }
+                "enhancement" => (result.class, any) = (Some(Class::Enhancement), true),
+                "in-scope" | "in scope" => (result.scope, any) = (Some(Scope::InScope), true),
+                "future" | "future work" | "out-of-scope" => {
+                    (result.scope, any) = (Some(Scope::Future), true);
+                }
+                _ => {}
+            }
+        }
+    }
+    any
+}
+
+/// The severity that a word names, in the words of several tools.
+pub fn severity(word: &str) -> Option<Severity> {
+    match word.trim().to_lowercase().as_str() {
+        "critical" | "blocker" | "p0" => Some(Severity::Critical),
+        "important" | "major" | "high" | "medium" | "moderate" | "p1" => Some(Severity::Important),
+        "suggestion" | "minor" | "nit" | "low" | "info" | "p2" | "p3" => Some(Severity::Suggestion),
+        _ => None,
+    }
+}
+
+/// Every place named in a text such as `a/b.rs:10-12, 40`, `` `a.rs:3`, `b.rs` ``.
+pub fn locations(text: &str) -> Vec<Location> {
+    let mut result: Vec<Location> = Vec::new();
+    for part in text.split(['`', ' ', ';']).map(|p| {
+        p.trim_start_matches(['(', '*'])
+            .trim_end_matches([',', '.', '*', ')'])
+    }) {
+        if part.is_empty() {
+            continue;
+        }
+        // A list of lines behind a place: `a.rs:3, 7-9`.
+        if let (Some((start, end)), Some(last)) = (range(part), result.last().cloned()) {
+            result.push(Location {
+                path: last.path,
+                start: Some(start),
+                end,
+            });
+            continue;
+        }
+        let Some(found) = LINES.captures(part) else {
+            continue;
+        };
+        let path = found["path"].trim_start_matches("./");
+        // A folder is named with a slash behind it; a lone slash is none.
+        let folder = path.len() > 1 && path.ends_with('/');
+        let path = path.trim_end_matches('/');
+        if path.is_empty() {
+            continue;
+        }
+        let ranges = found.name("ranges").map(|m| m.as_str());
+        if !folder && !looks_like_a_path(path, ranges.is_some()) {
+            continue;
+        }
+        match ranges {
+            None => result.push(Location {
+                path: path.to_owned(),
+                start: None,
+                end: None,
+            }),
+            Some(ranges) => {
+                for one in ranges.split(',') {
+                    if let Some((start, end)) = range(one) {
+                        result.push(Location {
+                            path: path.to_owned(),
+                            start: Some(start),
+                            end,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    result
+}
+
+fn only_places(text: &str) -> bool {
+    text.split_whitespace().all(|w| {
+        let w = w.trim_matches(['`', ',', '(', ')', '*']);
+        w.is_empty() || w == "and" || range(w).is_some() || !locations(w).is_empty()
+    })
+}
+
+/// Files without a suffix that reviews name.
+const PLAIN_FILES: [&str; 9] = [
+    "Makefile",
+    "Dockerfile",
+    "LICENSE",
+    "README",
+    "Vagrantfile",
+    "CODEOWNERS",
+    "Containerfile",
+    "Justfile",
+    "Jenkinsfile",
+];
+
+fn looks_like_a_path(path: &str, has_lines: bool) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let suffix = name.rsplit_once('.').is_some_and(|(stem, suffix)| {
+        (!stem.is_empty() || name.starts_with('.'))
+            && (1..=12).contains(&suffix.len())
+            && suffix
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    });
+    let clean = !path.contains(['(', ')', '=', '<', '>', '"', '\'', '$', '|', '{', '}'])
+        && !path.contains("//");
+    clean && (has_lines || suffix || path.contains('/') || PLAIN_FILES.contains(&name))
+}
+
+fn range(text: &str) -> Option<(u32, Option<u32>)> {
+    let text = text.trim();
+    let number = |t: &str| t.trim().trim_start_matches('L').parse::<u32>().ok();
+    match text.split_once(['-', '–', '—']) {
+        Some((start, end)) => {
+            let (start, end) = (number(start)?, number(end)?);
+            Some((start.min(end), Some(start.max(end))))
+        }
+        None => Some((number(text)?, None)),
+    }
+}
+
+/// Without emphasis, on one line.
+fn plain(title: &str) -> String {
+    title
+        .replace("**", "")
+        .replace("~~", "")
+        .trim()
+        .trim_end_matches([':', '—', '–'])
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(text: &str) -> Vec<String> {
+        locations(text)
+            .iter()
+            .map(|l| match (l.start, l.end) {
+                (Some(s), Some(e)) => format!("{}:{s}-{e}", l.path),
+                (Some(s), None) => format!("{}:{s}", l.path),
+                _ => l.path.clone(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn dialects() {
+        for (line, id, title, path, severity_, class, reviewers) in [
+            (
+                "I1. **Title of `code`** — `a/b.rs:10-12`, `c.rs:3` (important, regression) [Claude A] [Codex B]",
+                "I1",
+                "Title of `code`",
+                "a/b.rs",
+                Some(Severity::Important),
+                Some(Class::Regression),
+                2,
+            ),
+            (
+                "**C2. Bold `x**y` id** — `p/q.go:3` `(critical, gap)`",
+                "C2",
+                "Bold `xy` id",
+                "p/q.go",
+                Some(Severity::Critical),
+                Some(Class::Gap),
+                0,
+            ),
+            (
+                "3. **Old style** — `x.vue:1, 5-6` [A, B, C]",
+                "3",
+                "Old style",
+                "x.vue",
+                None,
+                None,
+                3,
+            ),
+            (
+                "**[CRITICAL] cmd/x.go:1-2 — Words behind**",
+                "",
+                "Words behind",
+                "cmd/x.go",
+                Some(Severity::Critical),
+                None,
+                0,
+            ),
+            (
+                "1. **Tagged (suggestion, gap)** — `x.go:4` [Claude (as S5), Codex B]",
+                "1",
+                "Tagged",
+                "x.go",
+                Some(Severity::Suggestion),
+                Some(Class::Gap),
+                2,
+            ),
+            (
+                "### Finding 2: No place yet",
+                "2",
+                "No place yet",
+                "",
+                None,
+                None,
+                0,
+            ),
+            (
+                "S1. **Starred** — `a.rs:9` *(suggestion, enhancement)*",
+                "S1",
+                "Starred",
+                "a.rs",
+                Some(Severity::Suggestion),
+                Some(Class::Enhancement),
+                0,
+            ),
+        ] {
+            let found = headline(line).unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(found.id, id, "{line}");
+            assert_eq!(found.title, title, "{line}");
+            assert_eq!(
+                found.locations.first().map_or("", |l| l.path.as_str()),
+                path,
+                "{line}"
+            );
+            assert_eq!(found.severity, severity_, "{line}");
+            assert_eq!(found.class, class, "{line}");
+            assert_eq!(found.reviewers.len(), reviewers, "{line}");
+            assert_eq!(found.rest, "", "{line}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_behind_the_bold_text_is_kept_as_rest() {
+        let found = headline("1. **First**: the daemon starts and then it waits.").unwrap();
+        assert_eq!(found.rest, "the daemon starts and then it waits.");
+    }
+
+    #[test]
+    fn places_with_lists_of_lines() {
+        assert_eq!(places("`a/b.rs:3, 7-9`"), ["a/b.rs:3", "a/b.rs:7-9"]);
+        assert_eq!(places("`x.go:10-4`"), ["x.go:4-10"]);
+        assert_eq!(places("`a/x.go#L47-L50`"), ["a/x.go:47-50"]);
+        assert_eq!(places("`pkg/a/`"), ["pkg/a"]);
+        assert_eq!(
+            places("see `Makefile` or `foo()` and `a.b(c)`"),
+            ["Makefile"]
+        );
+        assert_eq!(places("`https://example.com/x.html`"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn hostile_lines_do_not_panic() {
+        for line in [
+            "**",
+            "****",
+            "I1.",
+            "1. **`** — `",
+            "**[CRITICAL]**",
+            "I1. **é** — `é:99999999999`",
+            "### ",
+        ] {
+            let _ = headline(line);
+        }
+    }
+}

@@ -1,0 +1,547 @@
+//! One reviewer's review.
+
+use super::body;
+use super::headline::{Headline, headline, locations, placed_item};
+use super::lines::{Kind, Line, dedent, lines};
+use super::section::{Section, heading, section};
+use crate::model::{Coverage, Finding, Note, Review, Severity};
+
+/// Reads a review. Never fails: what makes no sense stands in `unparsed`.
+pub fn review(reviewer: &str, text: &str) -> Review {
+    let text = dedent(text);
+    parse(reviewer, &lines(unwrap_fence(&text)))
+}
+
+/// A review that is one fenced block as a whole.
+fn unwrap_fence(text: &str) -> &str {
+    let trimmed = text.trim();
+    let Some(first) = trimmed.lines().next() else {
+        return text;
+    };
+    let language = super::lines::language(first).to_lowercase();
+    if super::lines::is_fence(first) && matches!(language.as_str(), "markdown" | "md") {
+        let inner = &trimmed[first.len()..];
+        let last = inner.lines().last().unwrap_or("");
+        if super::lines::is_fence(last) {
+            return inner[..inner.len() - last.len()].trim_matches('\n');
+        }
+        return inner;
+    }
+    text
+}
+
+/// A section's lines: what it is, the heading's own text, and where it stands.
+pub(super) struct Part<'a> {
+    pub(super) section: Section,
+    pub(super) lines: &'a [Line<'a>],
+}
+
+/// Cuts a text into its sections. A heading that names no section is text of the section around it; only where it
+/// stands beside the heading of a severity, what follows has no severity any more.
+pub(super) fn parts<'a>(lines: &'a [Line<'a>]) -> Vec<Part<'a>> {
+    let mut result = Vec::new();
+    let (mut current, mut from, mut level_of_current) = (Section::Preamble, 0, 0);
+    let mut level_of_findings = None;
+    for (at, line) in lines.iter().enumerate() {
+        if line.kind != Kind::Text {
+            continue;
+        }
+        let Some((level, title)) = heading(line.text) else {
+            continue;
+        };
+        // What is written about the reviewers has headings of its own: their names, a summary.
+        if matches!(current, Section::Performance | Section::Process) && level > level_of_current {
+            continue;
+        }
+        let next = match section(title) {
+            Some(next) => next,
+            None if matches!(current, Section::Severity(_))
+                && level == level_of_current
+                && level_of_findings.is_some_and(|l| l < level)
+                && headline(line.text).is_none_or(|h| h.id.is_empty() && h.severity.is_none()) =>
+            {
+                Section::Findings
+            }
+            None => continue,
+        };
+        if next == Section::Findings && section(title).is_some() {
+            level_of_findings = Some(level);
+        }
+        result.push(Part {
+            section: current,
+            lines: &lines[from..at],
+        });
+        (current, from, level_of_current) = (next, at + 1, level);
+    }
+    result.push(Part {
+        section: current,
+        lines: &lines[from..],
+    });
+    result
+}
+
+/// Reads the sections of a review.
+pub(super) fn parse(reviewer: &str, lines: &[Line<'_>]) -> Review {
+    let mut review = Review {
+        reviewer: reviewer.to_owned(),
+        ..Review::default()
+    };
+    for part in parts(lines) {
+        match part.section {
+            Section::Summary if review.summary.is_empty() => review.summary = text_of(part.lines),
+            section if section.holds_findings() => findings(&part, &mut review),
+            Section::Strengths => review.strengths.extend(notes(part.lines)),
+            Section::Concerns | Section::Design => review.concerns.extend(notes(part.lines)),
+            Section::Testing => review.testing_gaps.extend(notes(part.lines)),
+            Section::Documentation => review.documentation.extend(notes(part.lines)),
+            Section::Commits => review.commit_structure.extend(notes(part.lines)),
+            Section::Limitations => review.acknowledged_limitations.extend(notes(part.lines)),
+            Section::Feedback => review.unresolved_feedback.extend(notes(part.lines)),
+            Section::Coverage => review.coverage.extend(coverage(part.lines)),
+            // A review without any sections is nothing but findings.
+            Section::Preamble => stray(&part, &mut review),
+            _ => {}
+        }
+    }
+    review
+}
+
+fn text_of(lines: &[Line<'_>]) -> String {
+    let text: Vec<&str> = lines.iter().map(|l| l.text).collect();
+    text.join("\n")
+        .trim()
+        .trim_end_matches("---")
+        .trim_end()
+        .to_owned()
+}
+
+/// Findings in a section made for them.
+fn findings(part: &Part<'_>, review: &mut Review) {
+    let of_section = match part.section {
+        Section::Severity(severity) => Some(severity),
+        // Called a finding, and nothing says that it is a small one.
+        _ => Some(Severity::Important),
+    };
+    let mut starts = headlines(part, review.findings.len());
+    if starts.is_empty() {
+        starts = items(part);
+    }
+    if starts.is_empty() {
+        let text = text_of(part.lines);
+        if is_none(&text) {
+            review.says_none |= !text.trim().is_empty();
+        } else {
+            review.unparsed.push(text);
+        }
+        return;
+    }
+    let before = text_of(&part.lines[..starts[0].0]);
+    if before.split_whitespace().count() > 25 {
+        review.unparsed.push(before);
+    }
+    for (number, (at, head)) in starts.iter().enumerate() {
+        let end = starts
+            .get(number + 1)
+            .map_or(part.lines.len(), |(next, _)| *next);
+        push(review, head.clone(), of_section, &part.lines[at + 1..end]);
+        if head.is_item
+            && let Some(finding) = review.findings.last_mut()
+        {
+            let text = strip_item(part.lines[*at].text);
+            finding.explanation = format!("{text}\n{}", finding.explanation).trim().to_owned();
+        }
+    }
+}
+
+/// The list items that are findings by themselves.
+fn items(part: &Part<'_>) -> Vec<(usize, Headline)> {
+    part.lines
+        .iter()
+        .enumerate()
+        .filter(|(_, l)| l.kind == Kind::Text)
+        .filter_map(|(at, l)| placed_item(l.text).map(|h| (at, h)))
+        .collect()
+}
+
+/// Findings outside any section: only lines that cannot be anything else.
+fn stray(part: &Part<'_>, review: &mut Review) {
+    let starts: Vec<(usize, Headline)> = headlines(part, 0)
+        .into_iter()
+        .filter(|(_, h)| {
+            !h.locations.is_empty() && (h.severity.is_some() || h.severity_of_id().is_some())
+        })
+        .collect();
+    for (number, (at, head)) in starts.iter().enumerate() {
+        let end = starts
+            .get(number + 1)
+            .map_or(part.lines.len(), |(next, _)| *next);
+        push(review, head.clone(), None, &part.lines[at + 1..end]);
+    }
+}
+
+fn push(
+    review: &mut Review,
+    head: Headline,
+    of_section: Option<Severity>,
+    body_lines: &[Line<'_>],
+) {
+    // The author's own word first, then the letter, then where it stands.
+    let severity = head
+        .severity
+        .or(head.severity_of_id())
+        .or(of_section)
+        .unwrap_or(Severity::Suggestion);
+    let mut finding = Finding {
+        id: if head.id.is_empty() {
+            format!("#{}", review.findings.len() + 1)
+        } else {
+            head.id
+        },
+        severity,
+        class: head.class,
+        scope: head.scope,
+        title: head.title,
+        locations: head.locations,
+        quote: None,
+        explanation: String::new(),
+        fix: None,
+        evidence: Vec::new(),
+        reviewers: head.reviewers,
+        checks: Vec::new(),
+    };
+    body::fill(&mut finding, body_lines);
+    review.findings.push(finding);
+}
+
+/// The lines of a section that open a finding.
+fn headlines(part: &Part<'_>, found_before: usize) -> Vec<(usize, Headline)> {
+    let mut result: Vec<(usize, Headline)> = Vec::new();
+    for (at, line) in part.lines.iter().enumerate() {
+        // Indented lines belong to the list item above them.
+        if line.kind != Kind::Text || line.text.starts_with("  ") || line.text.starts_with('\t') {
+            continue;
+        }
+        // A headline may be wrapped: the next lines go on until a blank one.
+        let joined = joined(part.lines, at);
+        let Some(head) = headline(&joined) else {
+            continue;
+        };
+        if opens(&head, line.text, &result, found_before) {
+            result.push((at, head));
+        }
+    }
+    result
+}
+
+/// How many lines a wrapped headline may take.
+const LONGEST_HEADLINE: usize = 4;
+
+fn joined(lines: &[Line<'_>], at: usize) -> String {
+    let mut text = lines[at].text.trim_end().to_owned();
+    for next in lines.iter().skip(at + 1).take(LONGEST_HEADLINE - 1) {
+        let unfinished = text.matches("**").count() % 2 == 1
+            || text.matches('`').count() % 2 == 1
+            || text.trim_end().ends_with(['—', ',', '–'])
+            || next.text.trim_start().starts_with(['—', '[', '(', '`'])
+            || text.matches('(').count() > text.matches(')').count();
+        if next.kind != Kind::Text || next.text.trim().is_empty() || !unfinished {
+            break;
+        }
+        text.push(' ');
+        text.push_str(next.text.trim());
+    }
+    text
+}
+
+fn opens(head: &Headline, line: &str, before: &[(usize, Headline)], found_before: usize) -> bool {
+    let labels = [
+        "fix", "problem", "file", "note", "impact", "verdict", "evidence", "repro", "why",
+        "example",
+    ];
+    let title = head.title.trim_end_matches(':').to_lowercase();
+    // `No integration test` with a number or a place is a finding; `No important issues` is not.
+    let anonymous = head.id.is_empty() && head.locations.is_empty();
+    if labels.contains(&title.as_str()) || title == "none" || anonymous && is_none(&head.title) {
+        return false;
+    }
+    let lettered = head.id.starts_with(['C', 'I', 'S']);
+    let strong = !head.locations.is_empty()
+        || head.severity.is_some()
+        || head.class.is_some()
+        || !head.reviewers.is_empty();
+    let words = head.rest.split_whitespace().count();
+    if lettered {
+        return words <= 12 || strong;
+    }
+    let hashes = line.starts_with('#');
+    if !head.id.is_empty() {
+        // Where findings have letters, a number belongs to a list inside one of them.
+        let letters = before.iter().any(|(_, h)| h.severity_of_id().is_some());
+        if letters && !hashes {
+            return false;
+        }
+        // A numbered list inside an explanation: sentences behind the bold words, or numbers that start again
+        // without a place.
+        let number: usize = head.id.parse().unwrap_or(0);
+        let expected = before
+            .last()
+            .and_then(|(_, h)| h.id.parse::<usize>().ok())
+            .map_or(1, |n| n + 1);
+        let in_order = number == expected || number == found_before + before.len() + 1;
+        return words <= 6 && (strong || hashes) || words == 0 && in_order && line.contains("**");
+    }
+    // Neither letter nor number: a heading, or bold text with a place.
+    (hashes || line.starts_with("**") || line.starts_with("- **")) && strong && words <= 6
+}
+
+/// `None.`, `No critical issues found.`
+fn is_none(text: &str) -> bool {
+    let text = text
+        .trim_matches(|c: char| !c.is_alphanumeric())
+        .to_lowercase();
+    text.is_empty()
+        || text == "n/a"
+        || text.starts_with("none")
+        || (text.starts_with("no ") && text.split_whitespace().count() <= 30)
+}
+
+/// Longer sentences that begin with "No" say what is missing, and not that nothing is.
+const MOST_WORDS_OF_NONE: usize = 6;
+
+/// The items of a list, or the paragraphs where there is no list.
+pub(super) fn notes(lines: &[Line<'_>]) -> Vec<Note> {
+    let mut result: Vec<String> = Vec::new();
+    let mut open = false;
+    for line in lines {
+        let text = line.text;
+        let item = line.kind == Kind::Text && is_item(text);
+        if item || (!open && !text.trim().is_empty()) {
+            result.push(strip_item(text).to_owned());
+            open = true;
+        } else if open {
+            if line.kind == Kind::Text && text.trim().is_empty() {
+                // A blank line ends a paragraph, but not a list item whose next lines are indented.
+                if let Some(last) = result.last_mut() {
+                    last.push('\n');
+                }
+                open = false;
+            } else if let Some(last) = result.last_mut() {
+                last.push('\n');
+                last.push_str(text);
+            }
+        }
+        if !open && line.kind == Kind::Text && text.starts_with("  ") && !text.trim().is_empty() {
+            open = true;
+        }
+    }
+    let texts: Vec<String> = result
+        .into_iter()
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty() && !text.chars().all(|c| c == '-'))
+        .collect();
+    // "No gaps." is nothing as long as it stands alone; among others "No test covers X" is a gap.
+    let alone = texts.len() == 1;
+    texts
+        .into_iter()
+        .filter(|text| {
+            !(alone && is_none(text) && text.split_whitespace().count() <= MOST_WORDS_OF_NONE)
+        })
+        .map(|text| Note {
+            reviewers: reviewers(&text),
+            text,
+        })
+        .collect()
+}
+
+/// The names in `[…]` in a note's first line: words that begin with a capital letter, and no link.
+fn reviewers(text: &str) -> Vec<String> {
+    let mut result = Vec::new();
+    let line = text.lines().next().unwrap_or("");
+    for (at, _) in line.match_indices('[') {
+        let Some((inside, behind)) = line[at + 1..].split_once(']') else {
+            break;
+        };
+        let name = inside.starts_with(|c: char| c.is_ascii_uppercase())
+            && inside.chars().count() <= 60
+            && !inside.contains(['/', '`', '(', '='])
+            && !behind.starts_with('(');
+        if name {
+            result.extend(
+                inside
+                    .split([',', '+'])
+                    .map(|r| r.trim().to_owned())
+                    .filter(|r| !r.is_empty()),
+            );
+        }
+    }
+    result
+}
+
+fn is_item(text: &str) -> bool {
+    strip_item(text).len() != text.len()
+}
+
+fn strip_item(text: &str) -> &str {
+    if let Some(rest) = text.strip_prefix("- ").or_else(|| text.strip_prefix("* ")) {
+        return rest;
+    }
+    let digits = text.chars().take_while(char::is_ascii_digit).count();
+    if (1..=2).contains(&digits)
+        && let Some(rest) = text[digits..].strip_prefix(". ")
+    {
+        return rest;
+    }
+    text
+}
+
+/// The rows of a coverage table, or the items of a coverage list.
+fn coverage(lines: &[Line<'_>]) -> Vec<Coverage> {
+    let mut result = Vec::new();
+    for line in lines.iter().filter(|l| l.kind == Kind::Text) {
+        let text = line.text.trim();
+        if let Some(row) = text.strip_prefix('|') {
+            let mut cells = row.trim_end_matches('|').split('|').map(str::trim);
+            if let (Some(path), Some(status)) = (cells.next(), cells.next()) {
+                push_coverage(&mut result, path, status);
+            }
+        } else if is_item(text) {
+            let item = strip_item(text).trim_start_matches("**");
+            let cut = item
+                .find("` — ")
+                .map(|at| at + 1)
+                .or_else(|| item.find("`: ").map(|at| at + 1))
+                .or_else(|| item.find(": "))
+                .or_else(|| item.find(" — "));
+            let (path, status) = cut.map_or((item, ""), |at| (&item[..at], &item[at..]));
+            push_coverage(
+                &mut result,
+                path,
+                status.trim_start_matches([':', ' ', '—', '*']),
+            );
+        }
+    }
+    result
+}
+
+fn push_coverage(result: &mut Vec<Coverage>, path: &str, status: &str) {
+    for place in locations(path) {
+        result.push(Coverage {
+            path: place.path,
+            status: status.trim().to_owned(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_that_begins_with_no_is_kept() {
+        let texts = |text: &str| -> Vec<String> {
+            notes(&lines(text))
+                .into_iter()
+                .map(|note| note.text)
+                .collect()
+        };
+        assert_eq!(
+            texts("1. No test covers the resume.\n2. No test at all for Windows."),
+            ["No test covers the resume.", "No test at all for Windows."]
+        );
+        assert_eq!(
+            texts("No test exercises the path where the server ignores ranges.").len(),
+            1
+        );
+        assert!(texts("None.").is_empty() && texts("No gaps found.").is_empty());
+    }
+
+    #[test]
+    fn a_review_in_parts() {
+        let text = "\
+## Executive Summary
+
+Fine.
+
+## Findings
+
+### Critical Issues
+
+None.
+
+### Important Issues
+
+I1. **Wrapped headline that goes on
+over two lines** — `a.rs:1-2` (important, regression)
+
+```rust
+let x = 1;
+```
+
+Because of:
+
+1. **First**: it does this and that for a while.
+2. **Second**: it does not.
+
+Fix: do it.
+
+```diff
+-let x = 1;
++let x = 2;
+```
+
+### Suggestions
+
+1. **Numbered** — `b.rs:3`
+
+Text.
+
+2. **No place at all**
+
+Text.
+
+### Testing Assessment
+
+1. Gap one.
+2. Gap two
+   goes on.
+
+### Coverage Summary
+
+| File | Status |
+|---|---|
+| `a.rs` | Reviewed |
+- `b.rs` — skimmed
+";
+        let review = review("r", text);
+        let titles: Vec<&str> = review.findings.iter().map(|f| f.title.as_str()).collect();
+        assert_eq!(
+            titles,
+            [
+                "Wrapped headline that goes on over two lines",
+                "Numbered",
+                "No place at all"
+            ]
+        );
+        let first = &review.findings[0];
+        assert_eq!(first.severity, Severity::Important);
+        assert_eq!(first.quote.as_deref(), Some("let x = 1;\n"));
+        assert_eq!(first.fix.as_deref(), Some("-let x = 1;\n+let x = 2;\n"));
+        assert!(
+            first.explanation.contains("**Second**") && first.explanation.contains("Fix: do it.")
+        );
+        assert_eq!(review.findings[2].severity, Severity::Suggestion);
+        assert_eq!(review.testing_gaps.len(), 2);
+        assert_eq!(review.coverage.len(), 2);
+        assert_eq!(review.unparsed, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_kept() {
+        let review = review(
+            "r",
+            "## Critical Issues\n\nThe whole thing is wrong because it never worked.\n",
+        );
+        assert_eq!(review.unparsed.len(), 1);
+        assert!(review.findings.is_empty());
+    }
+}

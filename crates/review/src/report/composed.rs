@@ -1,0 +1,124 @@
+//! The executive summary when no lead reviewer wrote one: sentences made of the data, and nothing else.
+
+use super::count::{SEVERITIES, absent, counting, finished, open, plural, rounds, word};
+use super::standing::{Standing, counts, is_open, standing};
+use crate::merge::reviewers;
+use crate::model::{History, MergedFinding, Prose, Report, Severity};
+
+/// How many of the worst findings the summary names.
+const MOST_NAMED: usize = 5;
+
+/// Composes the summary from the facts. `author` is `None`, by which the report says that nobody wrote it.
+pub fn compose(report: &Report) -> Prose {
+    let mut parts = vec![who(report), what(report)];
+    parts.extend(earlier(report));
+    parts.extend(worst(report));
+    parts.retain(|p| !p.is_empty());
+    Prose {
+        summary: parts.join("\n\n"),
+        design: String::new(),
+        author: None,
+    }
+}
+
+fn who(report: &Report) -> String {
+    let done = finished(report).len();
+    let asked = report.reviewers.len();
+    let files = report.target.files.len();
+    let mut text = format!(
+        "{done} of {} gave a usable review of {} in {}.",
+        plural(asked, "reviewer"),
+        plural(files, "changed file"),
+        plural(report.target.commits.len(), "commit"),
+    );
+    for (name, why) in absent(report) {
+        text.push_str(&format!(" {name} {why}."));
+    }
+    text
+}
+
+fn what(report: &Report) -> String {
+    let all: Vec<&MergedFinding> = report.findings.iter().filter(|f| is_open(f)).collect();
+    if all.is_empty() {
+        return "No finding is open.".to_owned();
+    }
+    let raised: usize = all.iter().map(|f| f.voices.len()).sum();
+    let by_severity: Vec<String> = SEVERITIES
+        .into_iter()
+        .filter(|s| open(report, *s) > 0)
+        .map(|s| match s {
+            Severity::Suggestion => plural(open(report, s), word(s)),
+            _ => format!("{} {}", open(report, s), word(s)),
+        })
+        .collect();
+    let shared = all.iter().filter(|f| reviewers(f).len() > 1).count();
+    let refuted = all
+        .iter()
+        .filter(|f| standing(f) == Standing::Refuted)
+        .count();
+    let mut text = format!(
+        "They raised {}, which are {} after merging: {}. {} raised by more than {}.",
+        plural(raised, "finding"),
+        all.len(),
+        by_severity.join(", "),
+        if shared == 1 {
+            "1 was".to_owned()
+        } else {
+            format!("{shared} were")
+        },
+        plural(1, "reviewer"),
+    );
+    if refuted > 0 {
+        text.push_str(&format!(
+            " Checks against the code refuted {refuted}; shown as such, and not counted for the verdict."
+        ));
+    }
+    text
+}
+
+fn earlier(report: &Report) -> Option<String> {
+    if report.round < 2 {
+        return None;
+    }
+    let this = rounds(report).pop()?;
+    let open = report
+        .findings
+        .iter()
+        .filter(|f| matches!(f.history, History::Open { .. }))
+        .count();
+    Some(format!(
+        "This is round {}. Of the findings of earlier rounds {} fixed, {} declined, {} still open.",
+        report.round, this.fixed, this.declined, open
+    ))
+}
+
+fn worst(report: &Report) -> Option<String> {
+    let named: Vec<String> = report
+        .findings
+        .iter()
+        .filter(|f| f.severity != Severity::Suggestion && counts(f))
+        .take(MOST_NAMED)
+        .map(|f| {
+            let place = f
+                .lead
+                .locations
+                .first()
+                .map(|l| format!(" — `{}`", super::markdown::place(l)))
+                .unwrap_or_default();
+            format!(
+                "- **{}** {}{place}",
+                f.id,
+                super::markdown::inline(&f.lead.title)
+            )
+        })
+        .collect();
+    if named.is_empty() {
+        return None;
+    }
+    let total = counting(report, Severity::Critical) + counting(report, Severity::Important);
+    let mut text = format!("To answer before merging:\n\n{}", named.join("\n"));
+    if total > named.len() {
+        text.push_str(&format!("\n\nThese are the first of {total}."));
+    }
+    Some(text)
+}

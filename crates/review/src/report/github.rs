@@ -1,0 +1,143 @@
+//! GitHub's pull request review, as the payload that creates a pending one.
+//!
+//! `POST /repos/{owner}/{repo}/pulls/{number}/reviews` without `event` leaves the review pending: its author reads it,
+//! changes it and submits it. A comment on a line outside the diff makes GitHub refuse the whole review (422), so such
+//! findings go to the body.
+
+use serde_json::{Value, json};
+
+use super::count::{SEVERITIES, open, plural, word};
+use super::standing::{Standing, is_open, standing};
+use crate::model::{CheckKind, CheckResult, Location, MergedFinding, Report, Severity};
+
+/// GitHub refuses bodies over 65,536 characters; the rest is room for the last line.
+const LONGEST_BODY: usize = 65_000;
+
+/// The payload of a pending review: a comment for each open finding with a place in the diff, the others in the body.
+pub fn github(report: &Report) -> Value {
+    let mut comments = Vec::new();
+    let mut elsewhere: Vec<&MergedFinding> = Vec::new();
+    for finding in report.findings.iter().filter(|f| is_open(f)) {
+        match place(report, finding) {
+            Some((path, lines)) if standing(finding) != Standing::Refuted => {
+                comments.push(comment(finding, path, lines));
+            }
+            _ => elsewhere.push(finding),
+        }
+    }
+    json!({
+        "commit_id": report.target.head,
+        "body": body(report, &elsewhere, comments.len()),
+        "comments": comments,
+    })
+}
+
+/// Where a comment may stand: the first place of the finding that meets a hunk, cut to it.
+fn place<'a>(report: &Report, finding: &'a MergedFinding) -> Option<(&'a str, (u32, u32))> {
+    if report.target.changes.is_empty() {
+        // Without the diff the check is the only word on it.
+        let lead = &finding.lead;
+        let inside = lead
+            .checks
+            .iter()
+            .any(|c| c.kind == CheckKind::Diff && c.result == CheckResult::Confirmed);
+        let first = lead.locations.first().filter(|_| inside)?;
+        let line = first.start?;
+        return Some((&first.path, (line, line)));
+    }
+    finding
+        .lead
+        .locations
+        .iter()
+        .find_map(|l| Some((l.path.as_str(), in_diff(report, l)?)))
+}
+
+fn in_diff(report: &Report, place: &Location) -> Option<(u32, u32)> {
+    let start = place.start?;
+    let end = place.end.unwrap_or(start).max(start);
+    let change = report
+        .target
+        .changes
+        .iter()
+        .find(|c| c.path == place.path)?;
+    change
+        .hunks
+        .iter()
+        .map(|(first, last)| (start.max(*first), end.min(*last)))
+        .find(|(from, to)| from <= to)
+}
+
+fn comment(finding: &MergedFinding, path: &str, (start, end): (u32, u32)) -> Value {
+    let mut comment = json!({
+        "path": path,
+        "line": end,
+        "side": "RIGHT",
+        "body": cut(&quiet(&super::markdown::finding_text(finding))),
+    });
+    if let (true, Some(comment)) = (start < end, comment.as_object_mut()) {
+        comment.insert("start_line".to_owned(), start.into());
+        comment.insert("start_side".to_owned(), "RIGHT".into());
+    }
+    comment
+}
+
+fn body(report: &Report, elsewhere: &[&MergedFinding], comments: usize) -> String {
+    let counts: Vec<String> = SEVERITIES
+        .into_iter()
+        .filter(|s| open(report, *s) > 0)
+        .map(|s| match s {
+            Severity::Suggestion => plural(open(report, s), word(s)),
+            _ => format!("{} {}", open(report, s), word(s)),
+        })
+        .collect();
+    let mut text = format!(
+        "**Verdict: {}.** {}\n\n{}; {} on lines of the diff.\n\n",
+        report.verdict.decision,
+        super::markdown::inline(&report.verdict.reason),
+        if counts.is_empty() {
+            "No open finding".to_owned()
+        } else {
+            counts.join(", ")
+        },
+        plural(comments, "comment"),
+    );
+    text.push_str(&super::markdown::summary(report));
+    for (number, finding) in elsewhere.iter().enumerate() {
+        let more = format!("\n\n---\n\n{}", super::markdown::finding_text(finding));
+        if text.len() + more.len() > LONGEST_BODY {
+            let left = elsewhere.len() - number;
+            text.push_str(&format!(
+                "\n\n{} did not fit here; the report has them.",
+                plural(left, "finding")
+            ));
+            break;
+        }
+        text.push_str(&more);
+    }
+    cut(&quiet(&text))
+}
+
+/// At most [`LONGEST_BODY`] bytes, cut between characters.
+fn cut(text: &str) -> String {
+    if text.len() <= LONGEST_BODY {
+        return text.to_owned();
+    }
+    let mut end = LONGEST_BODY;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}\n\n… (cut: too long for GitHub)", &text[..end])
+}
+
+/// The text with every `@name` broken by a zero-width space: a reviewer's text must not call people.
+fn quiet(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        result.push(c);
+        if c == '@' && chars.peek().is_some_and(char::is_ascii_alphanumeric) {
+            result.push('\u{200b}');
+        }
+    }
+    result
+}

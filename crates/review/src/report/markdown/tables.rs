@@ -1,0 +1,257 @@
+//! The tables: metadata, closed findings, coverage, performance.
+
+use super::text::{cell, name, place};
+use crate::model::{ChangeKind, History, MergedFinding, Outcome, Report, ReviewerRun};
+use crate::report::count::{Figures, duration, figures, finished, names, status, tokens};
+
+fn table(head: &[String], rows: &[Vec<String>]) -> String {
+    let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
+    let mut lines = vec![line(head), format!("|{}", "---|".repeat(head.len()))];
+    lines.extend(rows.iter().map(|r| line(r)));
+    lines.join("\n")
+}
+
+pub(super) fn metadata(report: &Report) -> String {
+    let target = &report.target;
+    let mut rows: Vec<(&str, String)> = vec![("Date", cell(&report.date))];
+    let link = |text: &str, url: Option<&str>| match url {
+        // Only what cannot end the link or the cell.
+        Some(url)
+            if url.starts_with("https://")
+                && !url.contains(|c: char| c.is_whitespace() || "()<>|\\\"".contains(c)) =>
+        {
+            format!("[{}]({url})", cell(text).replace(['[', ']'], ""))
+        }
+        _ => cell(text),
+    };
+    if let Some(repo) = &target.repo {
+        rows.push(("Repo", link(repo, Some(repo))));
+    }
+    rows.push(("Round", format!("{} (of target)", report.round)));
+    if let Some(author) = &target.author {
+        rows.push(("Author", cell(author)));
+    }
+    rows.push(("Target", link(&super::title(report), target.url.as_deref())));
+    rows.push(("Head", format!("`{}`", cell(&target.head))));
+    rows.push(("Merge base", format!("`{}`", cell(&target.base))));
+    let commits: Vec<String> = target.commits.iter().map(|c| cell(c)).collect();
+    rows.push(("Commits", commits.join("<br>")));
+    let reviewers: Vec<String> = report.reviewers.iter().map(reviewer).collect();
+    rows.push(("Reviewers", reviewers.join(", ")));
+    rows.push((
+        "Verdict",
+        format!(
+            "**{}** — {}",
+            capital(&cell(&report.verdict.decision)),
+            cell(&report.verdict.reason)
+        ),
+    ));
+    rows.push(("Wall-clock time", duration(report.seconds)));
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|(name, value)| vec![format!("**{name}**"), value])
+        .collect();
+    table(&[String::new(), String::new()], &rows)
+}
+
+/// A name with what is wrong with it in parentheses; a comma would split it for a reader of the row.
+fn reviewer(run: &ReviewerRun) -> String {
+    let name = name(&run.name).replace('|', "\\|");
+    match run.outcome {
+        Outcome::Finished { .. } => name,
+        Outcome::Failed { .. } => format!("{name} (failed)"),
+        Outcome::Missing { .. } => format!("{name} (missing)"),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map(|c| c.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
+}
+
+pub(super) fn resolution(findings: &[&MergedFinding]) -> String {
+    let head = ["Finding", "Title", "Raised in round", "State"].map(str::to_owned);
+    let rows: Vec<Vec<String>> = findings
+        .iter()
+        .map(|f| {
+            let at = f
+                .lead
+                .locations
+                .first()
+                .map(|l| format!(" — `{}`", cell(&place(l))))
+                .unwrap_or_default();
+            let (since, state) = match &f.history {
+                History::Fixed { since } => (since.to_string(), "fixed".to_owned()),
+                History::Declined { since, reason } => {
+                    (since.to_string(), format!("declined: {}", cell(reason)))
+                }
+                History::Open { since } => (since.to_string(), "open".to_owned()),
+                History::New => (String::new(), "new".to_owned()),
+            };
+            vec![
+                super::short(f),
+                format!("{}{at}", cell(&f.lead.title)),
+                since,
+                state,
+            ]
+        })
+        .collect();
+    table(&head, &rows)
+}
+
+/// Every changed file: which findings are in it, and what each reviewer says of it.
+pub(super) fn coverage(report: &Report) -> String {
+    if report.target.files.is_empty() {
+        return "No changed file is known.".to_owned();
+    }
+    let done = finished(report);
+    let mut head = vec![
+        "File".to_owned(),
+        "Findings".to_owned(),
+        "Change".to_owned(),
+    ];
+    head.extend(done.iter().map(|r| cell(&r.name)));
+    let rows: Vec<Vec<String>> = report
+        .target
+        .files
+        .iter()
+        .map(|path| {
+            let ids: Vec<&str> = report
+                .findings
+                .iter()
+                .filter(|f| names(f, path))
+                .map(|f| f.id.as_str())
+                .collect();
+            let found = if ids.is_empty() {
+                "none".to_owned()
+            } else {
+                ids.join(", ")
+            };
+            let mut row = vec![
+                format!("`{}`", cell(path).replace('`', "'")),
+                found,
+                change(report, path),
+            ];
+            row.extend(
+                done.iter()
+                    .map(|r| cell(status(&r.review, path).unwrap_or("not named"))),
+            );
+            row
+        })
+        .collect();
+    table(&head, &rows)
+}
+
+fn change(report: &Report, path: &str) -> String {
+    let Some(change) = report.target.changes.iter().find(|c| c.path == path) else {
+        return "—".to_owned();
+    };
+    let kind = match change.kind {
+        ChangeKind::Added => "added ",
+        ChangeKind::Modified => "",
+        ChangeKind::Deleted => "deleted ",
+        ChangeKind::Renamed => "renamed ",
+    };
+    format!("{kind}+{} −{}", change.added, change.removed)
+}
+
+/// The table of all reviewers, then those without a review, with the reason.
+pub(super) fn performance(report: &Report) -> Vec<String> {
+    let mut parts = Vec::new();
+    let all: Vec<(&ReviewerRun, Figures)> = report
+        .reviewers
+        .iter()
+        .map(|r| (r, figures(report, r)))
+        .collect();
+    if all.is_empty() {
+        return vec!["Nobody reviewed.".to_owned()];
+    }
+    let mut head = vec![String::new()];
+    head.extend(all.iter().map(|(r, _)| cell(&r.name)));
+    let row = |name: &str, value: &dyn Fn(&ReviewerRun, &Figures) -> String| {
+        let mut cells = vec![name.to_owned()];
+        cells.extend(all.iter().map(|(r, f)| {
+            if matches!(r.outcome, Outcome::Missing { .. }) {
+                "—".to_owned()
+            } else {
+                value(r, f)
+            }
+        }));
+        cells
+    };
+    let unknown = || "—".to_owned();
+    let rows = vec![
+        row("Outcome", &|r, _| {
+            match r.outcome {
+                Outcome::Finished { warning: None } => "finished",
+                Outcome::Finished { warning: Some(_) } => "finished, with a warning",
+                Outcome::Failed { .. } => "failed",
+                Outcome::Missing { .. } => "missing",
+            }
+            .to_owned()
+        }),
+        row("Duration", &|r, _| {
+            r.performance.seconds.map_or_else(unknown, duration)
+        }),
+        row("Findings", &|_, f| f.short()),
+        row("Unique insights", &|_, f| f.unique.to_string()),
+        row("False positives", &|_, f| f.false_positives.to_string()),
+        row("Downgraded", &|_, f| f.downgraded.to_string()),
+        row("Design observations", &|_, f| f.observations.to_string()),
+        row("Files covered", &|_, f| {
+            format!("{} of {}", f.files_covered, report.target.files.len())
+        }),
+        row("Coverage misses", &|_, f| f.missed_files.to_string()),
+        row("Tool calls", &|r, _| tool_calls(r)),
+        row("Tokens read", &|r, _| {
+            r.performance.input_tokens.map_or_else(unknown, tokens)
+        }),
+        row("Tokens written", &|r, _| {
+            r.performance.output_tokens.map_or_else(unknown, tokens)
+        }),
+        row("Cost", &|r, _| {
+            r.performance
+                .cost_usd
+                .map_or_else(unknown, |c| format!("${c:.2}"))
+        }),
+    ];
+    parts.push(table(&head, &rows));
+    let troubles: Vec<String> = report
+        .reviewers
+        .iter()
+        .filter_map(|r| {
+            let (what, why) = match &r.outcome {
+                Outcome::Finished { warning: None } => return None,
+                Outcome::Finished { warning: Some(w) } => ("finished with a warning", w),
+                Outcome::Failed { reason } => ("failed", reason),
+                Outcome::Missing { reason } => ("missing", reason),
+            };
+            Some(format!("- {} {what}: {}", cell(&r.name), cell(why)))
+        })
+        .collect();
+    if !troubles.is_empty() {
+        parts.push(troubles.join("\n"));
+    }
+    parts.push(
+        "False positives are findings that a check against the code refuted; coverage misses are files that the \
+         reviewer covered and where only others found something."
+            .to_owned(),
+    );
+    parts
+}
+
+fn tool_calls(run: &ReviewerRun) -> String {
+    let calls = &run.performance.tool_calls;
+    if calls.is_empty() {
+        return "—".to_owned();
+    }
+    let total: u32 = calls.iter().map(|(_, n)| n).sum();
+    let by_name: Vec<String> = calls
+        .iter()
+        .map(|(name, n)| format!("{} {n}", cell(name)))
+        .collect();
+    format!("{total} ({})", by_name.join(", "))
+}

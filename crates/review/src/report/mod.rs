@@ -1,0 +1,38 @@
+//! What people and programs read: pure functions over a [`Report`].
+//!
+//! ```text
+//! Report → markdown → String          (our own parser reads it back)
+//!        → html     → String          (one file, no network)
+//!        → json     → Value           (the report itself; from_json reads it back)
+//!        → sarif, github, gitlab → Value
+//! verdict, compose, check_prose, fails: what a report may claim, and whether CI stops
+//! ```
+//!
+//! *Architecture invariant*: nothing here reads a file, runs a program or asks the clock; the same report gives the
+//! same bytes.
+
+mod composed;
+mod count;
+mod github;
+mod gitlab;
+mod html;
+mod json;
+mod markdown;
+mod prose_check;
+mod sarif;
+mod standing;
+mod verdict;
+
+pub use composed::compose;
+pub use github::github;
+pub use gitlab::gitlab;
+pub use html::html;
+pub use json::{FORMAT_VERSION, JsonError, from_json, json};
+pub use markdown::markdown;
+pub use prose_check::{Invented, check_prose};
+pub use sarif::sarif;
+pub use standing::{Standing, standing};
+pub use verdict::{Decision, fails, verdict};
+
+#[cfg(doc)]
+use crate::model::Report;

@@ -1,0 +1,202 @@
+//! SARIF 2.1.0 (OASIS standard), for code scanning and editors.
+
+use serde_json::{Value, json};
+
+use super::count::{SEVERITIES, word};
+use super::standing::{Standing, standing};
+use crate::merge::reviewers;
+use crate::model::{History, Location, MergedFinding, Outcome, Report, Severity};
+
+/// The name of our fingerprint. SARIF asks for a version in it: it changes when the way to work it out does.
+const FINGERPRINT: &str = "deepReview/v1";
+
+/// The report as a SARIF log with one run. Findings that earlier rounds closed are in it as `absent`; refuted and
+/// declined ones are suppressed with their reason.
+pub fn sarif(report: &Report) -> Value {
+    let results: Vec<Value> = report
+        .findings
+        .iter()
+        .chain(&report.closed)
+        .map(result)
+        .collect();
+    let mut run = json!({
+        "tool": { "driver": {
+            "name": "deep-review",
+            "version": env!("CARGO_PKG_VERSION"),
+            "rules": SEVERITIES.map(rule),
+        }},
+        "automationDetails": { "id": format!("deep-review/{}/", report.target.name) },
+        "columnKind": "unicodeCodePoints",
+        "originalUriBaseIds": { "SRCROOT": {
+            "description": { "text": "The top of the repository." }
+        }},
+        "invocations": [invocation(report)],
+        "results": results,
+        "properties": {
+            "round": report.round,
+            "verdict": report.verdict.decision,
+            "head": report.target.head,
+            "base": report.target.base,
+        },
+    });
+    let repository = report.target.repo.as_deref().filter(|r| is_web(r));
+    if let (Some(uri), Some(run)) = (repository, run.as_object_mut()) {
+        run.insert(
+            "versionControlProvenance".to_owned(),
+            json!([{ "repositoryUri": uri, "revisionId": report.target.head }]),
+        );
+    }
+    json!({
+        "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [run],
+    })
+}
+
+/// An address that is safe to hand on: the field must be a URI.
+fn is_web(text: &str) -> bool {
+    text.starts_with("https://")
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c))
+}
+
+fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "error",
+        Severity::Important => "warning",
+        Severity::Suggestion => "note",
+    }
+}
+
+fn rule(severity: Severity) -> Value {
+    let text = match severity {
+        Severity::Critical => "Must be fixed before the change lands.",
+        Severity::Important => "Should be fixed before the change lands.",
+        Severity::Suggestion => "Would make the change better.",
+    };
+    json!({
+        "id": word(severity),
+        "name": match severity {
+            Severity::Critical => "CriticalFinding",
+            Severity::Important => "ImportantFinding",
+            Severity::Suggestion => "Suggestion",
+        },
+        "shortDescription": { "text": text },
+        "defaultConfiguration": { "level": level(severity) },
+    })
+}
+
+/// Reviewers that failed, as notifications; the run as a whole succeeded when somebody answered.
+fn invocation(report: &Report) -> Value {
+    let notifications: Vec<Value> = report
+        .reviewers
+        .iter()
+        .filter_map(|run| {
+            let (level, text) = match &run.outcome {
+                Outcome::Finished { warning: None } => return None,
+                Outcome::Finished { warning: Some(w) } => ("warning", w),
+                Outcome::Failed { reason } => ("error", reason),
+                Outcome::Missing { reason } => ("warning", reason),
+            };
+            Some(json!({ "level": level, "message": { "text": format!("{}: {text}", run.name) } }))
+        })
+        .collect();
+    json!({
+        "executionSuccessful": !super::count::finished(report).is_empty(),
+        "toolExecutionNotifications": notifications,
+    })
+}
+
+fn result(finding: &MergedFinding) -> Value {
+    let lead = &finding.lead;
+    let places: Vec<Value> = lead.locations.iter().map(location).collect();
+    let names = reviewers(finding);
+    let mut result = json!({
+        "ruleId": word(finding.severity),
+        "ruleIndex": finding.severity as usize,
+        "level": level(finding.severity),
+        "message": {
+            "text": lead.title,
+            "markdown": super::markdown::finding_text(finding),
+        },
+        "partialFingerprints": { FINGERPRINT: finding.fingerprint },
+        "baselineState": match finding.history {
+            History::New => "new",
+            History::Open { .. } => "unchanged",
+            History::Fixed { .. } | History::Declined { .. } => "absent",
+        },
+        "suppressions": suppressions(finding),
+        "properties": {
+            "id": finding.id,
+            "severity": word(finding.severity),
+            "class": lead.class,
+            "scope": lead.scope,
+            "reviewers": names,
+            "standing": standing(finding).as_str(),
+            "checks": lead.checks,
+            "disagreement": finding.disagreement,
+        },
+    });
+    // A declined finding may still be in the code, so it is no absent one.
+    if let (History::Declined { .. }, Some(result)) = (&finding.history, result.as_object_mut()) {
+        result.insert("baselineState".to_owned(), "unchanged".into());
+    }
+    if let Some(result) = result.as_object_mut() {
+        // The first is where it is; GitHub shows no other.
+        result.insert(
+            "locations".to_owned(),
+            places.iter().take(1).cloned().collect(),
+        );
+        if places.len() > 1 {
+            result.insert(
+                "relatedLocations".to_owned(),
+                places.into_iter().skip(1).collect(),
+            );
+        }
+    }
+    result
+}
+
+fn suppressions(finding: &MergedFinding) -> Value {
+    match &finding.history {
+        History::Declined { reason, .. } => json!([{
+            "kind": "external", "status": "accepted", "justification": reason
+        }]),
+        _ if standing(finding) == Standing::Refuted => json!([{
+            "kind": "external", "status": "underReview",
+            "justification": "A check against the code refuted it.",
+        }]),
+        _ => json!([]),
+    }
+}
+
+fn location(place: &Location) -> Value {
+    let mut physical = json!({
+        "artifactLocation": { "uri": uri(&place.path), "uriBaseId": "SRCROOT" },
+    });
+    // Lines count from 1 in SARIF as here; a 0 of a reviewer is no line.
+    if let (Some(start), Some(physical)) =
+        (place.start.filter(|s| *s > 0), physical.as_object_mut())
+    {
+        let end = place.end.unwrap_or(start).max(start);
+        physical.insert(
+            "region".to_owned(),
+            json!({ "startLine": start, "endLine": end }),
+        );
+    }
+    json!({ "physicalLocation": physical })
+}
+
+/// A path as a relative URI reference (RFC 3986): everything outside the unreserved set and `/` in percent form.
+fn uri(path: &str) -> String {
+    let mut result = String::with_capacity(path.len());
+    for byte in path.trim_start_matches('/').bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            result.push(char::from(byte));
+        } else {
+            result.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    result
+}

@@ -1,0 +1,26 @@
+//! A pull request, fetched when it was asked for and at no other time.
+
+use super::TargetError;
+use crate::git::Git;
+
+/// Fetches the request's head, and the remote's default branch when no base was named. Refs of our own keep both from
+/// being collected. Returns base and head.
+///
+/// GitHub and Gitea publish `refs/pull/N/head`.
+pub(super) fn fetch(
+    git: &Git,
+    number: u64,
+    remote: &str,
+    base: Option<&str>,
+) -> Result<(String, String), TargetError> {
+    let head_ref = format!("refs/deep-review/pull/{number}");
+    let base_ref = format!("refs/deep-review/base/{number}");
+    let mut refs = vec![format!("+refs/pull/{number}/head:{head_ref}")];
+    if base.is_none() {
+        // What a stale remote-tracking branch says would show others' commits as part of the request.
+        refs.push(format!("+HEAD:{base_ref}"));
+    }
+    git.fetch(remote, &refs)?;
+    let base = git.commit(base.unwrap_or(&base_ref))?;
+    Ok((base, git.commit(&head_ref)?))
+}

@@ -1,0 +1,196 @@
+//! A detached work tree for each reviewer, and its removal whatever the reviewer did to it.
+
+use std::path::{Path, PathBuf};
+
+use crate::git::{ChangedFile, Git, GitError};
+
+/// What of the repository a reviewer needs to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extent {
+    /// Everything.
+    #[default]
+    Full,
+    /// The changed files, and the files beside and above them (where configuration lies). An analyser that looks at
+    /// files one by one needs no more, and a checkout of 50,000 files takes seconds.
+    Changed,
+}
+
+/// Why a work tree could not be made or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorktreeError {
+    /// git said no.
+    #[error("cannot make a work tree: {0}")]
+    Git(#[from] GitError),
+    /// The system said no.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Makes a work tree of `commit` at `path`, in a state that git calls detached.
+pub fn add(
+    git: &Git,
+    path: &Path,
+    commit: &str,
+    extent: Extent,
+    changed: &[ChangedFile],
+) -> Result<(), WorktreeError> {
+    let mut run = git.command(["worktree", "add", "--detach", "--quiet"]);
+    if extent == Extent::Changed {
+        run = run.arg("--no-checkout");
+    }
+    run.arg("--end-of-options")
+        .arg(path)
+        .arg(commit)
+        .run()
+        .map_err(GitError::from)?;
+    if extent == Extent::Changed {
+        populate(git, path, commit, changed)?;
+    }
+    Ok(())
+}
+
+fn populate(
+    git: &Git,
+    path: &Path,
+    commit: &str,
+    changed: &[ChangedFile],
+) -> Result<(), WorktreeError> {
+    let tree = git.at(path);
+    let mut folders: Vec<String> = changed
+        .iter()
+        .filter(|file| file.is_file())
+        .flat_map(|file| folders_above(&file.path))
+        .collect();
+    folders.sort();
+    folders.dedup();
+    tree.bytes(["read-tree", "--end-of-options", commit])?;
+    // One level of each folder: its own files, not those further down.
+    let mut args = vec!["ls-tree".to_owned(), "-z".to_owned(), commit.to_owned()];
+    args.push("--".to_owned());
+    args.extend(folders);
+    let listing = tree.bytes(&args)?;
+    let mut input = Vec::new();
+    for entry in listing.split(|byte| *byte == 0).filter(|e| !e.is_empty()) {
+        let Some(tab) = entry.iter().position(|byte| *byte == b'\t') else {
+            continue;
+        };
+        // A link may lead anywhere, and an analyser of files has no use for it.
+        if entry.starts_with(b"100") {
+            input.extend_from_slice(&entry[tab + 1..]);
+            input.push(0);
+        }
+    }
+    tree.command(["checkout-index", "--quiet", "-z", "--stdin"])
+        .input(input)
+        .run()
+        .map_err(GitError::from)?;
+    Ok(())
+}
+
+/// `a/b/c.rs` → `./`, `a/`, `a/b/`: with a slash at the end git lists what is inside.
+fn folders_above(path: &str) -> Vec<String> {
+    let mut result = vec!["./".to_owned()];
+    result.extend(
+        path.match_indices('/')
+            .map(|(at, _)| path[..=at].to_owned()),
+    );
+    result
+}
+
+/// Takes the work tree at `path` away, whatever was done to it. One that is not there is success. It is renamed
+/// into `trash` first, so that it is gone at once; [`empty`] does the slow part.
+pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError> {
+    if path.symlink_metadata().is_ok() {
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| WorktreeError::Io {
+                action,
+                path,
+                source,
+            }
+        };
+        std::fs::create_dir_all(trash).map_err(io("make the folder", trash))?;
+        let mut number = 0u32;
+        let aside = loop {
+            let aside = trash.join(format!("{}-{number}", std::process::id()));
+            if aside.symlink_metadata().is_err() {
+                break aside;
+            }
+            number += 1;
+        };
+        std::fs::rename(path, &aside).map_err(io("move away the work tree", path))?;
+    }
+    // With its folder gone, git forgets it without a look at what the reviewer left in it. That it was forgotten
+    // before is the usual reason to fail here, and `git worktree prune` forgets it otherwise.
+    if let Err(error) = git
+        .command([
+            "worktree",
+            "remove",
+            "--force",
+            "--force",
+            "--end-of-options",
+        ])
+        .arg(path)
+        .run()
+    {
+        tracing::debug!(%error, "git does not know the work tree");
+    }
+    Ok(())
+}
+
+/// Deletes what [`remove`] put aside.
+pub fn empty(trash: &Path) -> Result<(), WorktreeError> {
+    let Err(first) = std::fs::remove_dir_all(trash) else {
+        return Ok(());
+    };
+    if first.kind() == std::io::ErrorKind::NotFound {
+        return Ok(());
+    }
+    // A reviewer may have taken away our permission to delete.
+    permit(trash);
+    match std::fs::remove_dir_all(trash) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(WorktreeError::Io {
+            action: "remove",
+            path: trash.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Gives us back the permission to write, folder by folder; links are not followed.
+fn permit(folder: &Path) {
+    let Ok(meta) = folder.symlink_metadata() else {
+        return;
+    };
+    if !meta.is_dir() {
+        return;
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700));
+    }
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        permit(&entry.path());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folders_above_a_file() {
+        assert_eq!(folders_above("a/b/c.rs"), ["./", "a/", "a/b/"]);
+        assert_eq!(folders_above("c.rs"), ["./"]);
+    }
+}

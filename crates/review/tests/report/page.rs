@@ -1,0 +1,70 @@
+//! The page as a file: what can be seen without a browser.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use review::report;
+use sha2::{Digest, Sha256};
+
+use crate::sample::sample;
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let from = text.find(start).unwrap() + start.len();
+    let length = text[from..].find(end).unwrap();
+    &text[from..from + length]
+}
+
+#[test]
+fn the_policy_allows_what_is_there_and_nothing_else() {
+    let page = report::html(&sample());
+    let policy = between(&page, "Content-Security-Policy\" content=\"", "\"");
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
+    assert_eq!(
+        policy,
+        format!(
+            "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+            hash(between(&page, "<style>", "</style>")),
+            hash(between(&page, "<script>", "</script>")),
+        )
+    );
+}
+
+#[test]
+fn everything_is_on_the_page() {
+    let report = sample();
+    let page = report::html(&report);
+    for finding in &report.findings {
+        assert!(page.contains(&format!("id=\"{}\"", finding.id)));
+    }
+    for text in [
+        "Rework",
+        "Gemini",
+        "429 Too Many Requests",
+        "Who agrees with whom",
+        "Open findings by round",
+        "Open findings by file",
+        "refuted by a check",
+        "Coverage of every changed file",
+        "Closed since earlier rounds",
+        "one process by design",
+        "Recommendations for the context file",
+        "Composed from the data",
+        "data-n=\"20\"",
+    ] {
+        assert!(page.to_lowercase().contains(&text.to_lowercase()), "{text}");
+    }
+    // No id stands twice.
+    let mut ids: Vec<&str> = page
+        .match_indices(" id=\"")
+        .map(|(at, _)| between(&page[at..], "id=\"", "\""))
+        .collect();
+    ids.sort_unstable();
+    let all = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), all);
+}
+
+#[test]
+fn the_same_report_gives_the_same_bytes() {
+    assert_eq!(report::html(&sample()), report::html(&sample()));
+    assert_eq!(report::markdown(&sample()), report::markdown(&sample()));
+}

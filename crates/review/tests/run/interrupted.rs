@@ -1,0 +1,183 @@
+//! Ctrl-C and `kill -9`: nothing is left behind, and the next run goes on from there.
+
+use std::process::{Child, Command, Stdio};
+
+use testutils::poll;
+
+use crate::repository::{LONG, REVIEW, Repository, entry};
+
+/// One reviewer that answers at once and counts how often it is asked, and one that hangs until a file is there.
+fn slow(repository: &Repository) {
+    let good = repository.printer("good", REVIEW);
+    let (asked, started, go) = (
+        repository.outside("asked"),
+        repository.outside("started"),
+        repository.outside("go"),
+    );
+    let quick = repository.script(
+        "quick",
+        &format!("echo x >> '{}'; exec '{good}'", asked.display()),
+    );
+    let hanging = repository.script(
+        "hanging",
+        &format!(
+            "[ -e '{go}' ] && exec '{good}'\n(setsid sleep 1000 &)\necho x >> '{started}'; exec sleep 1000",
+            go = go.display(),
+            started = started.display()
+        ),
+    );
+    repository.configure(
+        &[
+            entry("quick", "command", &[&quick], ""),
+            entry("hanging", "command", &[&hanging], ""),
+        ]
+        .concat(),
+    );
+}
+
+fn begin(repository: &Repository) -> Child {
+    let mut run = repository
+        .command(&["run", "--format", "json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    poll(LONG, "both reviewers to be at work", || {
+        let quick = repository
+            .rounds()
+            .iter()
+            .any(|round| round.join("reviewers/quick.json").exists());
+        match (
+            quick,
+            repository.outside("started").exists(),
+            run.try_wait().unwrap(),
+        ) {
+            (true, true, None) => Ok(()),
+            state => Err(format!("{state:?}")),
+        }
+    });
+    run
+}
+
+fn signal(run: &Child, name: &str) {
+    assert!(
+        Command::new("kill")
+            .arg(name)
+            .arg(run.id().to_string())
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+fn goes_on(repository: &Repository, head: &str) {
+    // What the branch does meanwhile does not move the pin.
+    repository.write("late.txt", "late\n");
+    repository.commit("Late");
+    std::fs::write(repository.outside("go"), "").unwrap();
+    let report = repository.report(&[]);
+    assert_eq!(report.target.head, head);
+    assert_eq!((report.round, report.reviewers.len()), (1, 2));
+    assert_eq!(report.findings[0].voices.len(), 2);
+    let asked = std::fs::read_to_string(repository.outside("asked")).unwrap();
+    assert_eq!(
+        asked.lines().count(),
+        1,
+        "who has answered is not asked again"
+    );
+}
+
+#[test]
+fn a_killed_run_leaves_nothing_and_is_resumed() {
+    let repository = Repository::new();
+    let head = repository.git(&["rev-parse", "HEAD"]);
+    slow(&repository);
+    let mut run = begin(&repository);
+    signal(&run, "-KILL");
+    run.wait().unwrap();
+    poll(LONG, "the guard to clean up", || {
+        match repository.left_over() {
+            found if found.is_empty() => Ok(()),
+            found => Err(format!("{found:?}")),
+        }
+    });
+    goes_on(&repository, &head);
+}
+
+#[test]
+fn a_run_and_its_guard_killed_leave_it_to_the_next_run() {
+    let repository = Repository::new();
+    let head = repository.git(&["rev-parse", "HEAD"]);
+    slow(&repository);
+    let mut run = begin(&repository);
+    let guard = repository
+        .processes()
+        .into_iter()
+        .find(|line| line.contains(" guard "))
+        .unwrap();
+    let guard = guard.split([' ', ':']).nth(1).unwrap().to_owned();
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &guard])
+            .status()
+            .unwrap()
+            .success()
+    );
+    signal(&run, "-KILL");
+    run.wait().unwrap();
+    assert!(!repository.left_over().is_empty());
+    goes_on(&repository, &head);
+}
+
+#[test]
+fn ctrl_c_ends_everything_and_the_run_is_resumed() {
+    let repository = Repository::new();
+    let head = repository.git(&["rev-parse", "HEAD"]);
+    slow(&repository);
+    let mut run = begin(&repository);
+    signal(&run, "-INT");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    repository.assert_clean();
+    goes_on(&repository, &head);
+}
+
+#[test]
+fn a_target_is_reviewed_by_one_run_at_a_time() {
+    let repository = Repository::new();
+    slow(&repository);
+    let mut run = begin(&repository);
+    let output = repository.run(&[]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is being reviewed by"));
+    signal(&run, "-TERM");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    repository.assert_clean();
+}
+
+#[test]
+fn death_between_any_two_steps_is_survived() {
+    for point in ["review.planned", "review.recorded", "review.finished"] {
+        let repository = Repository::new();
+        let good = repository.printer("good", REVIEW);
+        repository.configure(&entry("good", "command", &[&good], ""));
+        let output = repository
+            .command(&["run"])
+            .env("RDD_CRASH_POINT", point)
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            None,
+            "{point}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        poll(LONG, "the guard to clean up", || {
+            match repository.left_over() {
+                found if found.is_empty() => Ok(()),
+                found => Err(format!("{found:?}")),
+            }
+        });
+        let report = repository.report(&[]);
+        assert_eq!(report.findings.len(), 1, "{point}");
+    }
+}
