@@ -1,0 +1,25 @@
+# The commands of the README. Everything else is cargo and `cargo xtask`.
+.PHONY: demo demo-clean test bench check packages test-packages
+
+demo: packages          ## one command from a fresh Debian to a running VM
+	@scripts/demo
+
+demo-clean:             ## ends what `make demo` left running and removes it; the guest image stays
+	@scripts/demo --clean
+
+test: test-packages     ## the whole suite, real VM boots included
+	@scripts/test
+
+bench:                  ## measures every promise of PROMISES.md
+	cargo xtask bench
+
+check:                  ## what CI checks beside the tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo xtask check
+
+packages:
+	@scripts/install-packages
+
+test-packages:
+	@scripts/install-packages --tests

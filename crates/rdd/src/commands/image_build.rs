@@ -1,0 +1,147 @@
+//! `rdd image build`: a guest image from a distribution's packages.
+
+use std::ffi::OsString;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use guestimage::{Options, Progress, Step};
+use indicatif::{ProgressBar, ProgressStyle};
+use lima::image::Cache;
+use lima::progress::Cancel;
+use process::stop::StopRequests;
+
+use crate::context::Context;
+use crate::logging::RESULT;
+
+/// How often the line moves: it shows that the program lives.
+const TICK: Duration = Duration::from_millis(100);
+/// The bar's length; a build's progress is told as a part of one.
+const WHOLE: u32 = 1000;
+/// How much more must be done for another line where there is no terminal.
+const A_LINE: f32 = 0.1;
+/// Where a distribution keeps programs that an ordinary user's `PATH` leaves out, `mke2fs` among them.
+const SYSTEM_PROGRAMS: &str = ":/usr/local/sbin:/usr/sbin:/sbin";
+
+/// Builds the image unless it is in the cache, and says how to use it.
+pub(crate) fn run(
+    context: &Context,
+    cache: &Cache,
+    name: &str,
+    mirror: Option<String>,
+    force: bool,
+) -> anyhow::Result<()> {
+    if !force && cache.built(name).is_ok() {
+        tracing::info!(target: RESULT, "image {name:?} is in the cache; `--force` builds it anew");
+        return say_how_to_use(name);
+    }
+    let mut options = Options::new(name);
+    options.mirror = mirror;
+    options.search_path = with_system_programs(&context.environment.search_path);
+    let display = Arc::new(Display::new(name));
+    let progress: Arc<dyn Progress> = display.clone();
+    let result = interruptible(|cancel| guestimage::build(&options, cache, &progress, cancel));
+    display.bar.finish_and_clear();
+    let image = result?.with_context(|| format!("cannot build the image {name:?}"))?;
+    tracing::info!(target: RESULT, "built image {name:?}: {} MiB", image.size >> 20);
+    say_how_to_use(name)
+}
+
+fn say_how_to_use(name: &str) -> anyhow::Result<()> {
+    crate::output::print(&format!(
+        "Make a VM of it:         rdd limavm create demo template://{name} --start\n\
+         In your own template:    images: [{{location: \"image://{name}\"}}]\n"
+    ))
+}
+
+/// Runs what blocks; an interrupt cancels it, so that nothing half made stays behind.
+fn interruptible<T: Send>(work: impl FnOnce(&Cancel) -> T + Send) -> anyhow::Result<T> {
+    let cancel = Cancel::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut requests = {
+        let _inside = runtime.enter();
+        StopRequests::listen().context("cannot listen for an interrupt")?
+    };
+    let (finished, is_finished) = tokio::sync::oneshot::channel::<()>();
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let result = work(&cancel);
+            drop(finished);
+            result
+        });
+        runtime.block_on(async {
+            tokio::select! {
+                _ = requests.next() => cancel.cancel(),
+                _ = is_finished => {}
+            }
+        });
+        worker
+            .join()
+            .map_err(|_| anyhow::anyhow!("the build broke; the lines above tell where"))
+    })
+}
+
+fn with_system_programs(search_path: &OsString) -> OsString {
+    let mut path = search_path.clone();
+    if cfg!(unix) {
+        path.push(SYSTEM_PROGRAMS);
+    }
+    path
+}
+
+/// A bar on a terminal, a line now and then elsewhere.
+struct Display {
+    name: String,
+    bar: ProgressBar,
+    shown: Mutex<Option<(Step, f32)>>,
+}
+
+impl Display {
+    fn new(name: &str) -> Self {
+        let bar = ProgressBar::new(u64::from(WHOLE));
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {prefix} [{bar:30}] {wide_msg} {elapsed}")
+        {
+            bar.set_style(style);
+        }
+        bar.set_prefix(name.to_owned());
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(TICK);
+        }
+        Self {
+            name: name.to_owned(),
+            bar,
+            shown: Mutex::new(None),
+        }
+    }
+}
+
+impl Progress for Display {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a part of one, as a position of the bar"
+    )]
+    fn report(&self, step: Step, detail: &str, done: f32) {
+        let separator = if detail.is_empty() { "" } else { ": " };
+        if !self.bar.is_hidden() {
+            self.bar
+                .set_position((done.clamp(0.0, 1.0) * WHOLE as f32) as u64);
+            self.bar
+                .set_message(format!("{}{separator}{detail}", step.title()));
+            return;
+        }
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.is_none_or(|(last, at)| last != step || done - at >= A_LINE) {
+            *shown = Some((step, done));
+            tracing::info!(target: RESULT, "image {:?}: {}{separator}{detail}", self.name, step.title());
+        }
+    }
+
+    fn warn(&self, message: &str) {
+        self.bar.suspend(|| tracing::warn!("{message}"));
+    }
+}

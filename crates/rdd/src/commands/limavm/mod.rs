@@ -1,0 +1,110 @@
+//! `rdd limavm`: virtual machines, through the API as any other client.
+
+mod create;
+mod delete;
+mod edit;
+mod find;
+mod list;
+mod logs;
+mod no_folder;
+mod power;
+mod progress;
+mod shell;
+mod template;
+mod wait;
+
+use std::time::{Duration, Instant};
+
+use crate::cli::LimaVm;
+use crate::context::Context;
+use crate::duration::Timeout;
+use crate::exit::{Exit, Failure};
+use crate::service;
+
+/// How long the calls of a command may take that waits for nothing else. Each takes milliseconds.
+const CALLS: Timeout = Timeout(Some(Duration::from_secs(30)));
+
+/// Runs one of the commands.
+pub(crate) fn run(command: LimaVm, context: &Context) -> anyhow::Result<Exit> {
+    match command {
+        // These two look at the VM's files only, so they work while the control plane is down.
+        LimaVm::Shell {
+            workdir,
+            name,
+            command,
+        } => shell::run(context, &name, workdir.as_deref(), &command),
+        LimaVm::Logs { name, logs } => logs::run(context, &name, logs).map(|()| Exit::Success),
+        command => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime
+                .block_on(through_the_api(command, context))
+                .map(|()| Exit::Success)
+        }
+    }
+}
+
+async fn through_the_api(command: LimaVm, context: &Context) -> anyhow::Result<()> {
+    // Read before anything is started: a typing error should cost nothing.
+    let source = match &command {
+        LimaVm::Create { name, template, .. } => {
+            lima::layout::validate_name(name)?;
+            Some(template::resolve(template)?)
+        }
+        _ => None,
+    };
+    let client = service::client::connect(context).await?;
+    let limit = match &command {
+        // A person thinks in between.
+        LimaVm::Edit { .. } => Timeout(None),
+        command => command
+            .wait()
+            .filter(|wait| wait.wait)
+            .map_or(CALLS, |wait| wait.timeout),
+    };
+    // The deadline is ours: a server that stalls cannot move it (hazard 44).
+    let deadline = limit.deadline();
+    let done = run_command(command, source, &client, context, deadline);
+    match tokio::time::timeout_at(deadline.into(), done).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::deadline("waiting for the control plane to answer").into()),
+    }
+}
+
+async fn run_command(
+    command: LimaVm,
+    source: Option<template::Source>,
+    client: &kube::Client,
+    context: &Context,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    let deadline = command.wait().filter(|wait| wait.wait).map(|_| deadline);
+    match (command, source) {
+        (
+            LimaVm::Create {
+                name,
+                namespace,
+                start,
+                dry_run,
+                ..
+            },
+            Some(source),
+        ) => {
+            let wanted = create::Wanted {
+                name: &name,
+                namespace: &namespace,
+                start,
+                dry_run,
+            };
+            create::run(client, &wanted, &source, deadline).await
+        }
+        (LimaVm::Start { name, .. }, _) => power::start(client, &name, deadline).await,
+        (LimaVm::Stop { name, .. }, _) => power::stop(client, &name, deadline).await,
+        (LimaVm::Restart { name, .. }, _) => power::restart(client, &name, deadline).await,
+        (LimaVm::Delete { name, .. }, _) => delete::run(client, &name, deadline).await,
+        (LimaVm::List, _) => list::run(client).await,
+        (LimaVm::Edit { name }, _) => edit::run(client, context, &name).await,
+        (LimaVm::Create { .. } | LimaVm::Shell { .. } | LimaVm::Logs { .. }, _) => Ok(()),
+    }
+}

@@ -1,0 +1,272 @@
+//! Waits for a VM, showing what happens meanwhile.
+
+use std::pin::pin;
+use std::time::Instant;
+
+use anyhow::bail;
+use api::LimaVM;
+use api::lima::{condition, reason};
+use futures::StreamExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::watcher::watch_object;
+use kube::{Api, ResourceExt as _};
+
+use super::progress::Display;
+use crate::exit::Failure;
+
+/// How often in a row a watch may fail. The watcher waits longer each time, and a control plane that restarts is
+/// back within a second.
+const FAILURES: u32 = 5;
+
+/// What a VM is to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Its files are there.
+    Created,
+    /// Its user can log in.
+    Started,
+    /// It does not run.
+    Stopped,
+    /// It reached Running more often than this.
+    Restarted(i32),
+    /// It is gone.
+    Deleted,
+}
+
+/// Waits until `vm`, as it was before the change that should lead to the goal, has reached the goal.
+///
+/// A failure that stood in the conditions before is not the answer to what was asked for now.
+pub(crate) async fn until(
+    api: &Api<LimaVM>,
+    before: &LimaVM,
+    goal: Goal,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    let name = before.name_any();
+    let display = Display::new(&name);
+    let watched = watch(api, before, goal, &display);
+    let result = tokio::time::timeout_at(deadline.into(), watched).await;
+    display.finish();
+    match result {
+        Ok(result) => result,
+        Err(_) => {
+            let state = display
+                .last()
+                .map(|last| format!(" (last seen: {last})"))
+                .unwrap_or_default();
+            Err(Failure::deadline(format_args!(
+                "waiting for LimaVM {name:?} to be {}{state}",
+                goal.name()
+            ))
+            .into())
+        }
+    }
+}
+
+async fn watch(
+    api: &Api<LimaVM>,
+    before: &LimaVM,
+    goal: Goal,
+    display: &Display,
+) -> anyhow::Result<()> {
+    let name = before.name_any();
+    let mut states = pin!(watch_object(api.clone(), &name));
+    let mut failures = 0;
+    // Once the conditions have moved on from what they were, a failure is one of ours, even the same as before.
+    let mut moved = false;
+    while let Some(state) = states.next().await {
+        let vm = match state {
+            Ok(vm) => vm,
+            Err(error) => {
+                failures += 1;
+                tracing::debug!("watching LimaVM {name:?} failed: {error}");
+                if failures >= FAILURES {
+                    bail!(
+                        "lost sight of LimaVM {name:?} while waiting: {error}; the control plane may have ended, and \
+                         what was declared holds when it runs again: see `rdd svc status` and `rdd svc logs`"
+                    );
+                }
+                continue;
+            }
+        };
+        failures = 0;
+        // Another object of the same name means that ours is gone.
+        let Some(vm) = vm.filter(|vm| vm.uid() == before.uid()) else {
+            if goal == Goal::Deleted {
+                return Ok(());
+            }
+            bail!(
+                "LimaVM {name:?} was deleted while waiting for it to be {}",
+                goal.name()
+            );
+        };
+        display.show(&vm, goal);
+        if goal.is_reached(&vm) {
+            return Ok(());
+        }
+        moved |= conditions(&vm) != conditions(before);
+        if moved && let Some(failed) = goal.failure(&vm) {
+            bail!(
+                "LimaVM {name:?} could not be {}: {}: {}",
+                goal.name(),
+                failed.reason,
+                failed.message
+            );
+        }
+    }
+    bail!("the watch of LimaVM {name:?} ended")
+}
+
+impl Goal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Started => "started",
+            Self::Stopped => "stopped",
+            Self::Restarted(_) => "restarted",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    fn is_reached(self, vm: &LimaVM) -> bool {
+        let is = |kind: &str, status: &str| {
+            vm.condition(kind)
+                .is_some_and(|condition| condition.status == status)
+        };
+        match self {
+            Self::Created => is(condition::CREATED, "True"),
+            Self::Started => is(condition::RUNNING, "True"),
+            Self::Stopped => match vm.condition(condition::RUNNING) {
+                // A VM that never started has been stopped, too, once nothing of it is on its way.
+                Some(running) => running.status == "False" && running.reason == reason::STOPPED,
+                // One whose files could not be made never ran, and will not once its controller has seen the wish.
+                None => vm.condition(condition::CREATED).is_some_and(|created| {
+                    created.status != "True"
+                        && created.observed_generation >= vm.metadata.generation
+                }),
+            },
+            Self::Restarted(count) => vm
+                .status
+                .as_ref()
+                .is_some_and(|status| status.restart_count > count),
+            Self::Deleted => false,
+        }
+    }
+
+    /// The condition that says why the goal was not reached. It is tried again in the background, but whoever waits
+    /// wants to know now.
+    fn failure(self, vm: &LimaVM) -> Option<&Condition> {
+        let failed = |kind: &str, reasons: &[&str]| {
+            vm.condition(kind)
+                .filter(|condition| reasons.contains(&condition.reason.as_str()))
+        };
+        let not_created = || failed(condition::CREATED, &[reason::CREATE_FAILED]);
+        match self {
+            Self::Created => not_created(),
+            // A VM whose files cannot be made never gets as far as a start.
+            Self::Started | Self::Restarted(_) => failed(
+                condition::RUNNING,
+                &[reason::START_FAILED, reason::STOP_FAILED],
+            )
+            .or_else(not_created),
+            Self::Stopped => failed(condition::RUNNING, &[reason::STOP_FAILED]),
+            Self::Deleted => failed(condition::DELETING, &[reason::DELETE_FAILED]),
+        }
+    }
+}
+
+fn conditions(vm: &LimaVM) -> &[Condition] {
+    vm.status.as_ref().map_or(&[], |status| &status.conditions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vm(conditions: &[(&str, &str, &str)], restarts: i32) -> LimaVM {
+        let conditions: Vec<_> = conditions
+            .iter()
+            .map(|(kind, status, reason)| {
+                serde_json::json!({
+                    "type": kind, "status": status, "reason": reason, "message": "m",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"
+                })
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "lima.rancherdesktop.io/v1alpha1", "kind": "LimaVM",
+            "metadata": { "name": "demo" },
+            "spec": { "templateRef": { "name": "t" } },
+            "status": { "conditions": conditions, "restartCount": restarts }
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn goals() {
+        let started = vm(
+            &[
+                ("Created", "True", "Created"),
+                ("Running", "True", "Started"),
+            ],
+            2,
+        );
+        let stopped = vm(
+            &[
+                ("Created", "True", "Created"),
+                ("Running", "False", "Stopped"),
+            ],
+            1,
+        );
+        let starting = vm(
+            &[
+                ("Created", "True", "Created"),
+                ("Running", "False", "Starting"),
+            ],
+            1,
+        );
+        for (goal, of_started, of_stopped, of_starting) in [
+            (Goal::Created, true, true, true),
+            (Goal::Started, true, false, false),
+            (Goal::Stopped, false, true, false),
+            (Goal::Restarted(1), true, false, false),
+            (Goal::Deleted, false, false, false),
+        ] {
+            let reached = [&started, &stopped, &starting].map(|vm| goal.is_reached(vm));
+            assert_eq!(reached, [of_started, of_stopped, of_starting], "{goal:?}");
+        }
+    }
+
+    #[test]
+    fn a_vm_without_files_is_stopped_once_the_controller_has_seen_the_wish() {
+        let mut no_files = vm(&[("Created", "False", "CreateFailed")], 0);
+        no_files.metadata.generation = Some(2);
+        assert!(!Goal::Stopped.is_reached(&no_files), "seen: none");
+        if let Some(status) = &mut no_files.status {
+            status.conditions[0].observed_generation = Some(2);
+        }
+        assert!(Goal::Stopped.is_reached(&no_files));
+    }
+
+    #[test]
+    fn what_fails_is_told_by_the_condition_that_matters() {
+        let failed = vm(
+            &[
+                ("Created", "True", "Created"),
+                ("Running", "False", "StartFailed"),
+            ],
+            0,
+        );
+        assert_eq!(
+            Goal::Started.failure(&failed).unwrap().reason,
+            "StartFailed"
+        );
+        assert!(Goal::Stopped.failure(&failed).is_none());
+        let no_files = vm(&[("Created", "False", "CreateFailed")], 0);
+        assert_eq!(
+            Goal::Started.failure(&no_files).unwrap().reason,
+            "CreateFailed"
+        );
+        assert_eq!(Goal::Created.failure(&no_files).unwrap().message, "m");
+    }
+}

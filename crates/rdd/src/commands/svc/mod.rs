@@ -1,0 +1,79 @@
+//! `rdd svc`: the daemon of this instance.
+
+mod create;
+mod paths;
+mod status;
+
+use crate::cli::{LogsArgs, Svc};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::service::{client, remove, settings, start, stop};
+use crate::{daemon, output, tail};
+
+/// Runs one of the commands.
+pub(crate) fn run(command: Svc, context: &Context) -> anyhow::Result<Exit> {
+    match command {
+        Svc::Create(settings) => create::run(context, &settings)?,
+        Svc::Start { wait, settings } => {
+            start::start(context, &settings, wait.wait, wait.timeout)?;
+        }
+        Svc::Stop { wait } => {
+            if !context.paths.dir.exists() {
+                context.report("does not exist");
+            } else if !stop::stop(context, wait.wait, wait.timeout)? {
+                context.report("is already stopped");
+            } else if wait.wait {
+                context.report("has stopped");
+            } else {
+                context.report("is stopping");
+            }
+        }
+        Svc::Status => status::run(context)?,
+        Svc::Delete { timeout } => {
+            if remove::exists(context) {
+                remove::delete(context, timeout)?;
+                context.report("has been deleted");
+            } else {
+                context.report("does not exist");
+            }
+        }
+        Svc::Reset { timeout } => {
+            if settings::load(&context.paths)?.is_none() {
+                context.report("does not exist");
+            } else {
+                let was_running = remove::reset(context, timeout)?;
+                context.report("has been reset");
+                if was_running {
+                    start::ensure(context)?;
+                }
+            }
+        }
+        Svc::Config => {
+            start::ensure(context)?;
+            output::print(&client::kubeconfig(context)?)?;
+        }
+        Svc::Paths { key, output } => paths::run(context, key.as_deref(), output)?,
+        Svc::Logs(arguments) => logs(context, arguments)?,
+        Svc::Serve {
+            settings,
+            background,
+        } => daemon::serve(context, &settings, background)?,
+    }
+    Ok(Exit::Success)
+}
+
+fn logs(context: &Context, arguments: LogsArgs) -> anyhow::Result<()> {
+    let log = if arguments.stdout {
+        context.paths.stdout_log()
+    } else {
+        context.paths.stderr_log()
+    };
+    if !log.exists() {
+        anyhow::bail!(
+            "\"{}\" control plane has no log at {}: it was never started",
+            context.instance,
+            log.display()
+        );
+    }
+    tail::print(&log, arguments.follow)
+}

@@ -1,0 +1,23 @@
+//! `rdd svc status`.
+
+use tracing::info;
+
+use crate::context::Context;
+use crate::logging::ANSWER;
+use crate::service::state::State;
+
+/// Says whether the instance exists, whether its daemon runs, and as which process.
+pub(crate) fn run(context: &Context) -> anyhow::Result<()> {
+    let name = &context.instance;
+    // Looked for, not read: this command also serves to find out what is wrong.
+    let created = context.paths.args_file().exists();
+    let state = State::of(&context.paths)?;
+    let pid = state.identity().map_or(0, process::Identity::pid);
+    info!(target: ANSWER, "\"{name}\" control plane has been created: {created}");
+    info!(target: ANSWER, "\"{name}\" control plane has been started: {}", state.is_running());
+    info!(target: ANSWER, "\"{name}\" control plane PID is: {pid}");
+    if context.environment.developer_mode {
+        info!(target: ANSWER, "developer mode is enabled");
+    }
+    Ok(())
+}

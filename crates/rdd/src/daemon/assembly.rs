@@ -1,0 +1,245 @@
+//! Puts the daemon together, and takes it apart again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ::controllers::{Config as ControllersConfig, HostagentCommand, Manager, Shutdown};
+use anyhow::{Context as _, bail};
+use apiserver::pki::Pki;
+use apiserver::{Config as ServerConfig, ReadyCheck, Server, User};
+use process::Identity;
+use process::stop::{StopReason, StopRequests};
+use store::{IndexedStore, Store};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{Readiness, admission, port, write_plain};
+use crate::cli::ServeSettings;
+use crate::context::Context;
+use crate::service::state::Ready;
+
+/// The namespace of what belongs to the system itself.
+const SYSTEM_NAMESPACE: &str = "rdd-system";
+/// Who the controllers are to the API server.
+const CONTROLLERS_USER: &str = "system:rdd:controllers";
+
+/// How long guests may take to shut down when the daemon stops.
+const STOP_GRACE: Duration = Duration::from_secs(30);
+/// How much longer the controllers may take: to switch off what is left, and to write it down.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+/// How long requests under way may take to end.
+const SERVER_STOP: Duration = Duration::from_secs(5);
+
+/// How many backups of a VM's logs are kept, as of the daemon's own.
+const KEPT_LOGS: usize = 5;
+
+/// Runs the daemon's parts until somebody asks it to stop.
+pub(super) async fn run(
+    context: &Context,
+    settings: &ServeSettings,
+    enabled: BTreeSet<String>,
+    background: bool,
+    identity: Identity,
+    readiness: &mut Readiness,
+) -> anyhow::Result<()> {
+    let mut requests = StopRequests::listen().context("cannot listen for requests to stop")?;
+    let started_at = jiff::Timestamp::now();
+    let paths = &context.paths;
+    // Side by side: each is a dozen writes to disk when the instance is new.
+    let (database, tls_dir) = (paths.database(), paths.tls_dir());
+    let (store, pki) = tokio::join!(
+        tokio::task::spawn_blocking(move || IndexedStore::sqlite(
+            &database,
+            store::Options::default()
+        )),
+        tokio::task::spawn_blocking(move || Pki::load_or_create(&tls_dir, SystemTime::now())),
+    );
+    let store: Arc<dyn Store> = Arc::new(store.context("opening the database broke")??);
+    let pki = pki.context("making the certificates broke")??;
+    let listener = port::listen(&context.instance, settings.secure_port)?;
+    let port = listener
+        .local_addr()
+        .context("cannot tell the port of the API")?
+        .port();
+    listener
+        .set_nonblocking(true)
+        .context("cannot prepare the port of the API")?;
+    let listener = tokio::net::TcpListener::from_std(listener)
+        .context("cannot prepare the port of the API")?;
+
+    let mut config = ServerConfig::new(Arc::clone(&store));
+    config.crds = api::crds()
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<_, _>>()?;
+    config.namespaces = vec![SYSTEM_NAMESPACE.to_owned()];
+    let server = Server::new(config).await?;
+    let client = kube::Client::new(server.service(User::master(CONTROLLERS_USER)), "default");
+    let lima_home = lima::layout::LimaHome::new(paths.lima_home());
+    let decisions = ::controllers::admission::Admission::new(client.clone(), lima_home.clone());
+    for plugin in admission::plugins(&decisions) {
+        server.add_admission(plugin);
+    }
+    write_kubeconfig(context, &pki, port)?;
+
+    let (stop_serving, serving_stopped) = oneshot::channel::<()>();
+    let mut serving: JoinHandle<std::io::Result<()>> = tokio::spawn({
+        let server = server.clone();
+        let tls = pki.server_config()?;
+        async move {
+            server
+                .serve(listener, tls, async { drop(serving_stopped.await) })
+                .await
+        }
+    });
+
+    let manager = Manager::new(
+        client,
+        ControllersConfig {
+            instance: context.instance.suffix().to_owned(),
+            lima_home,
+            image_cache: paths.cache_dir.clone(),
+            kept_logs: context.environment.keep_logs.then(|| paths.kept_vm_logs()),
+            hostagent: hostagent_command(context)?,
+            enabled,
+            manager_name: "embedded".to_owned(),
+            started_at,
+            stop_grace: STOP_GRACE,
+        },
+    );
+    let mut controllers_ready = manager.ready();
+    let readable = manager.ready();
+    server.add_ready_check(ReadyCheck {
+        name: "controllers".to_owned(),
+        check: Arc::new(move || match *readable.borrow() {
+            true => Ok(()),
+            false => Err("the controllers are starting".to_owned()),
+        }),
+    });
+    let (stop_controllers, controllers_stopped) = oneshot::channel::<Shutdown>();
+    let mut controlling = tokio::spawn(manager.run(async move {
+        // Whoever drops the sender without a word dies of an error, and the VMs are not to blame.
+        controllers_stopped.await.unwrap_or(Shutdown::KeepVms)
+    }));
+
+    let outcome = async {
+        tokio::select! {
+            ready = controllers_ready.wait_for(|ready| *ready) => {
+                if ready.is_err() {
+                    // The manager is gone; its own error tells more.
+                    return ended("the controllers", (&mut controlling).await.map(|result| result.map_err(anyhow::Error::from)));
+                }
+            }
+            ended_early = &mut serving => return ended("the API server", ended_early.map(|result| result.map_err(anyhow::Error::from))),
+            reason = requests.next() => { tracing::info!(?reason, "asked to stop while starting"); return Ok(()); }
+        }
+        let ready = Ready { daemon: identity, port };
+        write_plain(&paths.ready_file(), &serde_json::to_string(&ready)?)?;
+        tracing::info!(port, "Marked control plane as ready");
+        readiness.ready();
+        tokio::select! {
+            () = stop_requested(&mut requests, background) => Ok(()),
+            result = &mut serving => ended("the API server", result.map(|result| result.map_err(anyhow::Error::from))),
+            result = &mut controlling => ended("the controllers", result.map(|result| result.map_err(anyhow::Error::from))),
+        }
+    }
+    .await;
+
+    // In reverse: the controllers still need the API to write down how the VMs ended.
+    let how = if outcome.is_ok() {
+        Shutdown::StopVms { grace: STOP_GRACE }
+    } else {
+        Shutdown::KeepVms
+    };
+    let _ = stop_controllers.send(how);
+    if !controlling.is_finished() {
+        tokio::select! {
+            result = tokio::time::timeout(STOP_GRACE + STOP_MARGIN, &mut controlling) => match result {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => tracing::error!("the controllers ended with an error: {error}"),
+                Ok(Err(error)) => tracing::error!("the controllers ended badly: {error}"),
+                Err(_) => tracing::error!("the controllers have not ended after {:?}; leaving them", STOP_GRACE + STOP_MARGIN),
+            },
+            () = impatience(&mut requests, background) => tracing::warn!("interrupted again: not waiting for the VMs"),
+        }
+    }
+    drop(stop_serving);
+    if !serving.is_finished() && tokio::time::timeout(SERVER_STOP, serving).await.is_err() {
+        tracing::warn!("requests are still under way after {SERVER_STOP:?}; ending without them");
+    }
+    server.shutdown().await;
+    store.close().await;
+    tracing::info!("the control plane has stopped");
+    outcome
+}
+
+/// Resolves when the daemon is to stop. One in the background does not mind that its terminal is gone.
+async fn stop_requested(requests: &mut StopRequests, background: bool) {
+    loop {
+        let reason = requests.next().await;
+        if background && reason == StopReason::TerminalClosed {
+            continue;
+        }
+        tracing::info!(?reason, "asked to stop");
+        return;
+    }
+}
+
+/// Resolves when the person at the terminal interrupts again. A second `svc stop` is no impatience.
+async fn impatience(requests: &mut StopRequests, background: bool) {
+    loop {
+        if requests.next().await == StopReason::Interrupted && !background {
+            return;
+        }
+    }
+}
+
+/// A part that was to run as long as the daemon has ended.
+fn ended(
+    part: &str,
+    result: Result<anyhow::Result<()>, tokio::task::JoinError>,
+) -> anyhow::Result<()> {
+    match result {
+        Ok(Ok(())) => bail!("{part} ended by itself"),
+        Ok(Err(error)) => Err(error).with_context(|| format!("{part} ended")),
+        Err(error) => Err(error).with_context(|| format!("{part} ended badly")),
+    }
+}
+
+/// Writes the kubeconfig unless it is right already: a write that survives a crash costs milliseconds.
+fn write_kubeconfig(context: &Context, pki: &Pki, port: u16) -> anyhow::Result<()> {
+    let text = pki.kubeconfig(
+        &format!("https://127.0.0.1:{port}"),
+        &context.instance.to_string(),
+    );
+    let file = context.paths.config();
+    let current = std::fs::read_to_string(&file).ok();
+    if current.as_deref() != Some(text.as_str()) {
+        process::file::write_atomic(&file, text.as_bytes(), 0o600)?;
+    }
+    Ok(())
+}
+
+fn hostagent_command(context: &Context) -> anyhow::Result<HostagentCommand> {
+    let environment = &context.environment;
+    let mut env = vec![("RDD_INSTANCE".into(), context.instance.suffix().into())];
+    if context.logging.explicit {
+        env.push((
+            "RDD_LOG_LEVEL".into(),
+            context.logging.level.to_string().into(),
+        ));
+    }
+    Ok(HostagentCommand {
+        program: std::env::current_exe()
+            .context("cannot find the program that is running, to start hostagents")?,
+        args: vec![
+            "hostagent".into(),
+            "--cache-dir".into(),
+            context.paths.cache_dir.clone().into(),
+        ],
+        env,
+        kept_logs: (!environment.keep_logs).then_some(KEPT_LOGS),
+        log_title: environment.log_title.clone(),
+    })
+}

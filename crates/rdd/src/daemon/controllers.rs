@@ -1,0 +1,84 @@
+//! Which controllers run: `--controllers`.
+
+use std::collections::BTreeSet;
+
+use ::controllers::manager::CONTROLLERS;
+use anyhow::bail;
+
+/// The groups that exist, also those whose controllers are still to come.
+const GROUPS: [&str; 3] = ["rdd", "lima", "app"];
+
+/// The names of the controllers that a list asks for: `*` for all, an empty list for none, names or groups, `-name`
+/// excludes. A list that only excludes begins with all.
+pub(crate) fn enabled(list: &str) -> anyhow::Result<BTreeSet<String>> {
+    let items: Vec<&str> = list
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .collect();
+    let all = || CONTROLLERS.iter().map(|(name, _)| (*name).to_owned());
+    let mut chosen = BTreeSet::new();
+    if items.contains(&"*") || (!items.is_empty() && items.iter().all(|item| item.starts_with('-')))
+    {
+        chosen.extend(all());
+    }
+    for item in items.iter().filter(|item| **item != "*") {
+        let (excluded, name) = match item.strip_prefix('-') {
+            Some(name) => (true, name),
+            None => (false, *item),
+        };
+        let meant: Vec<&str> = CONTROLLERS
+            .iter()
+            .filter(|(known, group)| *known == name || *group == name)
+            .map(|(known, _)| *known)
+            .collect();
+        if meant.is_empty() && !GROUPS.contains(&name) {
+            let names: Vec<_> = all().collect();
+            bail!(
+                "unknown controller {name:?} in --controllers; the controllers are {}, the groups {}",
+                names.join(", "),
+                GROUPS.join(", ")
+            );
+        }
+        for name in meant {
+            if excluded {
+                chosen.remove(name);
+            } else {
+                chosen.insert(name.to_owned());
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists() {
+        let limavm = ["limavm".to_owned()];
+        for (list, runs) in [
+            ("*", true),
+            ("", false),
+            ("limavm", true),
+            ("lima", true),
+            ("rdd", false),
+            ("*,-lima", false),
+            ("-limavm", false),
+            ("-app", true),
+            (" lima , app ", true),
+        ] {
+            assert_eq!(
+                enabled(list).unwrap().iter().eq(limavm.iter()),
+                runs,
+                "{list:?}"
+            );
+        }
+        let error = enabled("nova").unwrap_err().to_string();
+        assert!(
+            error.contains("\"nova\"") && error.contains("limavm") && error.contains("app"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! What the operating system lets a process have.
+
+/// Allows as many open files as the system permits: each watcher is a connection, and a thousand of them are promised
+/// where the usual limit is 1024.
+#[cfg(unix)]
+pub(crate) fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    /// More than any daemon of one user needs; some systems permit "unlimited" and then refuse it.
+    const ENOUGH: u64 = 65_536;
+
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(ENOUGH, |maximum| maximum.min(ENOUGH));
+    if limit.current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(wanted),
+                maximum: limit.maximum,
+            },
+        )
+    {
+        tracing::info!("cannot raise the limit of open files to {wanted}: {error}");
+    }
+}
+
+/// Windows has no such limit.
+#[cfg(not(unix))]
+pub(crate) fn allow_many_files() {}

@@ -1,0 +1,153 @@
+//! What the program takes from its environment, read once. No other part of rdd reads an environment variable.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+/// The variables that rdd looks at. `RDD_*` hold in the daemon and in every process that it starts as well.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// The user's home folder.
+    pub(crate) home: PathBuf,
+    /// `RDD_INSTANCE`.
+    pub(crate) instance: Option<String>,
+    /// `RDD_LOG_LEVEL`.
+    pub(crate) log_level: Option<String>,
+    /// `RDD_LOG_DIR`.
+    pub(crate) log_dir: Option<PathBuf>,
+    /// `RDD_LOG_TITLE`: the first line of each new log.
+    pub(crate) log_title: Option<String>,
+    /// `RDD_KEEP_LOGS`: no log is ever pruned or deleted.
+    pub(crate) keep_logs: bool,
+    /// `RDD_DEVELOPER_MODE`.
+    pub(crate) developer_mode: bool,
+    /// The end of the pipe on which a daemon tells that it is ready ([`crate::service::start`]).
+    pub(crate) ready_pipe: Option<String>,
+    /// `PATH`: where other programs are looked for.
+    pub(crate) search_path: OsString,
+    /// `XDG_CACHE_HOME`.
+    pub(crate) xdg_cache_home: Option<PathBuf>,
+    /// `LOCALAPPDATA` (Windows).
+    pub(crate) local_app_data: Option<PathBuf>,
+    /// The editors named by `VISUAL` and `EDITOR`, the first that is set.
+    pub(crate) editor: Option<String>,
+}
+
+impl Environment {
+    /// Reads the environment of this process.
+    pub(crate) fn of_this_process() -> anyhow::Result<Self> {
+        let home = std::env::home_dir().filter(|home| home.is_absolute()).context(
+            "cannot find your home folder: HOME is not an absolute path and the user database has none; set HOME",
+        )?;
+        let mut environment = Self::from_variables(|name| std::env::var_os(name))?;
+        environment.home = home;
+        Ok(environment)
+    }
+
+    /// Everything but the home folder, from a table of variables.
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Self> {
+        // An empty variable is an unset one: that is how a shell script passes "no value" on.
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let text = |name: &str| -> anyhow::Result<Option<String>> {
+            set(name)
+                .map(|value| {
+                    value.into_string().map_err(|value| {
+                        anyhow::anyhow!(
+                            "the environment variable {name} is not valid UTF-8: {value:?}"
+                        )
+                    })
+                })
+                .transpose()
+        };
+        let absolute = |name: &str| -> anyhow::Result<Option<PathBuf>> {
+            match set(name).map(PathBuf::from) {
+                // The daemon has another working directory than the command, so a relative path would name two folders.
+                Some(path) if path.is_relative() => anyhow::bail!(
+                    "the environment variable {name} must hold an absolute path, not {}",
+                    path.display()
+                ),
+                path => Ok(path),
+            }
+        };
+        Ok(Self {
+            home: PathBuf::new(),
+            instance: text("RDD_INSTANCE")?,
+            log_level: text("RDD_LOG_LEVEL")?,
+            log_dir: absolute("RDD_LOG_DIR")?,
+            log_title: text("RDD_LOG_TITLE")?,
+            keep_logs: set("RDD_KEEP_LOGS").is_some(),
+            developer_mode: text("RDD_DEVELOPER_MODE")?
+                .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),
+            ready_pipe: text(crate::service::start::READY_VARIABLE)?,
+            search_path: set("PATH").unwrap_or_default(),
+            // The XDG specification says that a relative path is to be ignored.
+            xdg_cache_home: set("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute()),
+            local_app_data: set("LOCALAPPDATA")
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute()),
+            editor: match text("VISUAL")? {
+                None => text("EDITOR")?,
+                visual => visual,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> anyhow::Result<Environment> {
+        Environment::from_variables(|name| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn an_empty_variable_is_an_unset_one() {
+        let environment = read(&[
+            ("RDD_INSTANCE", ""),
+            ("RDD_KEEP_LOGS", ""),
+            ("VISUAL", ""),
+            ("EDITOR", "ed"),
+        ])
+        .unwrap();
+        assert_eq!(environment.instance, None);
+        assert!(!environment.keep_logs);
+        assert_eq!(environment.editor.as_deref(), Some("ed"));
+    }
+
+    #[test]
+    fn developer_mode_is_1_or_true() {
+        for (value, expected) in [
+            ("1", true),
+            ("true", true),
+            ("TRUE", true),
+            ("0", false),
+            ("no", false),
+        ] {
+            assert_eq!(
+                read(&[("RDD_DEVELOPER_MODE", value)])
+                    .unwrap()
+                    .developer_mode,
+                expected,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_relative_log_folder_is_refused() {
+        let error = read(&[("RDD_LOG_DIR", "logs")]).unwrap_err().to_string();
+        assert!(
+            error.contains("RDD_LOG_DIR must hold an absolute path, not logs"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! Standard output: what a command was asked to print. Everything else goes to the log on standard error.
+
+use std::io::{self, Write as _};
+
+use anyhow::Context;
+
+/// Prints text. A reader that has seen enough (`rdd … | head -1`) is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_bytes(text.as_bytes()).map(|_| ())
+}
+
+/// Prints bytes; `false` when nobody reads them any more.
+pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
+    }
+}
+
+/// Prints rows as columns, the way `kubectl get` does.
+pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = header.map(|title| title.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let lines = std::iter::once(header.map(str::to_owned)).chain(rows.iter().cloned());
+    for line in lines {
+        let mut padded = String::new();
+        for (cell, width) in line.iter().zip(widths) {
+            padded.push_str(cell);
+            padded.extend(std::iter::repeat_n(' ', width + 3 - cell.chars().count()));
+        }
+        text.push_str(padded.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [
+            ["demo".to_owned(), "True".to_owned()],
+            ["longer-name".to_owned(), String::new()],
+        ];
+        assert_eq!(
+            table(["NAME", "RUNNING"], &rows),
+            "NAME          RUNNING\ndemo          True\nlonger-name\n"
+        );
+    }
+}

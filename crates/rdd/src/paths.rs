@@ -1,0 +1,237 @@
+//! Where an instance keeps its files, on each platform (the table of `rdd svc paths`).
+
+use std::path::PathBuf;
+
+use crate::environment::Environment;
+use crate::instance::Instance;
+
+/// The conventions for the folders of a user's programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Platform {
+    /// The XDG base directories.
+    Linux,
+    /// `~/Library`.
+    MacOs,
+    /// `AppData`.
+    Windows,
+}
+
+impl Platform {
+    /// The platform that this program was built for; every other Unix follows Linux.
+    pub(crate) const fn current() -> Self {
+        if cfg!(target_os = "macos") {
+            Self::MacOs
+        } else if cfg!(windows) {
+            Self::Windows
+        } else {
+            Self::Linux
+        }
+    }
+}
+
+/// The files and folders of one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Paths {
+    /// Where the daemon's data is.
+    pub(crate) dir: PathBuf,
+    /// Where the service's logs go.
+    pub(crate) log_dir: PathBuf,
+    /// A folder with a path so short that sockets fit below it.
+    pub(crate) short_dir: PathBuf,
+    /// `log_dir` is the user's own choice, so it may hold other things than ours.
+    pub(crate) log_dir_is_ours: bool,
+    /// The cache of images, shared by all instances since an image is no state of one.
+    pub(crate) cache_dir: PathBuf,
+}
+
+impl Paths {
+    /// The paths of an instance on this platform.
+    pub(crate) fn new(instance: &Instance, environment: &Environment) -> Self {
+        Self::on(Platform::current(), instance, environment)
+    }
+
+    /// The paths of an instance on any platform.
+    fn on(platform: Platform, instance: &Instance, environment: &Environment) -> Self {
+        let home = &environment.home;
+        let name = instance.to_string();
+        let (dir, log_dir, cache_dir) = match platform {
+            Platform::Linux => (
+                home.join(".local/share").join(&name),
+                home.join(".local/state").join(&name),
+                environment
+                    .xdg_cache_home
+                    .clone()
+                    .unwrap_or_else(|| home.join(".cache"))
+                    .join("rdd"),
+            ),
+            Platform::MacOs => (
+                home.join("Library/Application Support").join(&name),
+                home.join("Library/Logs").join(&name),
+                home.join("Library/Caches/rdd"),
+            ),
+            Platform::Windows => {
+                let local = home.join("AppData").join("Local");
+                let cache = environment
+                    .local_app_data
+                    .clone()
+                    .unwrap_or_else(|| local.clone());
+                (
+                    local.join(&name),
+                    local.join(format!("{name}-logs")),
+                    cache.join("rdd").join("cache"),
+                )
+            }
+        };
+        Self {
+            dir,
+            log_dir: environment.log_dir.clone().unwrap_or(log_dir),
+            log_dir_is_ours: environment.log_dir.is_none(),
+            short_dir: home.join(format!(".rd{}", instance.suffix())),
+            cache_dir,
+        }
+    }
+
+    /// Where the VMs are, as Lima lays them out.
+    pub(crate) fn lima_home(&self) -> PathBuf {
+        self.short_dir.join("lima")
+    }
+
+    /// Certificates and keys.
+    pub(crate) fn tls_dir(&self) -> PathBuf {
+        self.dir.join("tls")
+    }
+
+    /// The kubeconfig of the administrator.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.join("config.yaml")
+    }
+
+    /// The daemon's process id, for people.
+    pub(crate) fn pid_file(&self) -> PathBuf {
+        self.dir.join("rdd.pid")
+    }
+
+    /// The arguments that `svc create` saved.
+    pub(crate) fn args_file(&self) -> PathBuf {
+        self.dir.join("args.json")
+    }
+
+    /// What the daemon holds for its whole life.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.dir.join("rdd.lock")
+    }
+
+    /// What a command holds while it starts the daemon, so that only one rotates the logs.
+    pub(crate) fn start_lock(&self) -> PathBuf {
+        self.dir.join("start.lock")
+    }
+
+    /// What the daemon writes once it is ready.
+    pub(crate) fn ready_file(&self) -> PathBuf {
+        self.dir.join("ready.json")
+    }
+
+    /// The database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.dir.join("rdd.db")
+    }
+
+    /// The log of the daemon's standard output.
+    pub(crate) fn stdout_log(&self) -> PathBuf {
+        self.log_dir.join("rdd.stdout.log")
+    }
+
+    /// The log of the daemon's standard error, where its log lines go.
+    pub(crate) fn stderr_log(&self) -> PathBuf {
+        self.log_dir.join("rdd.stderr.log")
+    }
+
+    /// The logs of VMs that are gone, when they are to be kept.
+    pub(crate) fn kept_vm_logs(&self) -> PathBuf {
+        self.log_dir.join("vms")
+    }
+
+    /// The table of `rdd svc paths`, in the order of the keys.
+    pub(crate) fn table(&self) -> Vec<(&'static str, PathBuf)> {
+        vec![
+            ("args_file", self.args_file()),
+            ("config", self.config()),
+            ("dir", self.dir.clone()),
+            ("lima_home", self.lima_home()),
+            ("log_dir", self.log_dir.clone()),
+            ("pid_file", self.pid_file()),
+            ("short_dir", self.short_dir.clone()),
+            ("stderr_log", self.stderr_log()),
+            ("stdout_log", self.stdout_log()),
+            ("tls_dir", self.tls_dir()),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn paths(platform: Platform, log_dir: Option<&str>) -> Paths {
+        let environment = Environment {
+            home: "/home/me".into(),
+            log_dir: log_dir.map(Into::into),
+            ..Environment::default()
+        };
+        Paths::on(platform, &Instance::new("7").unwrap(), &environment)
+    }
+
+    #[test]
+    fn each_platform_has_its_folders() {
+        let linux = paths(Platform::Linux, None);
+        assert_eq!(
+            linux.dir,
+            Path::new("/home/me/.local/share/rancher-desktop-7")
+        );
+        assert_eq!(
+            linux.log_dir,
+            Path::new("/home/me/.local/state/rancher-desktop-7")
+        );
+        assert_eq!(linux.lima_home(), Path::new("/home/me/.rd7/lima"));
+        assert_eq!(linux.cache_dir, Path::new("/home/me/.cache/rdd"));
+
+        let mac = paths(Platform::MacOs, None);
+        assert_eq!(
+            mac.dir,
+            Path::new("/home/me/Library/Application Support/rancher-desktop-7")
+        );
+        assert_eq!(
+            mac.log_dir,
+            Path::new("/home/me/Library/Logs/rancher-desktop-7")
+        );
+        assert_eq!(mac.short_dir, Path::new("/home/me/.rd7"));
+
+        let windows = paths(Platform::Windows, None);
+        assert_eq!(
+            windows.dir,
+            Path::new("/home/me/AppData/Local/rancher-desktop-7")
+        );
+        assert_eq!(
+            windows.log_dir,
+            Path::new("/home/me/AppData/Local/rancher-desktop-7-logs")
+        );
+    }
+
+    #[test]
+    fn the_log_folder_can_be_chosen() {
+        let chosen = paths(Platform::Linux, Some("/var/log/mine"));
+        assert_eq!(
+            chosen.stderr_log(),
+            Path::new("/var/log/mine/rdd.stderr.log")
+        );
+        assert!(!chosen.log_dir_is_ours);
+    }
+
+    #[test]
+    fn the_table_is_sorted_by_key() {
+        let table = paths(Platform::Linux, None).table();
+        assert!(table.is_sorted_by_key(|(key, _)| *key));
+    }
+}

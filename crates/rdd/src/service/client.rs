@@ -1,0 +1,53 @@
+//! A client of the daemon's API, through the kubeconfig like any other.
+
+use std::io;
+
+use anyhow::Context as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::service::start;
+
+/// HTTP's "forbidden", what admission answers unless it says otherwise.
+const FORBIDDEN: u16 = 403;
+/// HTTP's "unprocessable", what a schema or a strategy answers.
+const INVALID: u16 = 422;
+/// How Kubernetes begins the message of a refusal by a webhook, which may choose any code.
+const WEBHOOK: &str = "admission webhook";
+
+/// A client, once the daemon is ready; starts it when needed.
+pub(crate) async fn connect(context: &Context) -> anyhow::Result<kube::Client> {
+    start::ensure(context)?;
+    let file = context.paths.config();
+    let doing = || format!("cannot use the kubeconfig {}", file.display());
+    let kubeconfig = Kubeconfig::read_from(&file).with_context(doing)?;
+    let mut config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .with_context(doing)?;
+    // The API is on this host. A proxy for the web has no business between.
+    config.proxy_url = None;
+    kube::Client::try_from(config).with_context(doing)
+}
+
+/// The kubeconfig as the daemon wrote it.
+pub(crate) fn kubeconfig(context: &Context) -> anyhow::Result<String> {
+    let file = context.paths.config();
+    std::fs::read_to_string(&file).map_err(|error: io::Error| {
+        anyhow::Error::from(error).context(format!("cannot read the kubeconfig {}", file.display()))
+    })
+}
+
+/// An answer of the API as an error of this program, with the exit code that it stands for.
+pub(crate) fn refused(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status)
+            if matches!(status.code, FORBIDDEN | INVALID) || status.message.contains(WEBHOOK) =>
+        {
+            Failure::rejected(status.message).into()
+        }
+        kube::Error::Api(status) => anyhow::anyhow!("{}", status.message),
+        other => other.into(),
+    }
+}

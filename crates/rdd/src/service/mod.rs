@@ -1,0 +1,9 @@
+//! The daemon, seen from outside: its settings, whether it runs, how it is started, stopped and removed.
+
+pub(crate) mod client;
+mod orphans;
+pub(crate) mod remove;
+pub(crate) mod settings;
+pub(crate) mod start;
+pub(crate) mod state;
+pub(crate) mod stop;

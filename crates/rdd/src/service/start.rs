@@ -1,0 +1,208 @@
+//! Starts the daemon and waits until it is ready.
+//!
+//! The daemon says so itself, on a pipe that it inherits, so nobody polls and the command returns at once. A command
+//! holds `start.lock` meanwhile: of several that start the same instance, one does it, the others wait for it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use process::FileLock;
+use process::spawn::{Child, Spawn, Start};
+
+use crate::cli::ServeSettings;
+use crate::context::Context;
+use crate::duration::Timeout;
+use crate::exit::Failure;
+use crate::service::settings;
+use crate::service::state::{Ready, State};
+use crate::{log_file, logging, tail};
+
+/// The variable that names the daemon's end of the pipe.
+pub(crate) const READY_VARIABLE: &str = "RDD_SERVE_READY";
+
+/// How long commands that need the daemon wait for it, whatever their own time-out is: a broken one should fail fast.
+const AUTOMATIC_START: Timeout = Timeout(Some(Duration::from_secs(90)));
+
+/// How long a new daemon may take to hold its lock. It is one of the first things that it does.
+const TAKES_LOCK: Duration = Duration::from_secs(10);
+
+/// How often a daemon that somebody else starts is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How many lines of a dead daemon's log are shown: a panic's message with its surroundings.
+const SHOWN_LINES: usize = 20;
+
+/// Makes sure that the daemon is ready, for a command that talks to it.
+pub(crate) fn ensure(context: &Context) -> anyhow::Result<Ready> {
+    if let State::Ready(ready) = State::of(&context.paths)? {
+        return Ok(ready);
+    }
+    let ready = start(context, &ServeSettings::default(), true, AUTOMATIC_START)?;
+    ready.with_context(|| format!("\"{}\" control plane is not ready", context.instance))
+}
+
+/// Starts the daemon, unless it runs; with `wait`, returns once it is ready. `overrides` win over the saved settings
+/// in this one session.
+pub(crate) fn start(
+    context: &Context,
+    overrides: &ServeSettings,
+    wait: bool,
+    timeout: Timeout,
+) -> anyhow::Result<Option<Ready>> {
+    let deadline = timeout.deadline();
+    if settings::load(&context.paths)?.is_none() {
+        settings::save(&context.paths, &ServeSettings::default())?;
+        tracing::info!(target: logging::RESULT, "successfully created \"{}\" control plane", context.instance);
+    }
+    if State::of(&context.paths)?.is_running() {
+        return join(context, wait, deadline);
+    }
+    let label = format!("a command that starts {}", context.instance);
+    let lock = match FileLock::acquire(&context.paths.start_lock(), &label, deadline) {
+        Ok(lock) => lock,
+        Err(process::lock::LockError::TimedOut { .. }) => return Err(not_ready_in_time(context)),
+        Err(error) => return Err(error.into()),
+    };
+    // Another command may have started it while this one waited for the lock.
+    if State::of(&context.paths)?.is_running() {
+        drop(lock);
+        return join(context, wait, deadline);
+    }
+    let mut child = spawn(context, overrides)?;
+    tracing::info!(target: logging::RESULT, "starting \"{}\" control plane", context.instance);
+    if !wait {
+        until_locked(context, &mut child)?;
+        context.report("is starting");
+        return Ok(None);
+    }
+    let readiness = child
+        .readiness()
+        .context("the daemon has no pipe to tell that it is ready")?;
+    match readiness.wait(deadline) {
+        Start::Ready(_) => {}
+        Start::TimedOut => return Err(not_ready_in_time(context)),
+        // `rdd svc serve` was run by hand at the same moment, and that one has the lock.
+        Start::Refused(_) if is_another(context, &child)? => {
+            drop(lock);
+            return join(context, wait, deadline);
+        }
+        Start::Refused(reason) => bail!(
+            "\"{}\" control plane cannot start: {reason}",
+            context.instance
+        ),
+        Start::Died => return Err(died(context, &mut child)),
+        Start::Failed(error) => {
+            return Err(error).with_context(|| {
+                format!(
+                    "cannot tell whether \"{}\" control plane is ready",
+                    context.instance
+                )
+            });
+        }
+    }
+    context.report("is ready");
+    match State::of(&context.paths)? {
+        State::Ready(ready) => Ok(Some(ready)),
+        _ => Err(died(context, &mut child)),
+    }
+}
+
+/// Waits for a daemon that somebody else started.
+fn join(context: &Context, wait: bool, deadline: Instant) -> anyhow::Result<Option<Ready>> {
+    context.report("is already running");
+    if !wait {
+        return Ok(None);
+    }
+    loop {
+        match State::of(&context.paths)? {
+            State::Ready(ready) => {
+                context.report("is ready");
+                return Ok(Some(ready));
+            }
+            State::Stopped => bail!(
+                "\"{}\" control plane ended while it was starting; `rdd svc logs` shows why",
+                context.instance
+            ),
+            State::Starting(_) if Instant::now() >= deadline => {
+                return Err(not_ready_in_time(context));
+            }
+            State::Starting(_) => std::thread::park_timeout(LOOK_AGAIN),
+        }
+    }
+}
+
+fn spawn(context: &Context, overrides: &ServeSettings) -> anyhow::Result<Child> {
+    let environment = &context.environment;
+    process::file::create_private_dir(&context.paths.log_dir)?;
+    let title = environment.log_title.as_deref();
+    let stdout = log_file::start_new(&context.paths.stdout_log(), environment.keep_logs, title)?;
+    let stderr = log_file::start_new(&context.paths.stderr_log(), environment.keep_logs, title)?;
+    let program = std::env::current_exe()
+        .context("cannot find the program that is running, to start it as a daemon")?;
+    let mut spawn = Spawn::new(program)
+        .arg(format!("--instance={}", context.instance.suffix()))
+        .args(["svc", "serve", "--background=true"])
+        .args(settings::as_arguments(overrides))
+        .args(["--log-format", context.logging.format.name()])
+        .cwd(&context.paths.dir)
+        .stdout(stdout)
+        .stderr(stderr)
+        .readiness(READY_VARIABLE)
+        // glibc keeps a heap of up to 64 MiB for each thread; an idle daemon is a third smaller with one for all.
+        .env("MALLOC_ARENA_MAX", "1");
+    if context.logging.explicit {
+        spawn = spawn.args(["--log-level", &context.logging.level.to_string()]);
+    }
+    spawn.spawn().map_err(Into::into)
+}
+
+/// Waits until the daemon holds its lock, so that the next command sees it.
+fn until_locked(context: &Context, child: &mut Child) -> anyhow::Result<()> {
+    let deadline = Instant::now() + TAKES_LOCK;
+    while !State::of(&context.paths)?.is_running() {
+        if !child.process().is_running() {
+            return Err(died(context, child));
+        }
+        if Instant::now() >= deadline {
+            return Err(not_ready_in_time(context));
+        }
+        std::thread::park_timeout(LOOK_AGAIN);
+    }
+    Ok(())
+}
+
+fn is_another(context: &Context, child: &Child) -> anyhow::Result<bool> {
+    let state = State::of(&context.paths)?;
+    Ok(state.is_running() && state.identity() != Some(child.identity()))
+}
+
+fn not_ready_in_time(context: &Context) -> anyhow::Error {
+    Failure::deadline(format_args!(
+        "waiting for \"{}\" control plane to be ready",
+        context.instance
+    ))
+    .into()
+}
+
+/// Says how a daemon ended that never became ready, with the last lines of its log.
+fn died(context: &Context, child: &mut Child) -> anyhow::Error {
+    let status = match child.wait(Instant::now() + LOOK_AGAIN) {
+        process::Exit::Exited(Some(status)) => format!(" ({status})"),
+        _ => String::new(),
+    };
+    let log = context.paths.stderr_log();
+    let lines = tail::last_lines(&log, SHOWN_LINES);
+    for line in &lines {
+        crate::write_error(&format!("{line}\n"));
+    }
+    let hint = if lines.is_empty() {
+        "its log is empty"
+    } else {
+        "the lines above are the end of its log"
+    };
+    anyhow::anyhow!(
+        "\"{}\" control plane ended while it was starting{status}; {hint}, {}",
+        context.instance,
+        log.display()
+    )
+}

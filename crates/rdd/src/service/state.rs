@@ -1,0 +1,66 @@
+//! Whether the daemon runs, and whether it is ready.
+//!
+//! Whether it runs is told by its lock, who it is by what the lock's holder wrote, and whether it is ready by a file
+//! which counts only while it names that very holder. So no left-over of a crashed daemon can speak for a living one.
+
+use process::Identity;
+use process::lock::{self, Holder};
+use serde::{Deserialize, Serialize};
+
+use crate::paths::Paths;
+
+/// What the daemon calls itself in its lock.
+pub(crate) fn lock_label(instance: &crate::instance::Instance) -> String {
+    format!("the control plane of {instance}")
+}
+
+/// What a daemon says once it is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// Which process says so.
+    pub(crate) daemon: Identity,
+    /// The port of the API.
+    pub(crate) port: u16,
+}
+
+/// The daemon as it is at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No process holds the lock.
+    Stopped,
+    /// A process holds the lock. Its identity is missing for the instant before it has written it.
+    Starting(Option<Identity>),
+    /// It answers.
+    Ready(Ready),
+}
+
+impl State {
+    /// Looks.
+    pub(crate) fn of(paths: &Paths) -> anyhow::Result<Self> {
+        let holder = match lock::holder(&paths.lock())? {
+            Holder::Free => return Ok(Self::Stopped),
+            Holder::Held(info) => info.map(|info| info.identity),
+        };
+        let ready = std::fs::read(paths.ready_file())
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Ready>(&text).ok());
+        Ok(match (holder, ready) {
+            (Some(identity), Some(ready)) if ready.daemon == identity => Self::Ready(ready),
+            (identity, _) => Self::Starting(identity),
+        })
+    }
+
+    /// Whether a daemon lives.
+    pub(crate) fn is_running(&self) -> bool {
+        !matches!(self, Self::Stopped)
+    }
+
+    /// The daemon's process, when there is one.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Stopped => None,
+            Self::Starting(identity) => identity.as_ref(),
+            Self::Ready(ready) => Some(&ready.daemon),
+        }
+    }
+}

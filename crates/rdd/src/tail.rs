@@ -1,0 +1,103 @@
+//! Prints a log file, and what is added to it.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::output;
+
+/// How often a followed file is looked at: what a reader takes for at once, and no load.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// How much is read at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Prints the file; with `follow`, waits for more until the reader goes away. A file that was rotated away is
+/// followed to its end, then the new one from its start.
+pub(crate) fn print(path: &Path, follow: bool) -> anyhow::Result<()> {
+    let doing = || format!("cannot read the log {}", path.display());
+    let mut file = File::open(path).with_context(doing)?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = file.read(&mut chunk).with_context(doing)?;
+        if read > 0 {
+            if !output::print_bytes(&chunk[..read])? {
+                return Ok(());
+            }
+        } else if !follow {
+            return Ok(());
+        } else if let Some(new) = successor(&file, path).with_context(doing)? {
+            file = new;
+        } else {
+            // Nothing tells when a file grows that works the same on every platform.
+            std::thread::park_timeout(LOOK_AGAIN);
+        }
+    }
+}
+
+/// The file that took the place of this one, or the same from its start when it was truncated.
+fn successor(file: &File, path: &Path) -> io::Result<Option<File>> {
+    let current = match File::open(path) {
+        Ok(current) => current,
+        // Between the rename of the old file and the creation of the new one.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let same = is_same(file, &current)?;
+    let truncated = same && {
+        let mut position = file;
+        position.stream_position()? > current.metadata()?.len()
+    };
+    Ok((!same || truncated).then_some(current))
+}
+
+#[cfg(unix)]
+fn is_same(a: &File, b: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (a, b) = (a.metadata()?, b.metadata()?);
+    Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
+}
+
+#[cfg(not(unix))]
+fn is_same(a: &File, b: &File) -> io::Result<bool> {
+    Ok(a.metadata()?.created()? == b.metadata()?.created()?)
+}
+
+/// The last lines of a file, at most `lines` of them; empty when it cannot be read.
+pub(crate) fn last_lines(path: &Path, lines: usize) -> Vec<String> {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(CHUNK as u64)))?;
+        let mut bytes = Vec::new();
+        file.take(CHUNK as u64).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..]
+        .iter()
+        .map(|&line| line.to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_short_a_long_and_a_missing_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("x.log");
+        std::fs::write(&log, "1\n2\n3\n").unwrap();
+        assert_eq!(last_lines(&log, 2), ["2", "3"]);
+        assert_eq!(last_lines(&log, 9), ["1", "2", "3"]);
+        let many: String = (0..100_000).map(|n| format!("{n}\n")).collect();
+        std::fs::write(&log, many).unwrap();
+        assert_eq!(last_lines(&log, 1), ["99999"]);
+        assert!(last_lines(&folder.path().join("none"), 3).is_empty());
+    }
+}

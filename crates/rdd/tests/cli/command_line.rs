@@ -1,0 +1,101 @@
+//! What needs no daemon: version, completion, usage.
+
+use crate::said::instance;
+
+#[test]
+fn versions() {
+    let instance = instance();
+    let version = instance.rdd_ok(&["version"]);
+    assert!(
+        version.starts_with('v') && version[1..].split('.').count() == 3,
+        "{version}"
+    );
+    assert_eq!(instance.rdd_ok(&["--version"]), version);
+    assert_eq!(instance.rdd_ok(&["--version=true"]), version);
+    assert_eq!(instance.rdd_ok(&["--version=v1.0.0-test"]), "v1.0.0-test");
+    let raw = instance.rdd_ok(&["--version=raw"]);
+    for part in [
+        "Version:",
+        "GitCommit:",
+        "BuildDate:",
+        "RustVersion:",
+        "Compiler:",
+        "Platform:",
+        &version,
+    ] {
+        assert!(raw.contains(part), "{raw}");
+    }
+}
+
+#[test]
+fn usage_has_exit_code_2() {
+    let instance = instance();
+    for args in [
+        ["svc"].as_slice(),
+        &[],
+        &["--log-level=info"],
+        &["nova"],
+        &["svc", "start", "--nova"],
+        &["svc", "start", "--timeout=soon"],
+        &["svc", "paths", "a", "b"],
+    ] {
+        let error = instance.rdd_fails(args, 2);
+        assert!(
+            error.contains("Usage") || error.contains("error:"),
+            "{args:?}: {error}"
+        );
+    }
+    assert!(instance.rdd_ok(&["--help"]).contains("svc"));
+    assert!(
+        !instance
+            .rdd_ok(&["svc", "start", "--help"])
+            .contains("--controllers")
+    );
+}
+
+#[test]
+fn developers_see_more() {
+    let mut instance = instance();
+    instance.env("RDD_DEVELOPER_MODE", "1");
+    assert!(
+        instance
+            .rdd_ok(&["svc", "start", "--help"])
+            .contains("--controllers")
+    );
+    let messages = crate::said::said(&instance, &["svc", "status"]);
+    assert!(
+        messages.last().unwrap().contains("developer mode"),
+        "{messages:?}"
+    );
+}
+
+#[test]
+fn completion_for_each_shell() {
+    let instance = instance();
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = instance.rdd_ok(&["completion", shell]);
+        assert!(
+            script.contains("limavm") && script.contains("svc"),
+            "{shell}"
+        );
+    }
+    // A shell accepts it and completes with it.
+    let script = r#"eval "$("$0" completion bash)"; COMP_WORDS=(rdd svc sta); COMP_CWORD=2; _rdd rdd sta svc; echo "${COMPREPLY[@]}""#;
+    let output = instance
+        .run("bash", crate::said::SOON)
+        .args(["-c", script, env!("CARGO_BIN_EXE_rdd")])
+        .run()
+        .unwrap();
+    assert_eq!(output.text(), "start status");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let instance = instance();
+    let script = r#"set -o pipefail; "$0" completion bash | head -1 >/dev/null"#;
+    instance
+        .run("bash", crate::said::SOON)
+        .args(["-c", script, env!("CARGO_BIN_EXE_rdd")])
+        .run()
+        .unwrap();
+}

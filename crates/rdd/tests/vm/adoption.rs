@@ -1,0 +1,78 @@
+//! Daemon and hostagent find each other again; the guest notices nothing.
+
+use std::time::Duration;
+
+use process::Signal;
+use testutils::poll;
+
+use crate::guest::{Guest, NAME};
+
+/// Hazard 20: the daemon is killed; the next one takes over the VM as it runs.
+#[test]
+fn h20_a_killed_daemon_reboots_nobody() {
+    let guest = Guest::boot();
+    let before = guest.boot_id();
+    let hostagent = guest.process(&["hostagent"]).identity().clone();
+    let daemon = guest.process(&["svc", "serve"]);
+    daemon.signal(Signal::Kill).unwrap();
+    assert!(
+        daemon
+            .wait(std::time::Instant::now() + Duration::from_secs(10))
+            .is_exited()
+    );
+
+    guest.rdd(&["svc", "start"]);
+    guest.wait_for("Running", "True", "Started");
+    assert_eq!(guest.boot_id(), before);
+    assert_eq!(guest.process(&["hostagent"]).identity(), &hostagent);
+    assert_eq!(guest.field("{.status.restartCount}"), "1");
+    // And it is in charge: it can stop what it did not start.
+    guest.rdd(&["limavm", "stop", NAME, "--wait"]);
+    guest.wait_for("Running", "False", "Stopped");
+}
+
+/// Hazard 18: the hostagent is killed; a new one takes over QEMU.
+#[test]
+fn h18_a_killed_hostagent_reboots_nobody() {
+    let guest = Guest::boot();
+    let before = guest.boot_id();
+    let qemu = guest.process(&["qemu-system"]).identity().clone();
+    let hostagent = guest.process(&["hostagent"]);
+    hostagent.signal(Signal::Kill).unwrap();
+
+    poll(Duration::from_secs(60), "another hostagent", || {
+        let agents: Vec<_> = guest
+            .instance
+            .leftovers()
+            .into_iter()
+            .filter(|one| one.command.contains("hostagent"))
+            .collect();
+        match &agents[..] {
+            [one] if one.process.identity() != hostagent.identity() => Ok(()),
+            _ => Err(format!("{agents:?}")),
+        }
+    });
+    guest.wait_for("Running", "True", "Started");
+    assert_eq!(guest.boot_id(), before);
+    assert_eq!(guest.process(&["qemu-system"]).identity(), &qemu);
+    guest.rdd(&["limavm", "stop", NAME, "--wait"]);
+    guest.instance.rdd_ok(&["svc", "stop"]);
+    guest.instance.assert_no_leftovers();
+}
+
+/// QEMU dies: the VM is started again, because it is declared to run.
+#[test]
+fn a_killed_qemu_is_started_again() {
+    let guest = Guest::boot();
+    let before = guest.boot_id();
+    guest
+        .process(&["qemu-system"])
+        .signal(Signal::Kill)
+        .unwrap();
+    poll(crate::guest::BOOT, "the second start", || {
+        let count = guest.field("{.status.restartCount}");
+        if count == "2" { Ok(()) } else { Err(count) }
+    });
+    guest.wait_for("Running", "True", "Started");
+    assert_ne!(guest.boot_id(), before);
+}

@@ -1,0 +1,17 @@
+//! Real VMs: the real binary, QEMU, ssh and the Debian 12 image that `rdd image build` makes.
+//!
+//! One program for all of them, so that they link once. Each test has an instance and a home folder of its own and
+//! takes a slot before it boots, because emulated guests share the cores.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+mod adoption;
+mod bad_input;
+mod full_disk;
+mod guest;
+mod kubectl;
+mod lifecycle;

@@ -1,0 +1,49 @@
+//! The measurements behind PROMISES.md. Machines are noisy: least and median are given, and nothing is asserted.
+
+mod daemon;
+mod figure;
+mod vm;
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::workspace;
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    /// Start, memory and size of the daemon
+    Daemon,
+    /// Durable creates, watches, opening
+    Store,
+    /// The API under load
+    Api,
+    /// Boot and stop of a VM
+    Vm,
+}
+
+pub(crate) fn run(groups: &[Group], starts: u32, boots: u32) -> anyhow::Result<()> {
+    let wanted = |group| groups.is_empty() || groups.contains(&group);
+    if wanted(Group::Daemon) || wanted(Group::Vm) {
+        workspace::cargo(&["build", "--release", "--locked", "--package", "rdd"])?;
+    }
+    if wanted(Group::Daemon) {
+        daemon::measure(&binary(), starts)?;
+    }
+    if wanted(Group::Store) {
+        workspace::cargo(&["bench", "--locked", "--package", "store"])?;
+    }
+    if wanted(Group::Api) {
+        workspace::cargo(&["bench", "--locked", "--package", "apiserver"])?;
+    }
+    if wanted(Group::Vm) {
+        vm::measure(&binary(), boots)?;
+    }
+    Ok(())
+}
+
+/// The release binary, which is what users get.
+fn binary() -> PathBuf {
+    workspace::target().join("release/rdd")
+}

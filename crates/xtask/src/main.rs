@@ -1,0 +1,52 @@
+//! What the build needs beyond cargo: generated files, checks of the docs, and the measurements behind PROMISES.md.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a tool for the terminal of whoever works on the project"
+)]
+
+mod bench;
+mod check;
+mod generate;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "What the build needs beyond cargo", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Writes docs/cli.md and the CRDs anew
+    Docs,
+    /// Fails when a generated file is not current or a link in the docs leads nowhere
+    Check,
+    /// Measures the promises of PROMISES.md; each figure is one line, `name value unit`
+    Bench {
+        /// What to measure; nothing named: all of it
+        #[arg(value_enum)]
+        groups: Vec<bench::Group>,
+        /// How often each daemon start is measured
+        #[arg(long, default_value_t = 20)]
+        starts: u32,
+        /// How often each VM boot is measured
+        #[arg(long, default_value_t = 3)]
+        boots: u32,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Docs => generate::write(),
+        Task::Check => check::run(),
+        Task::Bench {
+            groups,
+            starts,
+            boots,
+        } => bench::run(&groups, starts, boots),
+    }
+}
