@@ -77,8 +77,9 @@ fn h08_a_helper_that_never_returns_is_killed_with_all_that_it_started() {
     );
 }
 
+/// Cleaning up takes what time it needs, though nobody waits for it any longer.
 #[tokio::test]
-async fn h08_cancelling_kills_the_helper() {
+async fn h08_h09_cancelling_kills_the_helper() {
     let folder = tempfile::tempdir().unwrap();
     let run = sh("sleep 1000 & echo $! > below; wait").cwd(folder.path());
     let task = tokio::spawn(run.run_async());
