@@ -14,6 +14,7 @@
 //! | `guest_channel` | the line to the agent inside the guest |
 //! | `control` | `ha.sock`: HTTP for whoever asks, stops, listens |
 //! | `report` | the present status and its events |
+//! | `stages` | how long each stretch of the VM's life took |
 //! | [`client`] | the other end of `ha.sock`, and what can be done without it |
 //! | [`status`] | phases, the answer of `/v1/info`, Lima's events |
 
@@ -28,6 +29,7 @@ mod prepare;
 mod report;
 mod ssh_port;
 mod ssh_probe;
+mod stages;
 pub mod status;
 mod stop_sequence;
 mod supervisor;
@@ -47,7 +49,7 @@ use tokio::sync::mpsc;
 
 use crate::control::{Control, Wish};
 use crate::report::Report;
-use crate::status::{GuestStatus, Info, Phase};
+use crate::status::{GuestStatus, Info, Phase, StageName};
 
 /// Wishes that wait for the supervisor: it takes each at once.
 const WISHES: usize = 16;
@@ -69,6 +71,7 @@ pub async fn run(
 ) -> Result<Outcome, RunError> {
     let dir = &options.dir;
     hold_for_life(take_lock(dir)?);
+    process::crash::point("hostagent.after-lock");
     clear_left_overs(dir)?;
     let identity = Identity::of_current().map_err(|error| RunError::Prepare {
         name: dir.name().to_owned(),
@@ -77,6 +80,7 @@ pub async fn run(
     write_pid(dir, &identity);
     let report = Arc::new(Report::new(first_info(dir, identity), open_event_log(dir)));
     let (wish, wishes) = mpsc::channel(WISHES);
+    report.begin(StageName::Preparing);
     let control =
         Control::start(&dir.ha_sock(), report.clone(), wish.clone()).map_err(|source| {
             RunError::File {
@@ -86,6 +90,7 @@ pub async fn run(
             }
         })?;
 
+    process::crash::point("hostagent.after-socket");
     let driver = Qemu::new(&options.search_path, &options.cache_dir);
     let asked_by_signal = async {
         stop.await;
@@ -98,6 +103,7 @@ pub async fn run(
         outcome = asked_by_signal => outcome,
     };
 
+    process::crash::point("hostagent.after-end");
     let reason = match &outcome {
         Ok(Outcome::Stopped) => "stopped".to_owned(),
         Ok(Outcome::Detached) => "detached: the VM goes on without this hostagent".to_owned(),
@@ -105,6 +111,7 @@ pub async fn run(
         Ok(Outcome::MachineEnded { .. }) => "the VM's process ended by itself".to_owned(),
         Err(error) => error.to_string(),
     };
+    report.end_stage();
     report.update(Some(&reason), |info| {
         info.phase = Phase::Exiting;
         if let Err(error) = &outcome {
@@ -112,7 +119,9 @@ pub async fn run(
         }
     });
     control.stop(&report, FAREWELL).await;
+    process::crash::point("hostagent.after-farewell");
     clean_up(dir, &outcome);
+    process::crash::point("hostagent.after-clean-up");
     outcome
 }
 
@@ -196,6 +205,8 @@ fn first_info(dir: &InstanceDir, hostagent: Identity) -> Info {
         ready_at: None,
         boot_count: 0,
         guest: GuestStatus::default(),
+        stages: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use lima::ssh_config::Settings;
 
 use crate::report::Report;
 use crate::ssh_probe::SshProbe;
-use crate::status::Phase;
+use crate::status::{Phase, StageName};
 use crate::{Options, RunError, ssh_port};
 
 /// Tries for a port that somebody takes between our choice and QEMU's bind.
@@ -37,6 +37,11 @@ impl Prepared {
         } else {
             "the VM was started"
         };
+        if adopted {
+            report.end_stage();
+        } else {
+            report.begin(StageName::Booting);
+        }
         report.update(Some(reason), |info| {
             // One that was running may be up already: the supervisor says so in a moment.
             if !adopted {
@@ -73,7 +78,9 @@ pub(crate) async fn prepare(
     if driver.observe(files).await != MachineState::Absent {
         // Said before it is tried, so that a stop in between asks the guest.
         report.update(None, |info| info.adopted = true);
+        report.begin(StageName::Adopting);
         if let Some(machine) = driver.adopt(files).await? {
+            process::crash::point("hostagent.after-adoption");
             if !options.dir.ssh_config().exists() {
                 let port = machine.record().ssh_local_port;
                 in_background(options, move |options| {
@@ -85,6 +92,7 @@ pub(crate) async fn prepare(
         }
         // It ended in between.
         report.update(None, |info| info.adopted = false);
+        report.begin(StageName::Preparing);
     }
     start(options, driver, files, report).await
 }
@@ -98,6 +106,7 @@ async fn start(
     let instance = in_background(options, |options| {
         let instance = load(options)?;
         write_cidata(options, &instance)?;
+        process::crash::point("hostagent.start.after-cidata");
         Ok(instance)
     })
     .await?;
@@ -113,6 +122,7 @@ async fn start(
             write_ssh_config(options, &for_config, port)
         })
         .await?;
+        process::crash::point("hostagent.start.after-ssh-config");
         let decided = Decided {
             root_bus: instance.hints.root_bus,
             firmware: instance.hints.firmware.clone(),
@@ -120,8 +130,12 @@ async fn start(
             accelerator: options.accelerator,
         };
         let spec = MachineSpec::from_template(&instance.template, &options.dir, decided)?;
+        report.begin(StageName::Starting);
         match driver.start(&spec, files).await {
-            Ok(machine) => return Ok(Prepared::new(options, machine, false, report)),
+            Ok(machine) => {
+                process::crash::point("hostagent.start.after-machine");
+                return Ok(Prepared::new(options, machine, false, report));
+            }
             Err(DriverError::StartFailed { tail, .. })
                 if tries < PORT_TRIES && is_port_taken(&tail) =>
             {

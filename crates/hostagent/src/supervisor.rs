@@ -34,7 +34,7 @@ use crate::memory::Memory;
 use crate::prepare::{Prepared, prepare};
 use crate::report::Report;
 use crate::ssh_probe::SshProbe;
-use crate::status::Phase;
+use crate::status::{Phase, StageName};
 use crate::{Limits, Options, Outcome, RunError, stop_sequence};
 
 /// How long a VM that was being started or adopted is given to appear when a stop comes in between.
@@ -104,6 +104,7 @@ async fn begin(
         Some(Wish::Stop(grace)) => grace.unwrap_or(options.limits.grace),
         None => options.limits.grace,
     };
+    report.begin(StageName::Stopping);
     report.update(Some("stop requested"), |info| info.phase = Phase::Stopping);
     // A guest that ran before we came deserves to be asked. One that we were just starting has nothing to lose.
     let adopting = async {
@@ -262,6 +263,12 @@ impl Running<'_> {
         self.report.update(None, |info| {
             info.boot_count = memory.boot_count;
             info.ready_at = memory.ready_at;
+            // How it came up, and then how we came to it. What was open ended unseen.
+            let ended = memory
+                .stages
+                .into_iter()
+                .filter(|stage| stage.millis.is_some() && stage.name != StageName::Adopting);
+            info.stages.splice(0..0, ended);
         });
     }
 
@@ -273,6 +280,7 @@ impl Running<'_> {
             boot_count: info.boot_count,
             ready_at: info.ready_at,
             boot_id: self.state.boot_id.clone(),
+            stages: info.stages,
         }
         .write(&self.options.dir);
     }
@@ -280,6 +288,7 @@ impl Running<'_> {
     /// The guest begins anew: nothing that was known about it holds.
     fn rebooted(&mut self, reason: &str) {
         self.state.rebooted(Instant::now());
+        self.report.begin(StageName::Booting);
         self.report
             .update(Some(&format!("the guest reboots ({reason})")), |info| {
                 info.boot_count += 1;
@@ -296,10 +305,14 @@ impl Running<'_> {
         since: Instant,
         grace: Duration,
     ) -> Result<Outcome, RunError> {
+        if self.report.stage() != Some(StageName::Stopping) {
+            self.report.begin(StageName::Stopping);
+        }
         self.report.update(Some("stop requested"), |info| {
             info.phase = Phase::Stopping;
             info.errors.clear();
         });
+        process::crash::point("hostagent.stop.after-request");
         let default = self.options.limits.grace;
         let exit =
             stop_sequence::stop(&*self.machine, &self.guest, since, grace, wishes, default).await?;
@@ -392,6 +405,7 @@ impl Running<'_> {
         );
         let provisioned = status.phase == protocol::Phase::Provisioned;
         self.state.login.agent_says(ready);
+        self.stage_by_agent(ready);
         self.state.troubles.provisioning = status.failures.clone();
         self.correct_clock(&status);
         self.report.update(None, |info| {
@@ -400,6 +414,17 @@ impl Running<'_> {
             info.guest.provisioned = provisioned;
             info.guest.boot_id = Some(status.boot_id);
         });
+    }
+
+    /// The agent's word moves a boot on.
+    fn stage_by_agent(&self, ready: bool) {
+        match (self.report.stage(), ready) {
+            (Some(StageName::Booting), false) => self.report.begin(StageName::Services),
+            (Some(StageName::Booting | StageName::Services), true) => {
+                self.report.begin(StageName::Login);
+            }
+            _ => {}
+        }
     }
 
     /// Hazard 29: after the host slept, and after the guest was frozen, its clock is behind.
@@ -439,9 +464,11 @@ impl Running<'_> {
         let works = result.is_ok();
         self.state.login.tried(now, result);
         if works && self.report.info().ready_at.is_none() {
+            self.report.end_stage();
             self.report
                 .update(None, |info| info.ready_at = Some(crate::unix_seconds()));
             self.keep_memory();
+            process::crash::point("hostagent.after-ready");
         }
         if works {
             // A health look is also the time to look at the guest's clock.

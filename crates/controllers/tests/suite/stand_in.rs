@@ -103,6 +103,7 @@ async fn answer(mut stream: UnixStream, dir: InstanceDir, phase: Arc<watch::Send
                 status,
                 phase: Some(phase),
                 reason: None,
+                stages: Vec::new(),
             };
             let line = serde_json::to_string(&event).unwrap() + "\n";
             if stream.write_all(line.as_bytes()).await.is_err() || phases.changed().await.is_err() {
@@ -138,5 +139,7 @@ fn info(dir: &InstanceDir, phase: Phase) -> Info {
         ready_at: None,
         boot_count: 1,
         guest: GuestStatus::default(),
+        stages: Vec::new(),
+        notes: Vec::new(),
     }
 }
