@@ -17,14 +17,8 @@ mod bystander;
 mod instance;
 mod poll;
 mod slot;
-
 pub mod stub_guest;
-#[cfg(unix)]
-#[path = "unix.rs"]
-mod sys;
-#[cfg(windows)]
-#[path = "windows.rs"]
-mod sys;
+
 pub use bystander::Bystander;
 pub use instance::{Instance, Leftover, cache_dir, leftovers_of};
 pub use poll::{poll, poll_async};
