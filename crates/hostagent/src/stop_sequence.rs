@@ -42,6 +42,7 @@ pub(crate) async fn stop(
         return Ok(exit);
     }
     tracing::info!("the guest is not asked any longer: ending its process");
+    process::crash::point("hostagent.stop.after-grace");
     match timeout(QUIT_LIMIT, quit(machine)).await {
         Ok(Some(exit)) => return Ok(exit),
         Ok(None) => {}

@@ -412,6 +412,7 @@ impl Actor {
                     ..*desired
                 };
                 self.show(vm, &done, observed, known).await?;
+                process::crash::point("restart.after-done");
                 Ok(true)
             }
             Action::ResetDone => {
@@ -420,6 +421,7 @@ impl Actor {
                     ..*desired
                 };
                 self.show(vm, &done, observed, known).await?;
+                process::crash::point("reset.after-done");
                 Ok(true)
             }
             Action::Release => self.release(vm).await,

@@ -53,6 +53,7 @@ impl Actor {
                 json!({ "annotations": { TEMPLATE_COPY: null } }),
             )
             .await?;
+            process::crash::point("create.after-tidy");
             return Ok(None);
         }
         Ok(Some(vm))
@@ -167,6 +168,7 @@ impl Actor {
         }
         self.patch(vm, "take the request from", json!({ "annotations": taken }))
             .await?;
+        process::crash::point("request.after-taken");
         Ok(true)
     }
 

@@ -163,7 +163,9 @@ pub(crate) async fn prepare(
             &progress,
             &cancel,
         )?;
-        write_mark(&place.dir, &digest)
+        write_mark(&place.dir, &digest)?;
+        process::crash::point("create.after-mark");
+        Ok(())
     })
     .await
 }
@@ -174,7 +176,8 @@ pub(crate) async fn write_template(
     template: Arc<Template>,
     digest: String,
 ) -> Result<(), FilesError> {
-    let lock = wait_gone(&place.dir, LOCK_LIMIT).await?;
+    let lock = prove_gone(&place.dir, LOCK_LIMIT).await?;
+    process::crash::point("template.after-lock");
     blocking(move || {
         instance::update_template(&place.dir, &template)?;
         write_mark(&place.dir, &digest)?;
@@ -195,8 +198,12 @@ pub(crate) async fn delete(place: Place) -> Result<(), FilesError> {
     blocking(move || {
         if let Some(folder) = &place.kept_logs {
             instance::keep_logs(&place.dir, folder)?;
+        process::crash::point("template.after-write");
         }
-        Ok(instance::delete(&place.home, &place.dir, lock)?)
+        process::crash::point("template.after-mark");
+        instance::delete(&place.home, &place.dir, lock)?;
+        process::crash::point("delete.after-files");
+        Ok(())
     })
     .await
 }
@@ -210,3 +217,4 @@ pub(crate) fn failed_reason(job: super::plan::Job) -> &'static str {
         Job::DeleteFiles => reason::DELETE_FAILED,
     }
 }
+    process::crash::point("delete.after-kill");

@@ -150,6 +150,7 @@ impl Actor {
         };
         match spawn(&command.program, &self.place.dir, &options).await {
             Ok(identity) => {
+                process::crash::point("start.after-spawn");
                 tracing::info!(
                     vm = self.name,
                     pid = identity.pid(),
@@ -205,6 +206,7 @@ impl Actor {
         };
         match stop.await {
             Ok(()) => {
+                process::crash::point("stop.after-ask");
                 tracing::info!(
                     vm = self.name,
                     grace = grace.as_secs(),
@@ -257,7 +259,9 @@ impl Actor {
             return Ok(false);
         }
         template_copy::release(&self.shared.client, vm, &self.namespace).await?;
+        process::crash::point("delete.after-copy");
         self.remove_finalizer(vm).await?;
+        process::crash::point("delete.after-finalizer");
         tracing::info!(vm = self.name, "deleted the VM");
         Ok(true)
     }

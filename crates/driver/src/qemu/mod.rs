@@ -127,6 +127,7 @@ impl Driver for Qemu {
         };
         // Before the start: whoever finds QEMU running finds this too, even if we die in between.
         write_record(files, &record)?;
+        process::crash::point("qemu.start.after-record");
         let stderr = open_log(&files.stderr_log)?;
         tracing::debug!(program = %program.display(), ?args, "starting QEMU");
         let mut child = Spawn::new(&program)
@@ -139,19 +140,26 @@ impl Driver for Qemu {
                 program: program.clone(),
                 reason: error.to_string(),
             })?;
+        process::crash::point("qemu.start.after-spawn");
         // No await since the start: who cancels us finds QEMU in the record, even before it listens.
         record.identity = Some(child.identity().clone());
         let started = match write_record(files, &record) {
-            Ok(()) => first_answer(&mut child, files, &program).await,
+            Ok(()) => {
+                process::crash::point("qemu.start.after-identity");
+                first_answer(&mut child, files, &program).await
+            }
             Err(error) => Err(error),
         };
         match started {
-            Ok(qmp) => Ok(Arc::new(QemuMachine::of_child(
-                child,
-                qmp,
-                record,
-                files.clone(),
-            ))),
+            Ok(qmp) => {
+                process::crash::point("qemu.start.after-answer");
+                Ok(Arc::new(QemuMachine::of_child(
+                    child,
+                    qmp,
+                    record,
+                    files.clone(),
+                )))
+            }
             Err(error) => {
                 // It may hang with the disks open.
                 let killed = kill_tree_async(&child.tree(), Duration::ZERO).await;
@@ -240,6 +248,7 @@ impl Driver for Qemu {
             };
             let pid = identity.pid();
             let killed = kill_tree_async(&Tree::new(identity, None), Duration::ZERO).await;
+            process::crash::point("qemu.destroy.after-kill");
             if Instant::now() >= deadline || killed.is_err() {
                 return match (self.observe(files).await, killed) {
                     (MachineState::Absent, _) => Ok(()),

@@ -59,6 +59,7 @@ pub(super) async fn run(
     let pki = pki.context("making the certificates broke")??;
     let listener = port::listen(&context.instance, settings.secure_port)?;
     let port = listener
+    process::crash::point("daemon.after-store");
         .local_addr()
         .context("cannot tell the port of the API")?
         .port();
@@ -86,6 +87,7 @@ pub(super) async fn run(
     let (stop_serving, serving_stopped) = oneshot::channel::<()>();
     let mut serving: JoinHandle<std::io::Result<()>> = tokio::spawn({
         let server = server.clone();
+    process::crash::point("daemon.after-kubeconfig");
         let tls = pki.server_config()?;
         async move {
             server
@@ -145,6 +147,7 @@ pub(super) async fn run(
         }
     }
     .await;
+        process::crash::point("daemon.after-ready");
 
     // In reverse: the controllers still need the API to write down how the VMs ended.
     let how = if outcome.is_ok() {
@@ -177,6 +180,7 @@ pub(super) async fn run(
 /// Resolves when the daemon is to stop. One in the background does not mind that its terminal is gone.
 async fn stop_requested(requests: &mut StopRequests, background: bool) {
     loop {
+    process::crash::point("daemon.stop.after-controllers");
         let reason = requests.next().await;
         if background && reason == StopReason::TerminalClosed {
             continue;

@@ -95,6 +95,7 @@ pub(crate) fn start(
             return Err(error).with_context(|| {
                 format!(
                     "cannot tell whether \"{}\" control plane is ready",
+    process::crash::point("svc.start.after-spawn");
                     context.instance
                 )
             });

@@ -21,7 +21,11 @@ pub(crate) fn stop(context: &Context, wait: bool, timeout: Timeout) -> anyhow::R
     let Some(daemon) = open(context, deadline)? else {
         return Ok(false);
     };
-    process::stop::ask(&daemon)?;
+    match request {
+        None => process::stop::ask(&daemon)?,
+        Some(request) => tell(context, &daemon, request, deadline)?,
+    }
+    process::crash::point("svc.stop.after-ask");
     if !wait {
         return Ok(true);
     }

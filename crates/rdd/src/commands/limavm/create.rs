@@ -55,13 +55,16 @@ pub(crate) async fn run(
     };
     let created = make_vm(client, wanted, &template, source).await;
     if let Some(made) = &made {
+    process::crash::point("create.after-config-map");
         match &created {
+    process::crash::point("create.after-object");
             Ok(vm) if !wanted.dry_run => own(&config_maps, made, vm).await?,
             _ => remove_template(&config_maps, made).await,
         }
     }
     let vm = created?;
     let name = wanted.name;
+    process::crash::point("create.after-owner");
     if wanted.dry_run {
         info!(target: RESULT, "LimaVM {name:?} would be created in namespace {:?} (dry run)", wanted.namespace);
         return Ok(());
