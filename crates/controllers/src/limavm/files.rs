@@ -180,7 +180,9 @@ pub(crate) async fn write_template(
     process::crash::point("template.after-lock");
     blocking(move || {
         instance::update_template(&place.dir, &template)?;
+        process::crash::point("template.after-write");
         write_mark(&place.dir, &digest)?;
+        process::crash::point("template.after-mark");
         drop(lock);
         Ok(())
     })
@@ -195,12 +197,11 @@ pub(crate) async fn end(place: Place) -> Result<FileLock, FilesError> {
 /// Deletes the folder, having proved that nobody lives (hazard 21).
 pub(crate) async fn delete(place: Place) -> Result<(), FilesError> {
     let lock = end(place.clone()).await?;
+    process::crash::point("delete.after-kill");
     blocking(move || {
         if let Some(folder) = &place.kept_logs {
             instance::keep_logs(&place.dir, folder)?;
-        process::crash::point("template.after-write");
         }
-        process::crash::point("template.after-mark");
         instance::delete(&place.home, &place.dir, lock)?;
         process::crash::point("delete.after-files");
         Ok(())
@@ -217,4 +218,3 @@ pub(crate) fn failed_reason(job: super::plan::Job) -> &'static str {
         Job::DeleteFiles => reason::DELETE_FAILED,
     }
 }
-    process::crash::point("delete.after-kill");

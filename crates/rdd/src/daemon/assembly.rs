@@ -57,9 +57,9 @@ pub(super) async fn run(
     );
     let store: Arc<dyn Store> = Arc::new(store.context("opening the database broke")??);
     let pki = pki.context("making the certificates broke")??;
+    process::crash::point("daemon.after-store");
     let listener = port::listen(&context.instance, settings.secure_port)?;
     let port = listener
-    process::crash::point("daemon.after-store");
         .local_addr()
         .context("cannot tell the port of the API")?
         .port();
@@ -83,11 +83,11 @@ pub(super) async fn run(
         server.add_admission(plugin);
     }
     write_kubeconfig(context, &pki, port)?;
+    process::crash::point("daemon.after-kubeconfig");
 
     let (stop_serving, serving_stopped) = oneshot::channel::<()>();
     let mut serving: JoinHandle<std::io::Result<()>> = tokio::spawn({
         let server = server.clone();
-    process::crash::point("daemon.after-kubeconfig");
         let tls = pki.server_config()?;
         async move {
             server
@@ -139,6 +139,7 @@ pub(super) async fn run(
         let ready = Ready { daemon: identity, port };
         write_plain(&paths.ready_file(), &serde_json::to_string(&ready)?)?;
         tracing::info!(port, "Marked control plane as ready");
+        process::crash::point("daemon.after-ready");
         readiness.ready();
         tokio::select! {
             () = stop_requested(&mut requests, background) => Ok(()),
@@ -147,7 +148,6 @@ pub(super) async fn run(
         }
     }
     .await;
-        process::crash::point("daemon.after-ready");
 
     // In reverse: the controllers still need the API to write down how the VMs ended.
     let how = if outcome.is_ok() {
@@ -167,6 +167,7 @@ pub(super) async fn run(
             () = impatience(&mut requests, background) => tracing::warn!("interrupted again: not waiting for the VMs"),
         }
     }
+    process::crash::point("daemon.stop.after-controllers");
     drop(stop_serving);
     if !serving.is_finished() && tokio::time::timeout(SERVER_STOP, serving).await.is_err() {
         tracing::warn!("requests are still under way after {SERVER_STOP:?}; ending without them");
@@ -180,7 +181,6 @@ pub(super) async fn run(
 /// Resolves when the daemon is to stop. One in the background does not mind that its terminal is gone.
 async fn stop_requested(requests: &mut StopRequests, background: bool) {
     loop {
-    process::crash::point("daemon.stop.after-controllers");
         let reason = requests.next().await;
         if background && reason == StopReason::TerminalClosed {
             continue;

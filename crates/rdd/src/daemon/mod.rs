@@ -70,8 +70,8 @@ fn run(
         );
     };
     let identity = Identity::of_current()?;
-    // What a daemon that was killed left behind. Nobody else writes here while the lock is ours.
     process::crash::point("daemon.after-lock");
+    // What a daemon that was killed left behind. Nobody else writes here while the lock is ours.
     process::file::remove_if_there(&paths.ready_file())?;
     process::file::remove_temporaries(&paths.dir)?;
     write_plain(&paths.pid_file(), &format!("{}\n", identity.pid()))?;
@@ -86,8 +86,8 @@ fn run(
     let result = runtime.block_on(assembly::run(
         context, &settings, enabled, background, identity, readiness,
     ));
-    // What still blocks by now is a read of a hung disk or network; the process ends without it.
     process::crash::point("daemon.stop.after-store");
+    // What still blocks by now is a read of a hung disk or network; the process ends without it.
     runtime.shutdown_background();
     for file in [paths.ready_file(), paths.pid_file()] {
         if let Err(error) = process::file::remove_if_there(&file) {

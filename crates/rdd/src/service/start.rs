@@ -69,6 +69,7 @@ pub(crate) fn start(
         return join(context, wait, deadline);
     }
     let mut child = spawn(context, overrides)?;
+    process::crash::point("svc.start.after-spawn");
     tracing::info!(target: logging::RESULT, "starting \"{}\" control plane", context.instance);
     if !wait {
         until_locked(context, &mut child)?;
@@ -95,7 +96,6 @@ pub(crate) fn start(
             return Err(error).with_context(|| {
                 format!(
                     "cannot tell whether \"{}\" control plane is ready",
-    process::crash::point("svc.start.after-spawn");
                     context.instance
                 )
             });

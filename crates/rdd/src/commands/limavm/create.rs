@@ -53,18 +53,18 @@ pub(crate) async fn run(
         (Source::Text { .. }, Some(made)) => made.name_any(),
         (Source::Text { .. }, None) => bail!("the template was not stored"),
     };
-    let created = make_vm(client, wanted, &template, source).await;
-    if let Some(made) = &made {
     process::crash::point("create.after-config-map");
-        match &created {
+    let created = make_vm(client, wanted, &template, source).await;
     process::crash::point("create.after-object");
+    if let Some(made) = &made {
+        match &created {
             Ok(vm) if !wanted.dry_run => own(&config_maps, made, vm).await?,
             _ => remove_template(&config_maps, made).await,
         }
     }
+    process::crash::point("create.after-owner");
     let vm = created?;
     let name = wanted.name;
-    process::crash::point("create.after-owner");
     if wanted.dry_run {
         info!(target: RESULT, "LimaVM {name:?} would be created in namespace {:?} (dry run)", wanted.namespace);
         return Ok(());
