@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::lima::reason;
-use hostagent::client::{kill, wait_gone};
+use hostagent::client::{kill, prove_gone};
 use lima::image::Cache;
 use lima::instance;
 use lima::layout::{InstanceDir, LimaHome};
@@ -90,6 +90,11 @@ pub(crate) fn resolve(
     }
 }
 
+/// Whether a deletion or a preparation of this VM has broken off and left something.
+pub(crate) fn remains(place: &Place) -> bool {
+    instance::has_remains(&place.home, place.dir.name())
+}
+
 fn mark_path(dir: &InstanceDir) -> PathBuf {
     dir.path().join(MARK)
 }
@@ -121,6 +126,14 @@ pub(crate) fn state(dir: &InstanceDir, accepted: bool, wanted: Option<&Resolved>
 fn write_mark(dir: &InstanceDir, digest: &str) -> Result<(), FilesError> {
     let path = mark_path(dir);
     process::file::write_atomic(&path, digest.as_bytes(), 0o600).map_err(|error| FilesError::Mark {
+        path,
+        reason: error.to_string(),
+    })
+}
+
+fn remove_mark(dir: &InstanceDir) -> Result<(), FilesError> {
+    let path = mark_path(dir);
+    process::file::remove_if_there(&path).map_err(|error| FilesError::Mark {
         path,
         reason: error.to_string(),
     })
@@ -179,6 +192,9 @@ pub(crate) async fn write_template(
     let lock = prove_gone(&place.dir, LOCK_LIMIT).await?;
     process::crash::point("template.after-lock");
     blocking(move || {
+        // Without a mark the folder is taken for outdated. The old one must not vouch for a template that a crash has
+        // left half way, when the owner changes his mind back.
+        remove_mark(&place.dir)?;
         instance::update_template(&place.dir, &template)?;
         process::crash::point("template.after-write");
         write_mark(&place.dir, &digest)?;
@@ -196,6 +212,11 @@ pub(crate) async fn end(place: Place) -> Result<FileLock, FilesError> {
 
 /// Deletes the folder, having proved that nobody lives (hazard 21).
 pub(crate) async fn delete(place: Place) -> Result<(), FilesError> {
+    if !place.dir.path().exists() {
+        // An earlier deletion has proved it already, and nobody can live without the folder.
+        return blocking(move || Ok(instance::delete_remains(&place.home, place.dir.name())?))
+            .await;
+    }
     let lock = end(place.clone()).await?;
     process::crash::point("delete.after-kill");
     blocking(move || {
