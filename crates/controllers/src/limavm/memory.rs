@@ -47,6 +47,7 @@ pub(super) struct Memory {
     pub(super) counted: bool,
     /// The last request to the hostagent did not reach it.
     pub(super) unheard: bool,
+    /// Since when nobody answers, or it cannot be told whether somebody lives.
     pub(super) silent_since: Option<Instant>,
     pub(super) up_since: Option<Instant>,
     /// What the owner wants; a change is worth a new try at once.
@@ -95,6 +96,7 @@ impl Actor {
         let orphan = agent == Agent::Absent && machine == Machine::Alive;
         let mut observed = Observed {
             files,
+            remains: accepted && files::remains(&self.place),
             agent,
             machine,
             stop: self.stop_state(vm, desired, leave, now),
@@ -153,8 +155,8 @@ impl Actor {
     /// Takes in what has changed since the last look.
     fn learn(&mut self, agent: Agent, machine: Machine, now: Instant) {
         let memory = &mut self.memory;
-        match agent {
-            Agent::Silent => {
+        match (agent, machine) {
+            (Agent::Silent | Agent::Unknown, _) | (Agent::Absent, Machine::Unknown) => {
                 memory.silent_since.get_or_insert(now);
             }
             _ => memory.silent_since = None,
@@ -194,11 +196,12 @@ impl Actor {
         let asked = self.memory.asked.take().is_some();
         self.memory.lived = false;
         self.memory.started = None;
-        if asked {
+        if asked && machine == Machine::Absent {
             self.memory.ended = None;
             return;
         }
-        if should_live {
+        // One that was asked to stop and has left its machine behind has failed, too: after some of those it is killed.
+        if should_live || asked {
             self.run_failed(super::ending::read(&self.place.dir), machine, now);
         }
     }

@@ -16,6 +16,7 @@ const OFF: Desired = Desired {
 };
 const DOWN: Observed = Observed {
     files: Files::Current,
+    remains: false,
     agent: Agent::Absent,
     machine: Machine::Absent,
     stop: Stop::NotAsked,
