@@ -21,10 +21,7 @@ pub(crate) fn stop(context: &Context, wait: bool, timeout: Timeout) -> anyhow::R
     let Some(daemon) = open(context, deadline)? else {
         return Ok(false);
     };
-    match request {
-        None => process::stop::ask(&daemon)?,
-        Some(request) => tell(context, &daemon, request, deadline)?,
-    }
+    process::stop::ask(&daemon)?;
     process::crash::point("svc.stop.after-ask");
     if !wait {
         return Ok(true);
