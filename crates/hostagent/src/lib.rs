@@ -196,6 +196,7 @@ fn first_info(dir: &InstanceDir, hostagent: Identity) -> Info {
         phase: Phase::Preparing,
         errors: Vec::new(),
         hostagent,
+        hostagent_started_at: Some(unix_seconds()),
         qemu: None,
         run_status: None,
         adopted: false,
@@ -220,7 +221,12 @@ fn clean_up(dir: &InstanceDir, outcome: &Result<Outcome, RunError>) {
         Ok(Outcome::Stopped | Outcome::GuestPoweredOff | Outcome::MachineEnded { .. })
     ) {
         let files = driver::MachineFiles::of(dir);
-        made.extend([files.qmp_socket, files.agent_socket]);
+        made.extend([
+            files.qmp_socket,
+            files.agent_socket,
+            files.qmp_spare,
+            files.agent_spare,
+        ]);
     }
     for path in made {
         if let Err(error) = remove_if_there(&path) {

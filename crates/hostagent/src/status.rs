@@ -91,6 +91,9 @@ pub struct Info {
     pub errors: Vec<String>,
     /// The hostagent's own process.
     pub hostagent: Identity,
+    /// When the hostagent started, in seconds since 1970.
+    #[serde(default)]
+    pub hostagent_started_at: Option<u64>,
     /// The VM's process, once there is one.
     #[serde(default)]
     pub qemu: Option<Identity>,

@@ -130,6 +130,7 @@ fn info(dir: &InstanceDir, phase: Phase) -> Info {
         phase,
         errors: Vec::new(),
         hostagent: Identity::of_current().unwrap(),
+        hostagent_started_at: Some(1_700_000_000),
         qemu: None,
         run_status: None,
         adopted: false,
