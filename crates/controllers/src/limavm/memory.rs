@@ -3,17 +3,20 @@
 use std::time::{Duration, Instant};
 
 use api::LimaVM;
+use api::lima::PhaseStatus;
 use hostagent::client::{Client as HostagentClient, Observation, observe};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use process::Identity;
 
-use super::actor::{API_RETRY, Actor};
+use super::actor::Actor;
 use super::back_off::BackOff;
 use super::dispatch::Leave;
 use super::job::Running;
-use super::plan::{Agent, Desired, Fate, Files, Machine, Observed, Stop};
+use super::plan::{Agent, Desired, Fate, Files, Job, Machine, Observed};
 use super::status::{Ended, Known};
-use super::{files, look};
+use super::stopping::{StopClock, wants_up};
+use super::{ending, files, look, phases};
 
 /// A hostagent says something within this time of its start, also on a machine that boots eight of them.
 const SILENT_LIMIT: Duration = Duration::from_secs(20);
@@ -37,10 +40,18 @@ pub(super) struct Memory {
     pub(super) stop_failure: Option<String>,
     pub(super) delete_failure: Option<String>,
     pub(super) ended: Option<Ended>,
+    /// What went wrong last, whatever it was.
+    pub(super) failure: Option<String>,
+    /// How far the run of the VM that is seen has come, or how far the last one came.
+    pub(super) phases: Vec<PhaseStatus>,
+    /// This controller has looked at the VM before.
+    pub(super) looked: bool,
+    /// What its user was told about the accelerator.
+    pub(super) told_accelerator: Option<String>,
     /// The hostagent that was started last, until it has answered once or is gone.
     pub(super) started: Option<(Identity, Instant)>,
-    /// When a hostagent that was asked to stop should be gone.
-    pub(super) asked: Option<Instant>,
+    /// How far a stop has come.
+    pub(super) stop: StopClock,
     /// A hostagent was seen alive, and nobody has asked it to stop.
     pub(super) lived: bool,
     /// This run of the VM is in `status.restartCount`.
@@ -82,6 +93,19 @@ impl Actor {
             .map_or(Agent::Absent, |seen| look::agent(seen, starting));
         let machine = observation.as_ref().map_or(Machine::Absent, look::machine);
         self.learn(agent, machine, now);
+        if let Some(info) = observation.as_ref().and_then(|seen| seen.info.as_ref())
+            && !info.stages.is_empty()
+        {
+            self.memory.phases = phases::of_stages(&info.stages);
+        }
+        let wants_up = wants_up(desired, files);
+        if wants_up || (agent == Agent::Absent && machine == Machine::Absent) {
+            self.memory.stop.not_wanted();
+        } else {
+            let grace = self.grace(vm, desired, leave);
+            self.memory.stop.wanted(now, grace);
+        }
+        self.memory.looked = true;
         self.listen(agent).await;
 
         let silent_limit = if desired.leaving {
@@ -99,15 +123,18 @@ impl Actor {
             remains: accepted && files::remains(&self.place),
             agent,
             machine,
-            stop: self.stop_state(vm, desired, leave, now),
+            stop: self.memory.stop.state(now),
             job: self.job.as_ref().map(Running::kind),
             held_back: false,
-            hopeless: silent || (orphan && self.memory.starts.failures() >= MAX_ADOPTIONS),
+            hopeless: silent
+                || (orphan && self.memory.starts.failures() >= MAX_ADOPTIONS)
+                || self.memory.stop.is_overdue(now),
         };
+        let asks_next = machine == Machine::Alive && !observed.hopeless;
         let starts_next = files == Files::Current
             && agent == Agent::Absent
             && desired.fate == Fate::Keep
-            && (machine == Machine::Alive || (desired.running && !desired.restart));
+            && (asks_next || wants_up);
         let back_off = if starts_next {
             &self.memory.starts
         } else {
@@ -147,7 +174,11 @@ impl Actor {
             running_note: info.map(look::note).unwrap_or_default(),
             unknown: observation.and_then(look::unknown),
             started_agent: self.memory.started.is_some(),
-            asked_to_stop: self.memory.asked.is_some(),
+            asked_to_stop: self.memory.stop.is_told()
+                || self.job.as_ref().is_some_and(|job| job.kind() == Job::Kill),
+            observation: observation.cloned(),
+            phases: self.memory.phases.clone(),
+            failure: self.memory.failure.clone(),
             uncounted: !self.memory.counted,
         }
     }
@@ -174,12 +205,12 @@ impl Actor {
         match agent {
             Agent::Booting | Agent::Up => {
                 memory.started = None;
-                memory.lived = memory.asked.is_none();
+                memory.lived = !memory.stop.is_told();
             }
             Agent::Stopping => {
                 memory.started = None;
                 // It stops by itself: the guest has powered off, or the machine has crashed.
-                memory.lived |= memory.asked.is_none();
+                memory.lived |= !memory.stop.is_told();
             }
             Agent::Absent => self.agent_is_gone(machine, now),
             Agent::Silent | Agent::Unknown => {}
@@ -193,7 +224,10 @@ impl Actor {
     /// No hostagent lives. When one should, that was the end of a run.
     fn agent_is_gone(&mut self, machine: Machine, now: Instant) {
         let should_live = self.memory.lived || self.memory.started.is_some();
-        let asked = self.memory.asked.take().is_some();
+        let asked = self.memory.stop.take_told();
+        if should_live || asked || !self.memory.looked {
+            self.take_last_phases(machine);
+        }
         self.memory.lived = false;
         self.memory.started = None;
         if asked && machine == Machine::Absent {
@@ -202,22 +236,18 @@ impl Actor {
         }
         // One that was asked to stop and has left its machine behind has failed, too: after some of those it is killed.
         if should_live || asked {
-            self.run_failed(super::ending::read(&self.place.dir), machine, now);
+            self.run_failed(ending::read(&self.place.dir, machine), machine, now);
         }
     }
 
-    fn stop_state(&self, vm: &LimaVM, desired: &Desired, leave: Leave, now: Instant) -> Stop {
-        match self.memory.asked {
-            None => Stop::NotAsked,
-            Some(until) if now >= until => Stop::Overdue,
-            // It has been given more time than there is now.
-            Some(until)
-                if now + self.grace(vm, desired, leave) + super::step::OVERDUE + API_RETRY
-                    < until =>
-            {
-                Stop::NotAsked
-            }
-            Some(_) => Stop::Asked,
+    /// What the hostagent that is gone has measured; it may have ended while no controller was there.
+    fn take_last_phases(&mut self, machine: Machine) {
+        let stages = ending::stages(&self.place.dir);
+        if !stages.is_empty() {
+            self.memory.phases = phases::of_stages(&stages);
+        }
+        if machine == Machine::Absent {
+            phases::end(&mut self.memory.phases, Timestamp::now());
         }
     }
 
