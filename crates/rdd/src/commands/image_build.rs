@@ -12,6 +12,7 @@ use lima::progress::Cancel;
 use process::stop::StopRequests;
 
 use crate::context::Context;
+use crate::exit::Failure;
 use crate::logging::RESULT;
 
 /// How often the line moves: it shows that the program lives.
@@ -42,7 +43,15 @@ pub(crate) fn run(
     let progress: Arc<dyn Progress> = display.clone();
     let result = interruptible(|cancel| guestimage::build(&options, cache, &progress, cancel));
     display.bar.finish_and_clear();
-    let image = result?.with_context(|| format!("cannot build the image {name:?}"))?;
+    let image = match result? {
+        Err(guestimage::BuildError::Cancelled) => {
+            return Err(Failure::interrupted(format_args!(
+                "building the image {name:?} was interrupted; nothing of it was kept"
+            ))
+            .into());
+        }
+        image => image.with_context(|| format!("cannot build the image {name:?}"))?,
+    };
     tracing::info!(target: RESULT, "built image {name:?}: {} MiB", image.size >> 20);
     say_how_to_use(name)
 }

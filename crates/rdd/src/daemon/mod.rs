@@ -6,6 +6,7 @@
 mod admission;
 mod assembly;
 mod controllers;
+mod decision;
 mod limits;
 mod port;
 

@@ -97,7 +97,7 @@ impl Quiet {
         process::file::create_private_dir(&context.paths.dir)?;
         let label = format!("a command that removes {}", context.instance);
         let start = acquire(&context.paths.start_lock(), &label, deadline)?;
-        let was_running = stop::stop(context, true, timeout)?;
+        let was_running = stop::stop(context, None, true, deadline)?;
         let daemon = acquire(&context.paths.lock(), &label, deadline)?;
         Ok(Self {
             start,
