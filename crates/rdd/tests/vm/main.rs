@@ -11,6 +11,7 @@
 
 mod adoption;
 mod bad_input;
+mod crash_points;
 mod full_disk;
 mod guest;
 mod kubectl;
