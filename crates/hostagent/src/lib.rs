@@ -7,11 +7,13 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `supervisor` | the state machine of one VM, and the task that owns it |
+//! | `state` | what is known of the VM, and the phase that follows |
 //! | `prepare` | the files and the start of a VM, or its adoption |
 //! | `memory` | what the next hostagent of the same VM should know |
 //! | `login` | when to try a login, and what its results mean |
 //! | `stop_sequence` | ending a VM, whatever it thinks of that |
 //! | `guest_channel` | the line to the agent inside the guest |
+//! | `guest_clock` | whether the guest's clock is right, and when to set it |
 //! | `control` | `ha.sock`: HTTP for whoever asks, stops, listens |
 //! | `report` | the present status and its events |
 //! | `stages` | how long each stretch of the VM's life took |
@@ -21,6 +23,7 @@
 pub mod client;
 mod control;
 mod guest_channel;
+mod guest_clock;
 mod login;
 mod memory;
 mod options;
@@ -30,11 +33,16 @@ mod report;
 mod ssh_port;
 mod ssh_probe;
 mod stages;
+mod state;
 pub mod status;
 mod stop_sequence;
 mod supervisor;
 #[cfg(unix)]
-mod unix;
+#[path = "unix.rs"]
+mod sys;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod sys;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -180,7 +188,7 @@ fn write_pid(dir: &InstanceDir, identity: &Identity) {
 }
 
 fn open_event_log(dir: &InstanceDir) -> Option<std::fs::File> {
-    match unix::append(&dir.ha_stdout_log()) {
+    match sys::append(&dir.ha_stdout_log()) {
         Ok(file) => Some(file),
         Err(error) => {
             tracing::warn!(%error, path = %dir.ha_stdout_log().display(), "events are not kept");

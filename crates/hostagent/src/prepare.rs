@@ -15,6 +15,9 @@ use crate::{Options, RunError, ssh_port};
 /// Tries for a port that somebody takes between our choice and QEMU's bind.
 const PORT_TRIES: usize = 3;
 
+/// Between two attempts to take over a VM that does not answer; each attempt takes seconds by itself.
+const ADOPT_AGAIN: Duration = Duration::from_secs(1);
+
 /// A VM that runs, and how to log in to it.
 pub(crate) struct Prepared {
     pub(crate) machine: Arc<dyn Machine>,
@@ -79,7 +82,7 @@ pub(crate) async fn prepare(
         // Said before it is tried, so that a stop in between asks the guest.
         report.update(None, |info| info.adopted = true);
         report.begin(StageName::Adopting);
-        if let Some(machine) = driver.adopt(files).await? {
+        if let Some(machine) = adopted(driver, files, report).await {
             process::crash::point("hostagent.after-adoption");
             if !options.dir.ssh_config().exists() {
                 let port = machine.record().ssh_local_port;
@@ -95,6 +98,33 @@ pub(crate) async fn prepare(
         report.begin(StageName::Preparing);
     }
     start(options, driver, files, report).await
+}
+
+/// Takes over the VM that runs; `None` when it ended. One that does not answer (stopped, swapped out, its socket lost) is
+/// asked again for as long as it lives: it goes on without us, and somebody who wants it stopped is heard meanwhile.
+async fn adopted(
+    driver: &dyn Driver,
+    files: &MachineFiles,
+    report: &Report,
+) -> Option<Arc<dyn Machine>> {
+    let mut reason = Some("the VM that runs cannot be taken over yet");
+    loop {
+        match driver.adopt(files).await {
+            Ok(machine) => return machine,
+            Err(error) => {
+                let qemu = match driver.observe(files).await {
+                    MachineState::Alive { identity } => Some(identity),
+                    MachineState::Absent | MachineState::Unknown { .. } => None,
+                };
+                report.update(reason.take(), |info| {
+                    info.phase = Phase::Degraded;
+                    info.errors = vec![error.to_string()];
+                    info.qemu = qemu;
+                });
+            }
+        }
+        tokio::time::sleep(ADOPT_AGAIN).await;
+    }
 }
 
 async fn start(

@@ -7,6 +7,10 @@
     reason = "a panic is how a test fails"
 )]
 
+#[path = "suite/adoption.rs"]
+mod adoption;
+#[path = "suite/ending.rs"]
+mod ending;
 mod support;
 
 use std::time::Duration;
@@ -259,15 +263,26 @@ async fn h06_h15_stale_and_forged_files_keep_nothing_from_starting_and_harm_nobo
     let bystander = testutils::Bystander::new();
     let boot = process::identity::boot_id().unwrap();
     let start = Identity::of_current().unwrap().start_time();
-    for pid in [i64::from(bystander.pid()), 0, 1, -1] {
+    // The last one is the bystander's true identity: only that it holds no lock of ours keeps it from harm.
+    let own = Identity::of(bystander.pid()).unwrap().unwrap();
+    for (pid, start) in [
+        (i64::from(bystander.pid()), start),
+        (0, start),
+        (1, start),
+        (-1, start),
+        (i64::from(bystander.pid()), own.start_time()),
+    ] {
         let forged =
             format!(r#"{{"pid":{pid},"start_time":{start},"boot_id":"{boot}","label":"forged"}}"#);
+        std::fs::write(driver::MachineFiles::of(&vm.dir).lock, &forged).unwrap();
         std::fs::write(vm.dir.ha_lock(), &forged).unwrap();
         std::fs::write(vm.dir.ha_pid(), pid.to_string()).unwrap();
         std::fs::write(vm.dir.qemu_pid(), pid.to_string()).unwrap();
         std::fs::write(
             driver::MachineFiles::of(&vm.dir).identity,
-            format!(r#"{{"identity":{forged}}}"#),
+            format!(
+                r#"{{"accelerator":"tcg","ssh_local_port":1,"started_at":1,"program":"/x","identity":{forged}}}"#
+            ),
         )
         .unwrap();
         for socket in [vm.dir.ha_sock(), vm.dir.qmp_sock(), vm.dir.ga_sock()] {

@@ -76,7 +76,7 @@ pub async fn spawn(
     for path in [&events, &errors] {
         rotate(path, options.kept_logs).map_err(log(path))?;
     }
-    let mut file = crate::unix::append(&errors).map_err(log(&errors))?;
+    let mut file = crate::sys::append(&errors).map_err(log(&errors))?;
     if let Some(title) = &options.log_title {
         writeln!(file, "{title}").map_err(log(&errors))?;
     }
