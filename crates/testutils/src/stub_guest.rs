@@ -3,7 +3,7 @@
 //!
 //! What it does: it says "ready" on the guest agent's line (the second serial port) whenever it is asked for anything,
 //! with a boot id of its own for each boot; it powers off when its power button is pressed, unless it is one that
-//! ignores that. Its `ssh` is a script, which succeeds once the guest has written that it is up.
+//! ignores that. Its `ssh` is a script that always succeeds.
 
 use std::ffi::OsString;
 use std::fs;
@@ -69,8 +69,9 @@ pub fn template(folder: &Path, button: PowerButton) -> PathBuf {
 /// The file cannot be written, or there is no `PATH`.
 #[must_use]
 pub fn path_with_ssh(folder: &Path) -> OsString {
-    // ssh -F FOLDER_OF_THE_VM/ssh.config …
-    const SSH: &str = "#!/bin/sh\ngrep -q 'the stub guest is up' \"${2%/*}/serial.log\" || { echo 'not up yet' >&2; exit 255; }\n";
+    // It is tried once the guest's agent has said that it is ready, so it has nothing to find out. (The serial log would
+    // not tell: what a guest writes while the host's disk is full is lost.)
+    const SSH: &str = "#!/bin/sh\nexit 0\n";
     let bin = folder.join("bin");
     fs::create_dir_all(&bin).expect("a folder for ssh");
     // Not written by us: a test that forks meanwhile would hold it open, and it could not be executed (ETXTBSY).
