@@ -8,7 +8,6 @@
 mod bench;
 mod check;
 mod generate;
-mod hazards;
 #[cfg(unix)]
 mod random_faults;
 mod workspace;
