@@ -16,3 +16,5 @@ mod full_disk;
 mod guest;
 mod kubectl;
 mod lifecycle;
+mod soak;
+mod service_stop;
