@@ -17,4 +17,3 @@ mod guest;
 mod kubectl;
 mod lifecycle;
 mod soak;
-mod service_stop;
