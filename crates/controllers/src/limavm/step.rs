@@ -203,14 +203,16 @@ impl Actor {
                 );
                 self.memory.stop.told(Instant::now());
                 self.memory.lived = false;
+                // Shown at once, also when the hostagent takes its time to say so.
+                Ok(true)
             }
             // It is looked at again soon, and killed when it stays like that.
             Err(error) => {
                 tracing::warn!(vm = self.name, %error, "cannot ask the hostagent to stop");
                 self.memory.unheard = true;
+                Ok(false)
             }
         }
-        Ok(false)
     }
 
     /// Ends a hostagent that hangs. Its machine lives in a session of its own and goes on.

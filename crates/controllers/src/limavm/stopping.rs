@@ -100,12 +100,13 @@ impl Actor {
     /// How long the guest may take to shut down: the annotation's word for this one stop, else that of who deletes the
     /// VM, else the VM's own, else the default.
     pub(super) fn grace(&self, vm: &LimaVM, desired: &Desired, leave: Leave) -> Duration {
-        let grace = grace(vm, desired.fate, self.shared.config.stop_grace);
         match leave {
             Leave::StopVms { deadline } => {
-                grace.min(deadline.saturating_duration_since(Instant::now()))
+                // All VMs share the deadline, so it is also what a VM has that does not say.
+                let left = deadline.saturating_duration_since(Instant::now());
+                grace(vm, desired.fate, left).min(left)
             }
-            Leave::Stay | Leave::KeepVms => grace,
+            Leave::Stay | Leave::KeepVms => grace(vm, desired.fate, self.shared.config.stop_grace),
         }
     }
 }

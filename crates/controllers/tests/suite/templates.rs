@@ -92,10 +92,7 @@ async fn a_changed_template_is_written_to_a_stopped_vm() {
 #[tokio::test]
 async fn h25_a_changed_template_restarts_a_running_vm_once_and_a_label_does_not() {
     let plane = Plane::start().await;
-    plane.create("vm", true).await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
+    plane.create_up("vm").await;
     let version = change_template(
         &plane,
         json!({ "metadata": { "labels": { "some": "label" } } }),
@@ -180,10 +177,7 @@ async fn a_vm_without_template_waits_for_it() {
 #[tokio::test]
 async fn a_reset_makes_the_files_anew() {
     let plane = Plane::start().await;
-    plane.create("vm", true).await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
+    plane.create_up("vm").await;
     let mark = plane.dir("vm").join("written-by-the-old-vm");
     std::fs::write(&mark, "").unwrap();
     plane
