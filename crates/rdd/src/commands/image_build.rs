@@ -32,11 +32,17 @@ pub(crate) fn run(
     mirror: Option<String>,
     force: bool,
 ) -> anyhow::Result<()> {
-    if !force && cache.built(name).is_ok() {
-        tracing::info!(target: RESULT, "image {name:?} is in the cache; `--force` builds it anew");
-        return say_how_to_use(name);
-    }
     let mut options = Options::new(name);
+    if !force && let Ok(image) = cache.built(name) {
+        if guestimage::is_current(&image, &options)? {
+            tracing::info!(target: RESULT, "image {name:?} is in the cache; `--force` builds it anew");
+            return say_how_to_use(name);
+        }
+        tracing::info!(
+            target: RESULT,
+            "image {name:?} in the cache was made by another version of rdd; building it anew (VMs keep their disks)"
+        );
+    }
     options.mirror = mirror;
     options.search_path = with_system_programs(&context.environment.search_path);
     let display = Arc::new(Display::new(name));
