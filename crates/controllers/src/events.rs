@@ -134,7 +134,7 @@ impl Writer {
             .clone()
             .unwrap_or_else(|| "default".into());
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        if let Some(index) = self.earlier(news) {
+        if let Some(index) = earlier(&self.written, news) {
             let old = &self.written[index];
             let name = old.name.clone();
             let count = old.count.saturating_add(1);
@@ -183,21 +183,6 @@ impl Writer {
         Ok(())
     }
 
-    /// The event that this one is counted with: the same one, else the oldest of its reason when there are enough.
-    fn earlier(&self, news: &News) -> Option<usize> {
-        let of_reason: Vec<usize> = (0..self.written.len())
-            .filter(|&index| {
-                let old = &self.written[index];
-                old.uid == news.about.uid && old.reason == news.reason
-            })
-            .collect();
-        let same = of_reason
-            .iter()
-            .find(|&&index| self.written[index].message == news.message);
-        same.or_else(|| of_reason.first().filter(|_| of_reason.len() >= OF_A_REASON))
-            .copied()
-    }
-
     fn event(&self, news: &News, name: String, namespace: String) -> Event {
         Event {
             metadata: ObjectMeta {
@@ -227,5 +212,61 @@ impl Writer {
             reporting_instance: Some(self.instance.clone()),
             ..Default::default()
         }
+    }
+}
+
+/// The event that this one is counted with: the same one, else the oldest of its reason when there are enough.
+fn earlier(written: &VecDeque<Written>, news: &News) -> Option<usize> {
+    let of_reason: Vec<usize> = (0..written.len())
+        .filter(|&index| {
+            let old = &written[index];
+            old.uid == news.about.uid && old.reason == news.reason
+        })
+        .collect();
+    let same = of_reason
+        .iter()
+        .find(|&&index| written[index].message == news.message);
+    same.or_else(|| of_reason.first().filter(|_| of_reason.len() >= OF_A_REASON))
+        .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn news(uid: &str, reason: &str, message: &str) -> News {
+        News {
+            about: ObjectReference {
+                uid: Some(uid.into()),
+                ..Default::default()
+            },
+            severity: Severity::Normal,
+            reason: reason.into(),
+            message: message.into(),
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn the_same_event_is_counted_and_a_reason_has_a_few_events_at_most() {
+        let written = |message: &str| Written {
+            uid: Some("vm".into()),
+            reason: "Failed".into(),
+            message: message.into(),
+            name: message.into(),
+            count: 1,
+        };
+        let mut known = VecDeque::from([written("a"), written("b")]);
+        assert_eq!(earlier(&known, &news("vm", "Failed", "b")), Some(1));
+        assert_eq!(earlier(&known, &news("vm", "Failed", "c")), None);
+        known.push_back(written("c"));
+        assert_eq!(
+            earlier(&known, &news("vm", "Failed", "d")),
+            Some(0),
+            "in place of the oldest"
+        );
+        assert_eq!(earlier(&known, &news("vm", "Failed", "c")), Some(2));
+        assert_eq!(earlier(&known, &news("other", "Failed", "a")), None);
+        assert_eq!(earlier(&known, &news("vm", "Started", "a")), None);
     }
 }

@@ -24,8 +24,6 @@ const SILENT_LIMIT: Duration = Duration::from_secs(20);
 const SILENT_LIMIT_LEAVING: Duration = Duration::from_secs(4);
 /// So many hostagents in a row that could not take over the machine are enough.
 const MAX_ADOPTIONS: u32 = 3;
-/// A VM that was up for so long is no crash loop (hazard 19).
-const PROVED: Duration = Duration::from_secs(600);
 /// A process that was started holds its lock within this time.
 const LOCK_TAKEN: Duration = Duration::from_secs(5);
 
@@ -60,7 +58,6 @@ pub(super) struct Memory {
     pub(super) unheard: bool,
     /// Since when nobody answers, or it cannot be told whether somebody lives.
     pub(super) silent_since: Option<Instant>,
-    pub(super) up_since: Option<Instant>,
     /// What the owner wants; a change is worth a new try at once.
     pub(super) wish: Option<(Option<i64>, Option<String>, bool, bool)>,
     pub(super) leaving: bool,
@@ -195,12 +192,9 @@ impl Actor {
         match agent {
             Agent::Up => {
                 memory.ended = None;
-                let since = *memory.up_since.get_or_insert(now);
-                if now.duration_since(since) > PROVED {
-                    memory.starts.reset();
-                }
+                memory.starts.is_up(now);
             }
-            _ => memory.up_since = None,
+            _ => memory.starts.is_not_up(),
         }
         match agent {
             Agent::Booting | Agent::Up => {

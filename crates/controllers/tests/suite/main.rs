@@ -20,4 +20,5 @@ mod stand_in;
 mod stopping;
 mod story;
 mod support;
+mod template_changes;
 mod templates;
