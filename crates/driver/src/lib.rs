@@ -10,6 +10,7 @@ mod accelerator;
 mod machine_spec;
 pub mod qemu;
 mod spec_from_template;
+pub mod wsl;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -24,6 +24,13 @@ mod sandbox;
 mod spare;
 pub mod tail;
 
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod sys;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod sys;
+
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -112,6 +119,7 @@ impl Driver for Qemu {
         spec: &MachineSpec,
         files: &MachineFiles,
     ) -> Result<Arc<dyn Machine>, DriverError> {
+        sys::supported()?;
         let program = program::find(spec.arch, &self.search_path)?;
         let choice =
             accelerator_probe::choose(&program, spec.arch, spec.accelerator, &self.cache_dir)
@@ -152,16 +160,13 @@ impl Driver for Qemu {
             program: program.clone(),
             reason: error.to_string(),
         };
-        let mut spawn = Spawn::new(&program)
+        let spawn = Spawn::new(&program)
             .args(&args)
             .env_only(ENVIRONMENT)
             .cwd(root_folder())
             .stderr(stderr);
         // From here on the lock is QEMU's.
-        #[cfg(unix)]
-        lock.into_fd()
-            .and_then(|lock| spawn.pass_fd(lock))
-            .map_err(|error| failed(&error))?;
+        let spawn = sys::hand_over(lock, spawn).map_err(|error| failed(&error))?;
         let mut child = spawn.spawn().map_err(|error| failed(&error))?;
         process::crash::point("qemu.start.after-spawn");
         // For who comes after us and has no kernel that tells who holds a lock. No await since the start.
@@ -301,10 +306,7 @@ fn who(files: &MachineFiles) -> Owner {
 }
 
 /// A connection to QEMU's control socket, by whichever of its names leads there.
-async fn listener(
-    files: &MachineFiles,
-    qemu: &Identity,
-) -> Result<(Process, tokio::net::UnixStream), String> {
+async fn listener(files: &MachineFiles, qemu: &Identity) -> Result<(Process, sys::Stream), String> {
     let mut reason = String::from("its control socket is gone");
     for name in [&files.qmp_socket, &files.qmp_spare] {
         match control_socket::look(name).await {
