@@ -14,6 +14,7 @@ mod bad_input;
 mod crash_points;
 mod full_disk;
 mod guest;
+mod health;
 mod kubectl;
 mod lifecycle;
 mod soak;
