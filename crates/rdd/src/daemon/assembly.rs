@@ -85,7 +85,6 @@ pub(super) async fn run(
         server.add_admission(plugin);
     }
     let decision = Decision::new();
-    server.add_endpoint(Arc::new(StopEndpoint(decision.clone())));
     write_kubeconfig(context, &pki, port)?;
     process::crash::point("daemon.after-kubeconfig");
 
@@ -114,6 +113,11 @@ pub(super) async fn run(
             stop_grace: STOP_GRACE,
         },
     );
+    server.add_endpoint(Arc::new(StopEndpoint {
+        decision: decision.clone(),
+        sooner: manager.sooner(),
+        default_grace: STOP_GRACE,
+    }));
     let mut controllers_ready = manager.ready();
     let readable = manager.ready();
     server.add_ready_check(ReadyCheck {
@@ -160,11 +164,9 @@ pub(super) async fn run(
 
     // In reverse: the controllers still need the API to write down how the VMs ended.
     let grace = match outcome {
-        Ok(StopRequest::Stop { grace_period_ms }) => {
-            Some(grace_period_ms.map_or(STOP_GRACE, Duration::from_millis))
-        }
+        Ok(request) => request.grace(STOP_GRACE),
         // An error of ours is not the VMs' fault.
-        Ok(StopRequest::Keep {}) | Err(_) => None,
+        Err(_) => None,
     };
     let _ =
         stop_controllers.send(grace.map_or(Shutdown::KeepVms, |grace| Shutdown::StopVms { grace }));

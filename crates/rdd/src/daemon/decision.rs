@@ -1,6 +1,9 @@
 //! How the daemon ends: decided once, by whoever asks first. A signal stops the VMs; a request ([`StopRequest`]) says
-//! what becomes of them.
+//! what becomes of them. Who asks later can only shorten the time that the guests have.
 
+use std::time::Duration;
+
+use ::controllers::Sooner;
 use apiserver::User;
 use apiserver::endpoint::{Endpoint, Refusal};
 use serde_json::Value;
@@ -47,7 +50,14 @@ impl Decision {
 }
 
 /// Takes requests to stop from the API.
-pub(super) struct StopEndpoint(pub(super) Decision);
+pub(super) struct StopEndpoint {
+    /// Where it is decided.
+    pub(super) decision: Decision,
+    /// For a stop that is under way.
+    pub(super) sooner: Sooner,
+    /// How long guests may take that nobody said anything of.
+    pub(super) default_grace: Duration,
+}
 
 #[async_trait::async_trait]
 impl Endpoint for StopEndpoint {
@@ -61,16 +71,21 @@ impl Endpoint for StopEndpoint {
             reason: "BadRequest",
             message: format!("the request to stop cannot be read: {error}"),
         })?;
-        let holds = self.0.decide(wanted);
+        let holds = self.decision.decide(wanted);
         tracing::info!(user = user.name, ?wanted, ?holds, "asked to stop");
-        if holds != wanted {
-            return Err(Refusal {
+        let grace = |request: StopRequest| request.grace(self.default_grace);
+        match (grace(holds), grace(wanted)) {
+            (None, None) => Ok(serde_json::json!(holds)),
+            (Some(_), Some(grace)) => {
+                self.sooner.within(grace);
+                Ok(serde_json::json!(wanted))
+            }
+            _ => Err(Refusal {
                 code: CONFLICT,
                 reason: "Conflict",
                 message: format!("the control plane is stopping already, and {holds}"),
-            });
+            }),
         }
-        Ok(serde_json::json!(holds))
     }
 }
 
@@ -81,7 +96,12 @@ mod tests {
     #[tokio::test]
     async fn who_asks_first_decides() {
         let decision = Decision::new();
-        let endpoint = StopEndpoint(decision.clone());
+        let sooner = Sooner::default();
+        let endpoint = StopEndpoint {
+            decision: decision.clone(),
+            sooner: sooner.clone(),
+            default_grace: Duration::from_secs(30),
+        };
         let user = User::master("me");
         let refused = endpoint.post(&user, b"{}").await.unwrap_err();
         assert_eq!(refused.code, BAD_REQUEST);
@@ -93,12 +113,31 @@ mod tests {
             decision.decide(StopRequest::BY_SIGNAL),
             StopRequest::Keep {}
         );
-        let refused = endpoint
-            .post(&user, br#"{"vms":"stop","gracePeriodMs":0}"#)
-            .await
-            .unwrap_err();
+        let force = br#"{"vms":"stop","gracePeriodMs":0}"#;
+        let refused = endpoint.post(&user, force).await.unwrap_err();
         assert_eq!(refused.code, CONFLICT);
         assert!(refused.message.contains("go on running"), "{refused:?}");
         assert_eq!(decision.made().await, StopRequest::Keep {});
+        assert_eq!(sooner.by(), None);
+    }
+
+    #[tokio::test]
+    async fn who_loses_patience_shortens_the_stop_that_is_under_way() {
+        let decision = Decision::new();
+        let sooner = Sooner::default();
+        let endpoint = StopEndpoint {
+            decision: decision.clone(),
+            sooner: sooner.clone(),
+            default_grace: Duration::from_secs(30),
+        };
+        decision.decide(StopRequest::BY_SIGNAL);
+        let user = User::master("me");
+        let post = |body: &'static [u8]| endpoint.post(&user, body);
+        assert!(post(br#"{"vms":"stop","gracePeriodMs":0}"#).await.is_ok());
+        let by = sooner.by().unwrap();
+        assert!(by <= std::time::Instant::now());
+        assert!(post(br#"{"vms":"stop"}"#).await.is_ok());
+        assert_eq!(sooner.by(), Some(by), "it never gets longer");
+        assert_eq!(post(br#"{"vms":"keep"}"#).await.unwrap_err().code, CONFLICT);
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The path.
 pub(crate) const PATH: &str = "/rdd/v1/stop";
 
+/// Longer than any guest needs, and short enough to be added to a time.
+const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
+
 /// The body of the request, and of the answer: what holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
@@ -42,6 +45,17 @@ impl StopRequest {
             grace_period_ms: Some(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)),
         }
     }
+
+    /// How long the guests may take, when VMs are to be stopped.
+    pub(crate) fn grace(self, default: Duration) -> Option<Duration> {
+        match self {
+            Self::Keep {} => None,
+            Self::Stop { grace_period_ms } => {
+                let wanted = grace_period_ms.map_or(default, Duration::from_millis);
+                Some(wanted.min(LONGEST_GRACE))
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for StopRequest {
@@ -59,6 +73,17 @@ impl std::fmt::Display for StopRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_grace_period_is_endless() {
+        let grace = |request: StopRequest| request.grace(Duration::from_secs(30));
+        assert_eq!(grace(StopRequest::Keep {}), None);
+        assert_eq!(grace(StopRequest::BY_SIGNAL), Some(Duration::from_secs(30)));
+        assert_eq!(
+            grace(StopRequest::within(Duration::MAX)),
+            Some(LONGEST_GRACE)
+        );
+    }
 
     #[test]
     fn the_body_is_part_of_the_interface() {

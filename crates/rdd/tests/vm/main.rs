@@ -17,4 +17,5 @@ mod guest;
 mod health;
 mod kubectl;
 mod lifecycle;
+mod service_stop;
 mod soak;

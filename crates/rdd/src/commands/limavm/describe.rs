@@ -271,7 +271,7 @@ fn in_one_line(message: &str) -> String {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    harmless(&lines.join("; "))
+    harmless(&lines.join("; ").replace(":; ", ": "))
 }
 
 /// Without control characters: what a guest wrote to its serial line must not steer the terminal of who reads it.
@@ -337,10 +337,10 @@ Hostagent:          PID 4711, started 2026-01-01T10:03:00Z (2m ago)
 Machine:            <none>
 Folder:             /h/.rd2/lima/demo
 Conditions:
-  Type      Status   Reason        Age    Message
-  ----      ------   ------        ---    -------
-  Created   True     Created       4m     the VM's files are there
-  Running   False    StartFailed   60s    QEMU ended:; boot failed
+  Type      Status   Reason        Age   Message
+  ----      ------   ------        ---   -------
+  Created   True     Created       4m    the VM's files are there
+  Running   False    StartFailed   60s   QEMU ended: boot failed
 Phases:
   Name        Started                    Duration
   ----        -------                    --------
