@@ -131,7 +131,12 @@ mod tests {
     #[test]
     fn logs_move_up_and_the_oldest_goes() {
         let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("a[1] *b.log");
+        // Windows allows no star in a name.
+        let log = folder.path().join(if cfg!(windows) {
+            "a[1] b.log"
+        } else {
+            "a[1] *b.log"
+        });
         for round in 0..5 {
             std::fs::write(&log, format!("round {round}")).unwrap();
             rotate(&log, Some(3)).unwrap();
