@@ -86,6 +86,30 @@ async fn h17_a_guest_that_ignores_everything_is_gone_after_the_grace_period() {
     assert_eq!(logged[logged.len() - rest.len()..], rest);
 }
 
+/// A file that cannot be removed is named in the log, and the others are removed all the same.
+#[tokio::test]
+async fn h13_what_cannot_be_cleaned_up_is_named_and_the_rest_goes() {
+    let vm = Vm::new();
+    vm.boot().await;
+    // Not even root removes a folder as if it were a file.
+    std::fs::remove_file(vm.dir.ha_pid()).unwrap();
+    std::fs::create_dir(vm.dir.ha_pid()).unwrap();
+    vm.client().await.stop(Duration::ZERO).await.unwrap();
+    vm.gone_within(BEYOND_GRACE).await;
+    assert!(!vm.dir.ha_sock().exists());
+    assert!(!vm.dir.qmp_sock().exists());
+    let path = vm.dir.ha_pid().display().to_string();
+    let log = vm.log();
+    assert!(
+        log.lines()
+            .any(|line| line.contains("WARN") && line.contains(&path)),
+        "{log}"
+    );
+    // It does not keep the next one from starting, once it is gone.
+    std::fs::remove_dir(vm.dir.ha_pid()).unwrap();
+    vm.boot().await;
+}
+
 #[tokio::test]
 async fn h18_a_new_hostagent_adopts_the_vm_of_one_that_was_killed() {
     let vm = Vm::new();
