@@ -73,7 +73,7 @@ fn h08_a_helper_that_never_returns_is_killed_with_all_that_it_started() {
 }
 
 #[tokio::test]
-async fn h08_cancelling_kills_the_helper() {
+async fn h08_h09_cancelling_kills_the_helper() {
     let folder = tempfile::tempdir().unwrap();
     let task = tokio::spawn(helper("hang", folder.path()).run_async());
     let file = folder.path().join("below");
