@@ -8,6 +8,7 @@
 mod bench;
 mod check;
 mod generate;
+mod hazards;
 #[cfg(unix)]
 mod random_faults;
 mod workspace;
