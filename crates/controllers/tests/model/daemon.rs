@@ -8,8 +8,8 @@ use controllers::limavm::plan::{
 
 use crate::jobs::start_task;
 use crate::world::{
-    Asked, Broken, Daemon, Flaw, Health, Lock, Mode, Named, Phase, Rules, Silent, Stage, Started,
-    Wish, World,
+    Asked, Broken, Clock, Daemon, Flaw, Health, Lock, Mode, Named, Phase, Rules, Silent, Stage,
+    Started, Wish, World,
 };
 
 /// How a look goes wrong.
@@ -140,8 +140,8 @@ fn run_failed(daemon: &mut Daemon, machine: Machine) {
     daemon.failures = (daemon.failures + 1).min(3);
 }
 
-/// `actor.rs: notice_wish`: a new wish is worth a new try at once. `memory.rs: stop_state`: a hostagent that was
-/// asked while the disk was to stay, or the daemon was, has more time than there is now.
+/// `actor.rs: notice_wish`: a new wish is worth a new try at once. `stopping.rs: state`: a hostagent that was asked
+/// while the disk was to stay, or the daemon was, has more time than there is now.
 fn notice_wish(daemon: &mut Daemon, sooner: bool) {
     daemon.failures = 0;
     daemon.starts_held = false;
@@ -188,20 +188,34 @@ pub(crate) fn look(world: &World, rules: &Rules, sight: Sight) -> World {
     };
     let daemon = &mut next.daemon;
     learn(daemon, agent, machine, rules);
+    let wants_up = desired.running
+        && !desired.restart
+        && !desired.leaving
+        && desired.fate == Fate::Keep
+        && files == Files::Current;
+    if wants_up || (agent, machine) == (SeenAgent::Absent, Machine::Absent) {
+        daemon.clock = Clock::Off;
+    } else if daemon.clock == Clock::Off {
+        daemon.clock = Clock::Runs;
+    }
+    let overdue = daemon.clock == Clock::Overdue;
     let orphan = agent == SeenAgent::Absent && machine == Machine::Alive;
+    let hopeless = daemon.silent == Silent::TooLong || (orphan && daemon.failures == 3) || overdue;
+    let asks_next = machine == Machine::Alive && !hopeless;
     let starts_next = files == Files::Current
         && agent == SeenAgent::Absent
         && desired.fate == Fate::Keep
-        && (machine == Machine::Alive || (desired.running && !desired.restart));
+        && (asks_next || wants_up);
     let observed = Observed {
         files,
         remains: world.remains && rules.flaw != Some(Flaw::ForgetsRemains),
         agent,
         machine,
         stop: match daemon.asked {
-            Asked::No | Asked::Longer => Stop::NotAsked,
+            Asked::No => Stop::NotAsked,
+            _ if overdue => Stop::Overdue,
+            Asked::Longer => Stop::NotAsked,
             Asked::Yes => Stop::Asked,
-            Asked::Overdue => Stop::Overdue,
         },
         job: daemon.task.map(|task| task.job),
         held_back: if starts_next {
@@ -209,7 +223,7 @@ pub(crate) fn look(world: &World, rules: &Rules, sight: Sight) -> World {
         } else {
             daemon.work_held
         },
-        hopeless: daemon.silent == Silent::TooLong || (orphan && daemon.failures == 3),
+        hopeless,
     };
     if desired.leaving && !lives(&observed) && daemon.task.is_none() {
         next.daemon = Daemon::fresh(Mode::Down);
@@ -378,10 +392,11 @@ pub(crate) fn ends(world: &World) -> World {
 }
 
 /// `dispatch.rs`: the objects are listed anew. What killed preparations left is removed beside that, by a task that may
-/// be late or fail; here it is as if it always did.
-pub(crate) fn starts(world: &World) -> World {
+/// be late or fail; here it is as if it always did. `lived`: the status says that a hostagent lived (`actor.rs: new`).
+pub(crate) fn starts(world: &World, lived: bool) -> World {
     let mut next = *world;
     next.daemon = Daemon::fresh(Mode::Up);
+    next.daemon.lived = lived;
     next.seen = world.object;
     next
 }

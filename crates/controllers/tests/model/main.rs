@@ -14,8 +14,8 @@
 //! every weakly fair run gets to where the owner wants the VM ([`processes::settled`]) and stays there.
 //!
 //! The bound is the number of faults and of commands on one way, in any order and between any two steps. By default
-//! all ways with 1 fault and 2 commands (426,219 states, 1,594,895 steps, depth 57) and all with 2 faults and 1 command
-//! (318,273 states, 1,237,150 steps, depth 62); 7 s of one core in the dev profile, and 17 s for the mistakes.
+//! all ways with 1 fault and 2 commands (647,125 states, 2,441,064 steps, depth 57) and all with 2 faults and 1 command
+//! (422,683 states, 1,643,587 steps, depth 55); 12 s of one core in the dev profile, and 13 s for the mistakes.
 //! `RDD_MODEL_FAULTS=2 RDD_MODEL_COMMANDS=2` looks at 3,432,062 states in 16,072,843 steps, in a minute.
 
 #![allow(
@@ -38,7 +38,7 @@ use controllers::limavm::plan::plan;
 use world::{Rules, Wish, World};
 
 /// Two owners who have just created a VM: one wants it to run.
-pub(crate) fn starts() -> [World; 2] {
+fn starts() -> [World; 2] {
     [true, false].map(|running| World::new(Wish::new(running)))
 }
 

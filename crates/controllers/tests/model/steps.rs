@@ -6,7 +6,8 @@ use crate::daemon::{self, Sight};
 use crate::jobs;
 use crate::processes;
 use crate::world::{
-    Agent, Asked, Health, Lock, Mode, Named, Phase, Rules, Silent, Stage, Started, Wish, World,
+    Agent, Asked, Clock, Health, Lock, Mode, Named, Phase, Rules, Silent, Stage, Started, Wish,
+    World,
 };
 
 /// Who does a step. Those before [`Who::Chance`] never rest for ever while they have something to do (weak fairness).
@@ -76,7 +77,12 @@ pub(crate) fn steps(
 fn progress(world: &World, rules: &Rules, add: &mut impl FnMut(Who, &'static str, World)) {
     let daemon = &world.daemon;
     match (daemon.mode, daemon.pending) {
-        (Mode::Down, _) => add(Who::Daemon, "the daemon starts", daemon::starts(world)),
+        (Mode::Down, _) => {
+            for lived in [false, true] {
+                let next = daemon::starts(world, lived);
+                add(Who::Daemon, "the daemon starts", next);
+            }
+        }
         (_, None) => {
             let next = daemon::look(world, rules, Sight::Clear);
             add(Who::Daemon, looked(&next), next);
@@ -111,12 +117,15 @@ fn progress(world: &World, rules: &Rules, add: &mut impl FnMut(Who, &'static str
     };
     // A hostagent that works is faster than both deadlines, unless something is wrong with the host.
     let works = processes::agent(world, rules) != *world;
-    if matches!(daemon.asked, Asked::Yes | Asked::Longer) {
-        let next = timer(&|next| next.daemon.asked = Asked::Overdue);
-        if works {
-            add(Who::Fault, "FAULT: the stop takes too long", next);
-        } else {
+    if daemon.clock == Clock::Runs {
+        let next = timer(&|next| next.daemon.clock = Clock::Overdue);
+        let stuck = world
+            .agent
+            .is_some_and(|agent| agent.health != Health::Well);
+        if stuck || (daemon.asked != Asked::No && !works) {
             add(Who::StopDeadline, "the stop is overdue", next);
+        } else {
+            add(Who::Fault, "FAULT: the stop takes too long", next);
         }
     }
     if daemon.silent == Silent::Yes {

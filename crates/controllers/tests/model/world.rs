@@ -146,6 +146,7 @@ pub(crate) enum Stage {
 pub(crate) struct Daemon {
     pub(crate) mode: Mode,
     pub(crate) asked: Asked,
+    pub(crate) clock: Clock,
     pub(crate) lived: bool,
     pub(crate) started: Started,
     pub(crate) silent: Silent,
@@ -174,6 +175,15 @@ pub(crate) enum Asked {
     Yes,
     /// With a longer grace period than there is now.
     Longer,
+}
+
+/// The guest's time for a stop (`stopping.rs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Clock {
+    /// No stop is wanted.
+    Off,
+    Runs,
+    /// It is over.
     Overdue,
 }
 
@@ -285,6 +295,7 @@ impl Daemon {
         Daemon {
             mode,
             asked: Asked::No,
+            clock: Clock::Off,
             lived: false,
             started: Started::No,
             silent: Silent::No,
