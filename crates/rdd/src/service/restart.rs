@@ -18,6 +18,8 @@ pub(crate) fn restart(
         if stop::stop(context, Some(StopRequest::Keep {}), true, deadline)? {
             context.report("has stopped, its VMs go on running");
         }
+        // Who dies here leaves VMs without a daemon, as a daemon that was killed does; the next start adopts them.
+        process::crash::point("svc.restart.after-stop");
         // Another one can only be there when `svc serve` was run by hand at this moment; it is replaced like the first.
         match start::start_locked(context, overrides, true, deadline, lock)? {
             start::Started::Ours(_) => return Ok(()),

@@ -40,6 +40,21 @@ fn a_restart_replaces_the_daemon_and_starts_one_that_is_stopped() {
     instance.assert_no_leftovers();
 }
 
+#[test]
+fn a_restart_that_was_killed_half_way_is_completed_by_the_next_command() {
+    let mut instance = instance();
+    said(&instance, &["svc", "start"]);
+    let first = pid(&instance);
+    instance.env("RDD_CRASH_POINT", "svc.restart.after-stop");
+    let output = instance.rdd(&["svc", "restart"]);
+    assert!(!output.status.success(), "it was to die");
+    instance.env("RDD_CRASH_POINT", "");
+    // The lock of who starts the daemon died with the command.
+    assert_eq!(pid(&instance), 0);
+    instance.rdd_ok(&["limavm", "list"]);
+    assert!(pid(&instance) != first && pid(&instance) != 0);
+}
+
 /// Hazard 45: no part of it is the terminal that the daemon was started from.
 #[test]
 fn h45_a_daemon_in_the_foreground_keeps_its_vms_when_it_is_told_from_elsewhere() {

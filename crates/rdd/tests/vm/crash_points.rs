@@ -135,6 +135,10 @@ const POINTS: &[(&str, Way)] = &[
         Way::Elsewhere("process/tests/contract/file.rs"),
     ),
     (
+        "svc.restart.after-stop",
+        Way::Elsewhere("rdd/tests/cli/restart.rs"),
+    ),
+    (
         "image.after-data",
         Way::Elsewhere("lima/tests/it/download.rs"),
     ),
