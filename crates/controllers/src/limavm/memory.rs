@@ -102,6 +102,13 @@ impl Actor {
             let grace = self.grace(vm, desired, leave);
             self.memory.stop.wanted(now, grace);
         }
+        let prepares = self
+            .job
+            .as_ref()
+            .is_some_and(|job| job.kind() == Job::Prepare);
+        if agent == Agent::Absent && machine == Machine::Absent && !prepares {
+            self.end_phases();
+        }
         self.memory.looked = true;
         self.listen(agent).await;
 
@@ -220,7 +227,7 @@ impl Actor {
         let should_live = self.memory.lived || self.memory.started.is_some();
         let asked = self.memory.stop.take_told();
         if should_live || asked || !self.memory.looked {
-            self.take_last_phases(machine);
+            self.take_last_phases();
         }
         self.memory.lived = false;
         self.memory.started = None;
@@ -235,12 +242,18 @@ impl Actor {
     }
 
     /// What the hostagent that is gone has measured; it may have ended while no controller was there.
-    fn take_last_phases(&mut self, machine: Machine) {
+    fn take_last_phases(&mut self) {
         let stages = ending::stages(&self.place.dir);
         if !stages.is_empty() {
             self.memory.phases = phases::of_stages(&stages);
         }
-        if machine == Machine::Absent {
+    }
+
+    /// Nothing lives: what nobody has ended, as its hostagent was killed, ended just now.
+    fn end_phases(&mut self) {
+        let is_open = |phase: &PhaseStatus| phase.duration.is_none();
+        if self.memory.phases.iter().any(is_open) {
+            self.take_last_phases();
             phases::end(&mut self.memory.phases, Timestamp::now());
         }
     }

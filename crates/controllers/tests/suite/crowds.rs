@@ -6,9 +6,8 @@ use std::time::Duration;
 use api::lima::{condition as types, reason};
 use controllers::Shutdown;
 use futures::future::join_all;
-use testutils::poll_async;
 
-use crate::support::{LONG, Plane, condition, holder, status};
+use crate::support::{Plane, condition, holder, status};
 
 #[tokio::test]
 async fn h31_vms_that_ignore_everything_are_gone_in_one_grace_period_and_start_with_the_next_control_plane()
@@ -17,27 +16,10 @@ async fn h31_vms_that_ignore_everything_are_gone_in_one_grace_period_and_start_w
     let ways = ["deaf", "lingers", "mute", "boots", "unbound"];
     let names: Vec<String> = (0..10).map(|number| format!("vm{number}")).collect();
     let way = |number: usize| ways[number % ways.len()];
-    join_all(names.iter().map(|name| plane.create_stopped(name))).await;
-    for (number, name) in names.iter().enumerate() {
-        if way(number) != "mute" {
-            plane.make(name, way(number));
-        }
+    let hanging = |number: usize| plane.create_hanging(&names[number], way(number));
+    join_all((0..names.len()).map(hanging)).await;
+    for name in &names {
         plane.make(name, "deaf");
-        plane.set_running(name, true).await;
-    }
-    for (number, name) in names.iter().enumerate() {
-        let reached = match way(number) {
-            "boots" | "unbound" => reason::STARTING,
-            _ => reason::STARTED,
-        };
-        plane.wait_reason(name, types::RUNNING, reached).await;
-        poll_async(LONG, "a hostagent", async || {
-            holder(&plane, name).ok_or("nobody holds the lock")
-        })
-        .await;
-        if way(number) == "mute" {
-            plane.make(name, "mute");
-        }
     }
     // One after another they would not fit into the time that the manager has; what is left then would hold its lock.
     let grace = Duration::from_secs(1);
@@ -47,11 +29,7 @@ async fn h31_vms_that_ignore_everything_are_gone_in_one_grace_period_and_start_w
         let vm = plane.get(name).await;
         assert_eq!(condition(&vm, types::RUNNING).reason, reason::STOPPED);
         assert!(vm.spec.running, "what is wanted is the owner's to say");
-        for behaviour in ways {
-            if plane.dir(name).join(behaviour).exists() {
-                plane.heal(name, behaviour);
-            }
-        }
+        plane.heal_all(name);
     }
     plane.start_controllers().await;
     for name in &names {
@@ -86,23 +64,14 @@ async fn h32_a_vm_that_hangs_in_any_state_keeps_no_other_from_starting_and_stopp
     // The others hang when they start, boot, run and stop.
     let hung = ["unbound", "boots", "mute", "lingers"];
     for name in hung {
-        plane.create_stopped(name).await;
-        if name != "mute" {
-            plane.make(name, name);
-        }
+        plane.create_hanging(name, name).await;
         plane
             .patch(
                 name,
-                serde_json::json!({ "spec": { "running": true, "stop": { "gracePeriod": "1h" } } }),
+                serde_json::json!({ "spec": { "stop": { "gracePeriod": "1h" } } }),
             )
             .await;
-        let reached = match name {
-            "unbound" | "boots" => reason::STARTING,
-            _ => reason::STARTED,
-        };
-        plane.wait_reason(name, types::RUNNING, reached).await;
     }
-    plane.make("mute", "mute");
     plane.set_running("lingers", false).await;
     plane
         .wait_reason("lingers", types::RUNNING, reason::STOPPING)
@@ -128,9 +97,7 @@ async fn h32_a_vm_that_hangs_in_any_state_keeps_no_other_from_starting_and_stopp
         "they hang still"
     );
     for name in hung {
-        if plane.dir(name).join(name).exists() {
-            plane.heal(name, name);
-        }
+        plane.heal_all(name);
     }
     plane.delete("preparing").await;
     plane.wait_gone("preparing").await;

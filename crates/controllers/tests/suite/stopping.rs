@@ -1,10 +1,11 @@
 //! Stops that are ignored, hurried, or come at a bad moment.
 
-use api::lima::{RESTART_REQUESTED, STOP_GRACE_PERIOD, condition as types, reason};
-use kube::ResourceExt;
-use serde_json::json;
 use std::time::Duration;
 
+use api::lima::{RESTART_REQUESTED, STOP_GRACE_PERIOD, condition as types, reason};
+use futures::future::join_all;
+use kube::ResourceExt;
+use serde_json::json;
 use testutils::poll_async;
 
 use crate::support::{LONG, Plane, condition, holder, status};
@@ -24,37 +25,13 @@ async fn wait_until_nobody_lives(plane: &Plane, vm: &str, limit: Duration) {
     .await;
 }
 
-/// Brings a VM into a state in which its hostagent does not do what it is asked.
-async fn disobedient(plane: &Plane, vm: &str, behaviour: &str) {
-    plane.create_stopped(vm).await;
-    match behaviour {
-        "deaf" | "lingers" | "boots" | "unbound" => plane.make(vm, behaviour),
-        _ => {}
-    }
-    if behaviour == "boots" {
-        plane.make(vm, "deaf");
-    }
-    plane.set_running(vm, true).await;
-    let reached = match behaviour {
-        "boots" | "unbound" => reason::STARTING,
-        _ => reason::STARTED,
-    };
-    plane.wait_reason(vm, types::RUNNING, reached).await;
-    poll_async(LONG, "a hostagent", async || {
-        holder(plane, vm).ok_or("nobody holds the lock")
-    })
-    .await;
-    if behaviour == "mute" {
-        plane.make(vm, "mute");
-    }
-}
-
 #[tokio::test]
 async fn h17_a_vm_that_ignores_everything_is_gone_after_its_grace_in_every_state() {
     let plane = Plane::start().await;
     let states = ["deaf", "lingers", "boots", "unbound", "mute"];
-    futures::future::join_all(states.map(|state| disobedient(&plane, state, state))).await;
+    join_all(states.map(|state| plane.create_hanging(state, state))).await;
     for state in states {
+        plane.make(state, "deaf");
         plane
             .patch(
                 state,
@@ -67,8 +44,7 @@ async fn h17_a_vm_that_ignores_everything_is_gone_after_its_grace_in_every_state
     }
     // A hostagent that hangs is given longer than this by itself: the grace period is what ends it.
     let limit = Duration::from_secs(17);
-    futures::future::join_all(states.map(|state| wait_until_nobody_lives(&plane, state, limit)))
-        .await;
+    join_all(states.map(|state| wait_until_nobody_lives(&plane, state, limit))).await;
     for state in states {
         plane
             .wait_reason(state, types::RUNNING, reason::STOPPED)

@@ -262,6 +262,36 @@ impl Plane {
             .await;
     }
 
+    /// A VM whose hostagent misbehaves (`stand_in.rs`), as far as it comes: it lives, and hangs where that is due.
+    pub(crate) async fn create_hanging(&self, name: &str, behaviour: &str) {
+        self.create_stopped(name).await;
+        // One that hangs while the VM is up has to get there first.
+        let later = behaviour == "mute";
+        if !later {
+            self.make(name, behaviour);
+        }
+        self.set_running(name, true).await;
+        let reached = match behaviour {
+            "boots" | "unbound" => reason::STARTING,
+            _ => reason::STARTED,
+        };
+        self.wait_reason(name, types::RUNNING, reached).await;
+        poll_async(LONG, "a hostagent", async || {
+            holder(self, name).ok_or("nobody holds the lock")
+        })
+        .await;
+        if later {
+            self.make(name, behaviour);
+        }
+    }
+
+    /// The VM's hostagent behaves again, whatever it did.
+    pub(crate) fn heal_all(&self, name: &str) {
+        for behaviour in ["no-luck", "unbound", "boots", "deaf", "lingers", "mute"] {
+            let _ = std::fs::remove_file(self.dir(name).join(behaviour));
+        }
+    }
+
     /// A VM that is up.
     pub(crate) async fn create_up(&self, name: &str) {
         self.create(name, true).await;
