@@ -239,3 +239,74 @@ pub(crate) fn failed_reason(job: super::plan::Job) -> &'static str {
         Job::DeleteFiles => reason::DELETE_FAILED,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use driver::MachineFiles;
+
+    use super::*;
+
+    /// A folder whose mark says `old`, and a template to be written into it.
+    fn folder() -> (tempfile::TempDir, Place, Arc<Template>) {
+        let root = tempfile::tempdir().unwrap();
+        let home = LimaHome::new(root.path().join("lima"));
+        let dir = InstanceDir::at(home.root.join("vm"), "vm");
+        std::fs::create_dir_all(dir.path()).unwrap();
+        write_mark(&dir, "old").unwrap();
+        let place = Place {
+            home,
+            cache: Cache::new(root.path().join("cache")),
+            dir,
+            kept_logs: None,
+        };
+        let template = Template::parse("images: []").unwrap().template;
+        (root, place, Arc::new(template))
+    }
+
+    fn files(place: &Place, template: &Arc<Template>) -> Files {
+        let wanted = Resolved {
+            digest: "old".into(),
+            template: Ok(template.clone()),
+        };
+        state(&place.dir, true, Some(&wanted))
+    }
+
+    #[tokio::test]
+    async fn h25_the_old_mark_does_not_vouch_for_a_template_that_was_written_half_way() {
+        let (_root, place, template) = folder();
+        assert_eq!(files(&place, &template), Files::Current);
+        // It breaks off: there is no lima.yaml to be replaced.
+        let written = write_template(place.clone(), template.clone(), "new".into()).await;
+        written.unwrap_err();
+        // The owner wants the old one again.
+        assert_eq!(files(&place, &template), Files::Outdated);
+    }
+
+    #[tokio::test]
+    async fn h21_a_template_is_not_written_while_a_machine_lives_without_hostagent() {
+        let (_root, place, template) = folder();
+        let machine = FileLock::try_acquire(&MachineFiles::of(&place.dir).lock, "a machine");
+        let machine = machine.unwrap().unwrap();
+        let written = write_template(place.clone(), template.clone(), "new".into()).await;
+        let error = written.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                FilesError::Gone(hostagent::client::GoneError::Machine { .. })
+            ),
+            "{error}"
+        );
+        assert_eq!(files(&place, &template), Files::Current, "nothing changed");
+        drop(machine);
+    }
+
+    #[tokio::test]
+    async fn h22_the_remains_of_a_deletion_go_without_the_folder() {
+        let (_root, place, _) = folder();
+        assert!(!remains(&place));
+        std::fs::rename(place.dir.path(), place.home.root.join(".vm.tmp")).unwrap();
+        assert!(remains(&place));
+        delete(place.clone()).await.unwrap();
+        assert!(!remains(&place) && !place.dir.path().exists());
+    }
+}
