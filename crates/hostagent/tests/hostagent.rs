@@ -357,6 +357,17 @@ async fn h30_logins_that_fail_are_named_and_heal() {
         "{info:?}"
     );
 
+    // This guest has no agent of ours, which is told and keeps nothing from working.
+    let info = vm
+        .wait_for("the missing agent to be told", |info| {
+            !info.notes.is_empty()
+        })
+        .await;
+    assert!(
+        info.notes[0].contains("no agent") && info.phase == Phase::Running,
+        "{info:?}"
+    );
+
     // It fails later: the health looks see it.
     vm.set_ssh("echo banner exchange: timed out >&2; exit 255");
     let info = vm
