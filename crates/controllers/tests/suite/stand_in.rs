@@ -103,7 +103,8 @@ async fn serve(dir: &InstanceDir) {
                     (Phase::Degraded, None) => enter(&state, dir, Phase::Running, None),
                     _ => {}
                 }
-                if !dir.path().exists() {
+                // Of a folder that a failed test could not remove as a whole, this file is gone at least.
+                if !dir.lima_yaml().exists() {
                     return;
                 }
             }
