@@ -151,7 +151,7 @@ pub(crate) fn build(
 }
 
 /// A line that is nowhere in the data: it depends on all of it, so nobody can put it there beforehand.
-fn fence(data: &[(String, String)]) -> String {
+pub(crate) fn fence(data: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
     for (title, text) in data {
         hash.update(title.as_bytes());
@@ -166,7 +166,7 @@ fn fence(data: &[(String, String)]) -> String {
     format!("=====data-{digest}=====")
 }
 
-fn cut(text: &str, limit: usize, whole: &str) -> String {
+pub(crate) fn cut(text: &str, limit: usize, whole: &str) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use super::progress::Shown;
 use super::{FAILED, FINDINGS, Failure, INCOMPLETE, INTERRUPTED, SUCCESS, USAGE, guard, usage};
+use crate::adapters::Kind;
 use crate::adapters::config::{Config, Reviewer};
 use crate::model::{Report, Severity};
 use crate::report;
@@ -69,6 +70,12 @@ pub(super) struct Args {
     /// With --pr and --patch: also use analysers that run code of the change, such as clippy (build scripts)
     #[arg(long)]
     trust_change: bool,
+    /// The reviewer that writes the report's prose from the merged data; what it writes is checked against it
+    #[arg(long, value_name = "NAME")]
+    lead: Option<String>,
+    /// The reviewer that decides which findings are one defect where they are nearly alike
+    #[arg(long, value_name = "NAME")]
+    close_calls: Option<String>,
     /// What reviewers are to look at most
     #[arg(long, value_name = "TEXT")]
     brief: Option<String>,
@@ -221,6 +228,12 @@ fn request(args: &Args, state: PathBuf, progress: Arc<Shown>) -> Result<Request,
     let path = std::env::var_os("PATH").unwrap_or_default();
     let spec = spec(args)?;
     let trusted = args.trust_change || matches!(spec, Spec::Revisions { .. });
+    let judge = |named: &Option<String>, configured: &Option<String>| {
+        let name = named.as_ref().or(configured.as_ref());
+        name.map(|name| judge(name, &config.reviewers)).transpose()
+    };
+    let lead = judge(&args.lead, &config.lead)?;
+    let close_calls = judge(&args.close_calls, &config.close_calls)?;
     let mut reviewers = (!config.reviewers.is_empty()).then_some(config.reviewers);
     if !args.reviewers.is_empty() {
         reviewers = Some(chosen(&args.reviewers, &reviewers.unwrap_or_default())?);
@@ -245,6 +258,8 @@ fn request(args: &Args, state: PathBuf, progress: Arc<Shown>) -> Result<Request,
             Round::Number(number) => Some(number),
         },
         fresh: args.fresh,
+        lead,
+        close_calls,
         checks: verify::Options {
             check_fix: args
                 .check_fix
@@ -321,6 +336,20 @@ fn chosen(names: &[String], configured: &[Reviewer]) -> Result<Vec<Reviewer>, Fa
         }
     }
     Ok(result)
+}
+
+/// A reviewer that can be asked something else than for a review.
+fn judge(name: &str, configured: &[Reviewer]) -> Result<Reviewer, Failure> {
+    let name = name.to_owned();
+    let found = chosen(std::slice::from_ref(&name), configured)?;
+    found
+        .into_iter()
+        .find(|reviewer| reviewer.kind != Kind::Analyser)
+        .ok_or_else(|| {
+            usage(anyhow::anyhow!(
+                "{name} is an analyser and cannot answer questions; name an agent as lead and for close calls"
+            ))
+        })
 }
 
 fn write(args: &Args, from: &Report) -> Result<(), Failure> {

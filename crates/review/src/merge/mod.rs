@@ -1,8 +1,9 @@
 //! Findings of different reviewers about the same defect become one; nobody's finding is dropped.
 //!
-//! *Architecture invariant*: no model is asked and nothing is read but the findings, so that the same reviews give
-//! the same report everywhere.
+//! *Architecture invariant*: no model is asked and nothing is read but the findings (and what somebody decided about
+//! close calls), so that the same reviews give the same report everywhere.
 
+pub mod close;
 mod cluster;
 mod fingerprint;
 mod lead;
@@ -12,7 +13,7 @@ mod words;
 
 use std::collections::HashMap;
 
-pub use cluster::THRESHOLD;
+pub use cluster::{Decisions, THRESHOLD};
 pub use similarity::Likeness;
 
 use crate::model::{CheckResult, Finding, History, MergedFinding, ReviewerRun, Severity, Voice};
@@ -21,11 +22,15 @@ use crate::model::{CheckResult, Finding, History, MergedFinding, ReviewerRun, Se
 /// stand behind it, then by place; numbered `C1`, `I1`, `S1`. Every finding of every reviewer stands in exactly one
 /// group.
 pub fn merge(runs: &[ReviewerRun]) -> Vec<MergedFinding> {
-    let all: Vec<(&str, &Finding)> = runs
-        .iter()
-        .flat_map(|run| run.review.findings.iter().map(|f| (run.name.as_str(), f)))
-        .collect();
-    let mut merged: Vec<MergedFinding> = group(&all, THRESHOLD)
+    merge_with(runs, &Decisions::default())
+}
+
+/// The same, where somebody has decided some pairs; see [`close`].
+pub fn merge_with(runs: &[ReviewerRun], decisions: &Decisions) -> Vec<MergedFinding> {
+    let all = flat(runs);
+    let features = similarity::features(all.iter().map(|(_, f)| *f));
+    let names: Vec<&str> = all.iter().map(|(r, _)| *r).collect();
+    let mut merged: Vec<MergedFinding> = cluster::cluster(&features, &names, THRESHOLD, decisions)
         .into_iter()
         .filter_map(|members| {
             let voices: Vec<Voice> = members
@@ -43,6 +48,13 @@ pub fn merge(runs: &[ReviewerRun]) -> Vec<MergedFinding> {
     merged
 }
 
+/// All findings with the names of those who raised them.
+fn flat(runs: &[ReviewerRun]) -> Vec<(&str, &Finding)> {
+    runs.iter()
+        .flat_map(|run| run.review.findings.iter().map(|f| (run.name.as_str(), f)))
+        .collect()
+}
+
 /// Makes one finding of those that are about one defect. `None` without any.
 pub fn join(voices: Vec<Voice>) -> Option<MergedFinding> {
     let lead = lead::lead(&voices)?.clone();
@@ -55,6 +67,7 @@ pub fn join(voices: Vec<Voice>) -> Option<MergedFinding> {
         lead,
         voices,
         history: History::New,
+        deferred: None,
     })
 }
 
@@ -115,7 +128,7 @@ fn number(findings: &mut [MergedFinding]) {
 pub fn group(findings: &[(&str, &Finding)], threshold: f64) -> Vec<Vec<usize>> {
     let features = similarity::features(findings.iter().map(|(_, f)| *f));
     let reviewers: Vec<&str> = findings.iter().map(|(r, _)| *r).collect();
-    cluster::cluster(&features, &reviewers, threshold)
+    cluster::cluster(&features, &reviewers, threshold, &Decisions::default())
 }
 
 /// How alike each of `a` is to each of `b`.

@@ -16,8 +16,7 @@ pub fn compose(report: &Report) -> Prose {
     parts.retain(|p| !p.is_empty());
     Prose {
         summary: parts.join("\n\n"),
-        design: String::new(),
-        author: None,
+        ..Prose::default()
     }
 }
 

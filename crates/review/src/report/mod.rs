@@ -29,6 +29,7 @@ pub use gitlab::gitlab;
 pub use html::html;
 pub use json::{FORMAT_VERSION, JsonError, from_json, json};
 pub use markdown::markdown;
+pub(crate) use markdown::place;
 pub use prose_check::{Invented, check_prose};
 pub use sarif::sarif;
 pub use standing::{Standing, standing};

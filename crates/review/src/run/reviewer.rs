@@ -54,6 +54,7 @@ const ENVIRONMENT: &[&str] = &[
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What all reviewers of a round share.
+#[derive(Clone)]
 pub(super) struct Desk {
     pub(super) git: Git,
     pub(super) pinned: Pinned,
@@ -198,7 +199,8 @@ async fn attempts(
     }
 }
 
-async fn one(
+/// One question, with the desk's prompt, and the end of all that was started for it.
+pub(super) async fn one(
     desk: &Desk,
     reviewer: &Reviewer,
     work: &Path,
