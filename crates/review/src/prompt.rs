@@ -190,6 +190,10 @@ fn earlier_findings(earlier: &Earlier) -> String {
                 None => String::new(),
             };
             let state = match &known.history {
+                History::Open { .. } | History::New if finding.deferred.is_some() => format!(
+                    "put off by the author: {}",
+                    finding.deferred.as_deref().unwrap_or_default()
+                ),
                 History::Declined { reason, .. } => format!("declined: {reason}"),
                 History::Fixed { .. } => "said to be fixed".to_owned(),
                 _ => "open".to_owned(),

@@ -14,6 +14,7 @@ use crate::adapters::Kind;
 use crate::adapters::config::{Config, Reviewer};
 use crate::model::{Report, Severity};
 use crate::report;
+use crate::rounds::given;
 use crate::run::redact::Redactor;
 use crate::run::{self, Request, RunError};
 use crate::target::Spec;
@@ -48,6 +49,10 @@ pub(super) struct Args {
     /// Which round this is: a number, or auto
     #[arg(long, default_value = "auto", value_parser = round)]
     round: Round,
+    /// Earlier reports of the same target that are not in the state folder: ours as JSON or Markdown ones, or folders
+    /// of them
+    #[arg(long, value_name = "FILE|DIR")]
+    earlier: Vec<PathBuf>,
     /// Do not go on with an interrupted round; begin it again
     #[arg(long)]
     fresh: bool,
@@ -258,6 +263,7 @@ fn request(args: &Args, state: PathBuf, progress: Arc<Shown>) -> Result<Request,
             Round::Number(number) => Some(number),
         },
         fresh: args.fresh,
+        earlier: given::reports(&args.earlier).map_err(usage)?,
         lead,
         close_calls,
         checks: verify::Options {

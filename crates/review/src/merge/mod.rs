@@ -14,6 +14,7 @@ mod words;
 use std::collections::HashMap;
 
 pub use cluster::{Decisions, THRESHOLD};
+pub use fingerprint::base as fingerprint_base;
 pub use similarity::Likeness;
 
 use crate::model::{CheckResult, Finding, History, MergedFinding, ReviewerRun, Severity, Voice};
@@ -61,7 +62,7 @@ pub fn join(voices: Vec<Voice>) -> Option<MergedFinding> {
     let severity = severity::reconcile(&voices);
     Some(MergedFinding {
         id: String::new(),
-        fingerprint: fingerprint::fingerprint(&lead),
+        fingerprint: fingerprint::fingerprint(&voices, None),
         severity,
         disagreement: severity::disagreement(&voices, severity),
         lead,
@@ -101,6 +102,19 @@ pub fn is_refuted(finding: &MergedFinding) -> bool {
         let has = |result: CheckResult| v.finding.checks.iter().any(|c| c.result == result);
         has(CheckResult::Refuted) && !has(CheckResult::Confirmed)
     })
+}
+
+/// Names findings after the code that they stand at: `text` gives the file at the head of the review. Without the
+/// file a finding keeps the name that its quotes gave it.
+pub fn anchor<'a>(
+    findings: &mut [MergedFinding],
+    text: impl Fn(&str) -> Option<std::borrow::Cow<'a, str>>,
+) {
+    for finding in findings.iter_mut() {
+        let file = fingerprint::path(&finding.voices).and_then(&text);
+        finding.fingerprint = fingerprint::fingerprint(&finding.voices, file.as_deref());
+    }
+    number(findings);
 }
 
 /// Numbers findings that are in order, and tells apart fingerprints that fell on one another.

@@ -63,6 +63,8 @@ pub struct Request {
     pub round: Option<u32>,
     /// Forget an interrupted round instead of going on with it.
     pub fresh: bool,
+    /// Reports of earlier rounds that are not in the state folder, the oldest first.
+    pub earlier: Vec<Report>,
     /// Who writes the prose of the report; `None`: it is composed from the data.
     pub lead: Option<Reviewer>,
     /// Who decides pairs of findings that are nearly alike; `None`: the likeness does.
@@ -226,10 +228,11 @@ fn open(request: &Request) -> Result<Opened, RunError> {
     }
     let pinned = target::pin(&git, &request.spec)?;
     let reviewers = reviewers(request, &git, &pinned)?;
-    let mut finished = 0;
+    let given = request.earlier.iter().map(|report| report.round).max();
+    let mut finished = given.unwrap_or(0);
     for (number, round) in &rounds {
         if round.report()?.is_some() {
-            finished = *number;
+            finished = finished.max(*number);
         }
     }
     let number = request.round.unwrap_or(finished + 1);
@@ -250,7 +253,7 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         round: number,
         mark: Mark::new(),
     };
-    let earlier = rounds::earlier(&folder, number)?;
+    let earlier = rounds::earlier(&folder, number, &request.earlier)?;
     let prompt = prompt::build(&git, &pinned, request, &earlier)?;
     round.begin(&plan, &prompt)?;
     process::crash::point("review.planned");
@@ -499,11 +502,21 @@ fn conclude(
         findings,
         ..Report::default()
     };
-    let earlier = rounds::earlier(folder, plan.round)?;
-    rounds::reconcile(git, &mut report, &earlier, exact)?;
+    let named: Vec<String> = report
+        .findings
+        .iter()
+        .flat_map(|finding| &finding.voices)
+        .filter_map(|voice| Some(voice.finding.locations.first()?.path.clone()))
+        .collect();
+    let files = Blobs::read(git, &plan.target.head, named.iter().map(String::as_str))?;
+    crate::merge::anchor(&mut report.findings, |path| files.text(path));
+    let earlier = rounds::earlier(folder, plan.round, &request.earlier)?;
+    let code = rounds::Code::read(git, &report, &earlier)?;
+    rounds::reconcile(&code, &mut report, &earlier, exact);
     excerpts(git, &mut report)?;
     report.seconds = started.elapsed().as_secs_f64();
     report.verdict = crate::report::verdict(&report);
+    report.recommendations = crate::report::recommend(&report);
     report.prose = crate::report::compose(&report);
     if let Some(close) = close {
         report.asked.push(close.asked);
