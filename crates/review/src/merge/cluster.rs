@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::similarity::{Features, NEAR, likeness};
+use super::similarity::{Features, LEARNED, NEAR, Weights, likeness};
 
 /// Two findings with at least this score are about one defect. Learned: `deep-review eval` changes little between 0.35
 /// and 0.5.
@@ -26,6 +26,24 @@ const NEXT_IN_FILE: usize = 64;
 /// Scores below this are not kept.
 const NOTHING: f64 = 0.01;
 
+/// What makes two findings one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rule {
+    /// Of the parts of a likeness.
+    pub weights: Weights,
+    /// The score from which two findings are one.
+    pub threshold: f64,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self {
+            weights: LEARNED,
+            threshold: THRESHOLD,
+        }
+    }
+}
+
 /// What somebody decided about pairs of findings, by their numbers, the smaller first: whether they are one defect.
 pub type Decisions = HashMap<(usize, usize), bool>;
 
@@ -37,12 +55,12 @@ pub type Decisions = HashMap<(usize, usize), bool>;
 pub(crate) fn cluster(
     features: &[Features],
     reviewers: &[&str],
-    threshold: f64,
+    Rule { weights, threshold }: Rule,
     decisions: &Decisions,
 ) -> Vec<Vec<usize>> {
     let mut scores: HashMap<(usize, usize), f64> = HashMap::new();
     for (a, b) in candidates(features) {
-        let score = likeness(&features[a], &features[b]).score();
+        let score = likeness(&features[a], &features[b]).score_by(&weights);
         if score >= NOTHING {
             scores.insert((a, b), score);
         }

@@ -13,9 +13,9 @@ mod words;
 
 use std::collections::HashMap;
 
-pub use cluster::{Decisions, THRESHOLD};
+pub use cluster::{Decisions, Rule, THRESHOLD};
 pub use fingerprint::base as fingerprint_base;
-pub use similarity::Likeness;
+pub use similarity::{Likeness, PARTS, Weights};
 
 use crate::model::{CheckResult, Finding, History, MergedFinding, ReviewerRun, Severity, Voice};
 
@@ -31,19 +31,20 @@ pub fn merge_with(runs: &[ReviewerRun], decisions: &Decisions) -> Vec<MergedFind
     let all = flat(runs);
     let features = similarity::features(all.iter().map(|(_, f)| *f));
     let names: Vec<&str> = all.iter().map(|(r, _)| *r).collect();
-    let mut merged: Vec<MergedFinding> = cluster::cluster(&features, &names, THRESHOLD, decisions)
-        .into_iter()
-        .filter_map(|members| {
-            let voices: Vec<Voice> = members
-                .into_iter()
-                .map(|i| Voice {
-                    reviewer: all[i].0.to_owned(),
-                    finding: all[i].1.clone(),
-                })
-                .collect();
-            join(voices)
-        })
-        .collect();
+    let mut merged: Vec<MergedFinding> =
+        cluster::cluster(&features, &names, Rule::default(), decisions)
+            .into_iter()
+            .filter_map(|members| {
+                let voices: Vec<Voice> = members
+                    .into_iter()
+                    .map(|i| Voice {
+                        reviewer: all[i].0.to_owned(),
+                        finding: all[i].1.clone(),
+                    })
+                    .collect();
+                join(voices)
+            })
+            .collect();
     merged.sort_by_cached_key(order);
     number(&mut merged);
     merged
@@ -139,10 +140,22 @@ fn number(findings: &mut [MergedFinding]) {
 }
 
 /// Groups findings by defect; the result holds indices into `findings`.
-pub fn group(findings: &[(&str, &Finding)], threshold: f64) -> Vec<Vec<usize>> {
+pub fn group(findings: &[(&str, &Finding)], rule: Rule) -> Vec<Vec<usize>> {
     let features = similarity::features(findings.iter().map(|(_, f)| *f));
     let reviewers: Vec<&str> = findings.iter().map(|(r, _)| *r).collect();
-    cluster::cluster(&features, &reviewers, threshold, &Decisions::default())
+    cluster::cluster(&features, &reviewers, rule, &Decisions::default())
+}
+
+/// How alike findings are among themselves: each pair once, by their numbers.
+pub fn among(findings: &[&Finding]) -> Vec<(usize, usize, Likeness)> {
+    let features = similarity::features(findings.iter().copied());
+    let mut result = Vec::new();
+    for (a, one) in features.iter().enumerate() {
+        for (b, other) in features.iter().enumerate().skip(a + 1) {
+            result.push((a, b, similarity::likeness(one, other)));
+        }
+    }
+    result
 }
 
 /// How alike each of `a` is to each of `b`.
