@@ -304,6 +304,8 @@ mod tests {
         let example = include_str!("../../../../docs/deep-review.example.toml");
         let config = Config::parse(example).unwrap();
         assert_eq!(config.reviewers.len(), 7);
+        assert_eq!(config.lead.as_deref(), Some("Claude"));
+        assert_eq!(config.close_calls.as_deref(), Some("Codex"));
     }
 
     #[test]

@@ -118,16 +118,7 @@ impl Eval {
             ("pairs \"same defect\"", pairs),
             ("pairs of names in brackets", brackets),
         ] {
-            writeln!(
-                out,
-                "{name:<34} precision {:.3}  recall {:.3}  F1 {:.3}  ({} true, {} found, {} both)",
-                s.precision(),
-                s.recall(),
-                s.f1(),
-                s.truth,
-                s.found,
-                s.both
-            )?;
+            writeln!(out, "{name:<34} {s}")?;
         }
         writeln!(
             out,

@@ -63,17 +63,7 @@ impl Outcome {
                 100.0 * s.recall()
             )
         };
-        let f1 = |name: &str, s: Score| {
-            format!(
-                "{name:<34} precision {:.3}  recall {:.3}  F1 {:.3}  ({} true, {} found, {} both)\n",
-                s.precision(),
-                s.recall(),
-                s.f1(),
-                s.truth,
-                s.found,
-                s.both
-            )
-        };
+        let f1 = |name: &str, s: Score| format!("{name:<34} {s}\n");
         let merging = &self.merging;
         let mut text = share("consolidated findings extracted", self.consolidated);
         text.push_str(&share("originals' findings extracted", self.originals));

@@ -42,6 +42,21 @@ impl Score {
     }
 }
 
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "precision {:.3}  recall {:.3}  F1 {:.3}  ({} true, {} found, {} both)",
+            self.precision(),
+            self.recall(),
+            self.f1(),
+            self.truth,
+            self.found,
+            self.both
+        )
+    }
+}
+
 fn ratio(part: usize, whole: usize) -> f64 {
     if whole == 0 {
         1.0
