@@ -269,7 +269,7 @@ fn close(judge: impl FnOnce(&Repository) -> String) -> Report {
             "close_calls = \"Judge\"\n".to_owned(),
             entry("A", "command", &[&repository.printer("a", &one)], ""),
             entry("B", "command", &[&repository.printer("b", &other)], ""),
-            entry("Judge", "claude", &[&judge], "timeout = \"20s\"\n"),
+            entry("Judge", "claude", &[&judge], ""),
         ]
         .concat(),
     );
