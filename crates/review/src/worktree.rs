@@ -130,6 +130,7 @@ pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError>
     }
     // With its folder gone, git forgets it without a look at what the reviewer left in it. That it was forgotten
     // before is the usual reason to fail here, and `git worktree prune` forgets it otherwise.
+    process::crash::point("review.work-moved");
     if let Err(error) = git
         .command([
             "worktree",
@@ -144,6 +145,27 @@ pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError>
         tracing::debug!(%error, "git does not know the work tree");
     }
     Ok(())
+}
+
+/// The work trees below a folder that git knows, also those whose folder is gone: a run may die between moving a work
+/// tree away and having git forget it.
+pub fn known(git: &Git, below: &Path) -> Vec<PathBuf> {
+    let Ok(below) = below.canonicalize() else {
+        return Vec::new();
+    };
+    let listed = match git.bytes(["worktree", "list", "--porcelain", "-z"]) {
+        Ok(listed) => listed,
+        Err(error) => {
+            tracing::warn!(%error, "cannot list the work trees");
+            return Vec::new();
+        }
+    };
+    String::from_utf8_lossy(&listed)
+        .split('\0')
+        .filter_map(|line| line.strip_prefix("worktree "))
+        .map(PathBuf::from)
+        .filter(|path| path.starts_with(&below))
+        .collect()
 }
 
 /// Deletes what [`remove`] put aside.

@@ -156,7 +156,12 @@ fn a_target_is_reviewed_by_one_run_at_a_time() {
 
 #[test]
 fn death_between_any_two_steps_is_survived() {
-    for point in ["review.planned", "review.recorded", "review.finished"] {
+    for point in [
+        "review.planned",
+        "review.recorded",
+        "review.work-moved",
+        "review.finished",
+    ] {
         let repository = Repository::new();
         let good = repository.printer("good", REVIEW);
         repository.configure(&entry("good", "command", &[&good], ""));
