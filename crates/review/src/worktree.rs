@@ -147,27 +147,6 @@ pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError>
     Ok(())
 }
 
-/// The work trees below a folder that git knows, also those whose folder is gone: a run may die between moving a work
-/// tree away and having git forget it.
-pub fn known(git: &Git, below: &Path) -> Vec<PathBuf> {
-    let Ok(below) = below.canonicalize() else {
-        return Vec::new();
-    };
-    let listed = match git.bytes(["worktree", "list", "--porcelain", "-z"]) {
-        Ok(listed) => listed,
-        Err(error) => {
-            tracing::warn!(%error, "cannot list the work trees");
-            return Vec::new();
-        }
-    };
-    String::from_utf8_lossy(&listed)
-        .split('\0')
-        .filter_map(|line| line.strip_prefix("worktree "))
-        .map(PathBuf::from)
-        .filter(|path| path.starts_with(&below))
-        .collect()
-}
-
 /// Deletes what [`remove`] put aside.
 pub fn empty(trash: &Path) -> Result<(), WorktreeError> {
     let Err(first) = std::fs::remove_dir_all(trash) else {
@@ -204,6 +183,27 @@ fn permit(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         permit(&entry.path());
     }
+}
+
+/// The work trees below a folder that git knows, also those whose folder is gone: a run may die between moving a work
+/// tree away and having git forget it.
+pub fn known(git: &Git, below: &Path) -> Vec<PathBuf> {
+    let Ok(below) = below.canonicalize() else {
+        return Vec::new();
+    };
+    let listed = match git.bytes(["worktree", "list", "--porcelain", "-z"]) {
+        Ok(listed) => listed,
+        Err(error) => {
+            tracing::warn!(%error, "cannot list the work trees");
+            return Vec::new();
+        }
+    };
+    String::from_utf8_lossy(&listed)
+        .split('\0')
+        .filter_map(|line| line.strip_prefix("worktree "))
+        .map(PathBuf::from)
+        .filter(|path| path.starts_with(&below))
+        .collect()
 }
 
 #[cfg(test)]
