@@ -42,6 +42,7 @@ pub fn add(
     extent: Extent,
     changed: &[ChangedFile],
 ) -> Result<(), WorktreeError> {
+    let alone = alone();
     let mut run = git.command(["worktree", "add", "--detach", "--quiet"]);
     if extent == Extent::Changed {
         run = run.arg("--no-checkout");
@@ -51,6 +52,7 @@ pub fn add(
         .arg(commit)
         .run()
         .map_err(GitError::from)?;
+    drop(alone);
     if extent == Extent::Changed {
         populate(git, path, commit, changed)?;
     }
@@ -131,6 +133,7 @@ pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError>
     // With its folder gone, git forgets it without a look at what the reviewer left in it. That it was forgotten
     // before is the usual reason to fail here, and `git worktree prune` forgets it otherwise.
     process::crash::point("review.work-moved");
+    let _alone = alone();
     if let Err(error) = git
         .command([
             "worktree",
@@ -183,6 +186,15 @@ fn permit(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         permit(&entry.path());
     }
+}
+
+/// Held while git makes or forgets a work tree. Each time it reads what it knows of all the others, and dies over one
+/// that another git has half made or half forgotten (`failed to read .git/worktrees/NAME/commondir`).
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The work trees below a folder that git knows, also those whose folder is gone: a run may die between moving a work
