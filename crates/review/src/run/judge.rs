@@ -41,11 +41,9 @@ pub(super) async fn ask(
         .and_then(|()| process::file::create_private_dir(&folder))
     {
         Ok(()) => {
-            let desk = Desk {
-                prompt: desk.redactor.clean(question),
-                ..desk.clone()
-            };
-            let answer = reviewer::one(&desk, &reviewer, &folder, &scratch, reviewer.timeout).await;
+            let prompt = desk.redactor.clean(question);
+            let timeout = reviewer.timeout;
+            let answer = reviewer::one(desk, &reviewer, &folder, &scratch, &prompt, timeout).await;
             answer.said.usage.add_to(&mut performance);
             let clean = |text: &str| one_line(&desk.redactor.clean(text), 800);
             // Half an answer is none: unlike a review, it may not be used in parts.

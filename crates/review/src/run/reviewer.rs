@@ -54,7 +54,6 @@ const ENVIRONMENT: &[&str] = &[
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What all reviewers of a round share.
-#[derive(Clone)]
 pub(super) struct Desk {
     pub(super) git: Git,
     pub(super) pinned: Pinned,
@@ -169,7 +168,7 @@ async fn attempts(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         desk.progress.show(&reviewer.name, State::Working, "");
-        let answer = one(desk, reviewer, work, scratch, left).await;
+        let answer = one(desk, reviewer, work, scratch, &desk.prompt, left).await;
         answer.said.usage.add_to(performance);
         let failure = match usable(desk, reviewer, work, answer) {
             Ok(usable) => return Ok(usable),
@@ -199,12 +198,13 @@ async fn attempts(
     }
 }
 
-/// One question, with the desk's prompt, and the end of all that was started for it.
+/// One question, and the end of all that was started for it.
 pub(super) async fn one(
     desk: &Desk,
     reviewer: &Reviewer,
     work: &Path,
     scratch: &Path,
+    prompt: &str,
     timeout: Duration,
 ) -> Answer {
     let mark = Mark::new();
@@ -260,7 +260,7 @@ pub(super) async fn one(
         Question {
             reviewer,
             argv,
-            prompt: &desk.prompt,
+            prompt,
             folder: work,
             inherit: inherited(reviewer),
             set,
