@@ -8,6 +8,7 @@ pub mod import;
 pub mod merge;
 pub mod model;
 pub mod parse;
+pub mod pristine;
 pub mod prompt;
 pub mod report;
 pub mod rounds;

@@ -21,6 +21,8 @@ mod interrupted;
 mod repository;
 #[path = "run/rounds.rs"]
 mod rounds;
+#[path = "run/shared.rs"]
+mod shared;
 #[path = "run/targets.rs"]
 mod targets;
 #[path = "run/verified.rs"]

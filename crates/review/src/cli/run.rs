@@ -259,6 +259,7 @@ fn request(args: &Args, state: PathBuf, progress: Arc<Shown>) -> Result<Request,
         above: std::env::var(process::tree::VARIABLE).ok(),
         date: super::now(),
         progress,
+        program: std::env::current_exe().ok(),
     })
 }
 

@@ -16,15 +16,17 @@ pub mod store;
 pub mod sweep;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use process::tree::{Mark, Tree};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use crate::adapters::config::Reviewer;
 use crate::git::{Blobs, Git, GitError};
 use crate::model::{Excerpt, Location, Outcome, Report, ReviewerRun};
+use crate::pristine::{self, Starting};
 use crate::prompt;
 use crate::rounds;
 use crate::target::{self, Pinned, Spec, TargetError};
@@ -72,6 +74,8 @@ pub struct Request {
     pub date: String,
     /// Who shows how it goes.
     pub progress: Arc<dyn Progress>,
+    /// This program, which the holder of a shared checkout is another run of; `None`: nothing is shared.
+    pub program: Option<PathBuf>,
 }
 
 /// A finished round.
@@ -136,13 +140,13 @@ pub async fn run(
         let request = request.clone();
         tokio::task::spawn_blocking(move || open(&request))
     };
-    let opened = tokio::select! {
+    let mut opened = tokio::select! {
         opened = opening => opened??,
         () = &mut stop => return Err(RunError::Interrupted),
     };
     begun(&opened.folder);
     let result = tokio::select! {
-        result = review(&request, &opened, started) => result,
+        result = review(&request, &mut opened, started) => result,
         () = &mut stop => Err(RunError::Interrupted),
     };
     let (git, round, mark) = (
@@ -168,6 +172,7 @@ struct Opened {
     pinned: Pinned,
     reviewers: Vec<Reviewer>,
     prompt: String,
+    checkout: Option<Starting>,
     _lock: process::FileLock,
 }
 
@@ -207,8 +212,10 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         let prompt = round.prompt()?;
         round.begin(&plan, &prompt)?;
         let reviewers = reviewers(request, &git, &pinned)?;
+        let checkout = checkout(request, &git, round, &plan, &reviewers);
         return Ok(Opened {
             round: round.clone(),
+            checkout,
             git,
             home,
             folder,
@@ -248,6 +255,7 @@ fn open(request: &Request) -> Result<Opened, RunError> {
     let earlier = rounds::earlier(&folder, number)?;
     let prompt = prompt::build(&git, &pinned, request, &earlier)?;
     round.begin(&plan, &prompt)?;
+    let checkout = checkout(request, &git, &round, &plan, &reviewers);
     process::crash::point("review.planned");
     request.progress.say(&format!(
         "round {number} of {}: {} at {}, {} files changed since {}",
@@ -269,8 +277,27 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         pinned,
         reviewers,
         prompt,
+        checkout,
         _lock: lock,
     })
+}
+
+/// Begins the checkout that reviewers share, so that it is on its way while they are started.
+fn checkout(
+    request: &Request,
+    git: &Git,
+    round: &RoundFolder,
+    plan: &Plan,
+    reviewers: &[Reviewer],
+) -> Option<Starting> {
+    let asked = |reviewer: &&Reviewer| {
+        let answered = round.recorded(&reviewer.name).ok().flatten();
+        !answered.is_some_and(|run| matches!(run.outcome, Outcome::Finished { .. }))
+    };
+    let sharers = pristine::sharers(reviewers.iter().filter(asked).map(|r| &r.worktree));
+    let mark = plan.mark.below(request.above.as_deref());
+    let program = request.program.as_deref()?;
+    pristine::begin(git, round, &plan.target.head, program, &mark, sharers)
 }
 
 fn reviewers(request: &Request, git: &Git, pinned: &Pinned) -> Result<Vec<Reviewer>, RunError> {
@@ -324,9 +351,11 @@ fn reviewers(request: &Request, git: &Git, pinned: &Pinned) -> Result<Vec<Review
 
 async fn review(
     request: &Arc<Request>,
-    opened: &Opened,
+    opened: &mut Opened,
     started: Instant,
 ) -> Result<Finished, RunError> {
+    let checkout = opened.checkout.take();
+    let opened = &*opened;
     let desk = Arc::new(Desk {
         git: opened.git.clone(),
         pinned: opened.pinned.clone(),
@@ -337,6 +366,8 @@ async fn review(
         cache: opened.home.cache(),
         redactor: request.redactor.clone(),
         progress: request.progress.clone(),
+        checkout: Mutex::new(checkout),
+        pristine: OnceCell::new(),
     });
     let mut runs = Vec::new();
     let mut asked: JoinSet<Result<ReviewerRun, RunError>> = JoinSet::new();
@@ -357,10 +388,16 @@ async fn review(
                 desk.round.record(&run)?;
                 process::crash::point("review.recorded");
                 let work = desk.round.work(&run.name);
+                let layer = desk.round.layers().join(store::slug(&run.name));
                 // While others are still at work, so that the end of the run is not kept waiting.
                 let trash = desk.round.trash_of(&run.name);
-                if let Err(error) = crate::worktree::remove(&desk.git, &work, &trash) {
-                    tracing::warn!(%error, "cannot remove a work tree");
+                for removed in [
+                    crate::worktree::remove(&desk.git, &work, &trash),
+                    crate::worktree::discard(&layer, &trash),
+                ] {
+                    if let Err(error) = removed {
+                        tracing::warn!(%error, "cannot remove a work tree");
+                    }
                 }
                 Ok(run)
             })
@@ -375,6 +412,11 @@ async fn review(
         emptying.spawn_blocking(move || crate::worktree::empty(&trash));
         runs.push(run);
     }
+    // Nobody sees the checkout any more: its memory is given back while the findings are checked.
+    emptying.spawn_blocking(move || {
+        drop(desk);
+        Ok(())
+    });
     let place = |run: &ReviewerRun| opened.reviewers.iter().position(|r| r.name == run.name);
     runs.sort_by_key(place);
     let (request, git) = (request.clone(), opened.git.clone());
