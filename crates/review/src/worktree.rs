@@ -22,7 +22,7 @@ pub enum Extent {
 #[derive(Debug, thiserror::Error)]
 pub enum WorktreeError {
     /// git said no.
-    #[error("cannot make a work tree: {0}")]
+    #[error("cannot make a work tree: {}", crate::git::short(.0))]
     Git(#[from] GitError),
     /// The system said no.
     #[error("cannot {action} {path}: {source}")]
@@ -57,7 +57,8 @@ pub fn register(git: &Git, path: &Path, commit: &str) -> Result<(), WorktreeErro
 }
 
 fn make(git: &Git, options: &[&str], path: &Path, commit: &str) -> Result<(), WorktreeError> {
-    git.command(["worktree", "add", "--detach"])
+    // By force: git may still know a work tree at this path, of a state folder that was deleted under it.
+    git.command(["worktree", "add", "--force", "--detach"])
         .args(options)
         .arg("--end-of-options")
         .arg(path)

@@ -25,5 +25,7 @@ mod rounds;
 mod shared;
 #[path = "run/targets.rs"]
 mod targets;
+#[path = "run/terminal.rs"]
+mod terminal;
 #[path = "run/verified.rs"]
 mod verified;

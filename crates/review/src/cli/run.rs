@@ -173,6 +173,7 @@ pub(super) fn main(args: &Args, state: PathBuf) -> Result<u8, Failure> {
         })
         .await;
         ticking.abort();
+        progress.end();
         Ok::<_, std::io::Error>(result)
     })?;
     // A step that hangs in the system must not keep us; what it may leave, the guard removes.

@@ -386,11 +386,12 @@ pub(crate) fn fields(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
         .map(|field| String::from_utf8_lossy(field).into_owned())
 }
 
-/// The last line that git said, without our command line before it.
+/// The line in which git says why, else its last, without our command line before it.
 pub(crate) fn short(error: &GitError) -> String {
     match error {
         GitError::Command(CommandError::Failed { stderr, status, .. }) => {
-            match stderr.lines().last() {
+            let why = |line: &&str| line.starts_with("fatal: ") || line.starts_with("error: ");
+            match stderr.lines().find(why).or(stderr.lines().last()) {
                 Some(line) => line.to_owned(),
                 None => status.to_string(),
             }

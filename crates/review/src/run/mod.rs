@@ -369,6 +369,10 @@ async fn review(
         checkout: Mutex::new(checkout),
         pristine: OnceCell::new(),
     });
+    // In the order of the configuration, whoever begins first.
+    for reviewer in &opened.reviewers {
+        request.progress.show(&reviewer.name, State::Preparing, "");
+    }
     let mut runs = Vec::new();
     let mut asked: JoinSet<Result<ReviewerRun, RunError>> = JoinSet::new();
     for reviewer in &opened.reviewers {
@@ -376,7 +380,7 @@ async fn review(
         if let Some(run) = opened.round.recorded(&reviewer.name)?
             && matches!(run.outcome, Outcome::Finished { .. })
         {
-            let said = format!("{} findings", run.review.findings.len());
+            let said = progress::counted(run.review.findings.len());
             request.progress.show(&reviewer.name, State::Resumed, &said);
             runs.push(run);
             continue;
@@ -447,7 +451,7 @@ async fn review(
 fn exact(reviewers: &[Reviewer]) -> Vec<String> {
     reviewers
         .iter()
-        .filter(|reviewer| reviewer.format.is_exact())
+        .filter(|reviewer| reviewer.is_exact())
         .map(|reviewer| reviewer.name.clone())
         .collect()
 }

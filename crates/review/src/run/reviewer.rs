@@ -8,7 +8,7 @@ use process::tree::{self, Mark, Tree};
 use tokio::sync::OnceCell;
 
 use super::attempt::{self, Answer, Question, Show};
-use super::progress::{Progress, State};
+use super::progress::{Progress, State, counted};
 use super::redact::Redactor;
 use super::store::RoundFolder;
 use crate::adapters::config::Reviewer;
@@ -151,9 +151,9 @@ pub(super) async fn ask(desk: Arc<Desk>, reviewer: Reviewer) -> ReviewerRun {
     let (state, action) = match &outcome {
         Outcome::Finished { warning } => (
             State::Finished,
-            match (review.findings.len(), warning) {
-                (count, Some(warning)) => format!("{count} findings; {warning}"),
-                (count, None) => format!("{count} findings"),
+            match (counted(review.findings.len()), warning) {
+                (found, Some(warning)) => format!("{found}; {warning}"),
+                (found, None) => found,
             },
         ),
         Outcome::Failed { reason } => (State::Failed, reason.clone()),
@@ -350,7 +350,7 @@ fn usable(
         Ok(review) => review,
         Err(reason) => return failed(reason),
     };
-    if reviewer.format.is_exact() {
+    if reviewer.is_exact() {
         // An analyser that could not look (a build without its dependencies) finds nothing, too.
         if review.findings.is_empty() && !troubles.is_empty() {
             return failed("it found nothing, and did not end well".to_owned());
