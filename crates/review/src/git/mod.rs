@@ -299,6 +299,20 @@ impl Git {
         Some(without_credentials(&address))
     }
 
+    /// Whether a branch of the remote, as it was last fetched or pushed, has the commit.
+    #[must_use]
+    pub fn is_at_remote(&self, commit: &str, remote: &str) -> bool {
+        let found = self.lines([
+            "for-each-ref",
+            "--count=1",
+            "--format=x",
+            "--contains",
+            commit,
+            &format!("refs/remotes/{remote}/"),
+        ]);
+        found.is_ok_and(|found| !found.is_empty())
+    }
+
     /// Fetches refs of a remote; each is `+from:to`.
     pub fn fetch(&self, remote: &str, refs: &[String]) -> Result<(), GitError> {
         let mut args: Vec<OsString> = [
@@ -405,6 +419,8 @@ fn without_credentials(address: &str) -> String {
         Some((scheme, rest)) => {
             let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
             let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            // Tokens are passed as parameters, too.
+            let path = path.split(['?', '#']).next().unwrap_or(path);
             format!("{scheme}://{host}/{path}")
         }
         None => address.to_owned(),
@@ -420,6 +436,7 @@ mod tests {
         for (address, shown) in [
             ("https://me:tok@host/a/b.git", "https://host/a/b.git"),
             ("https://host/a@b.git", "https://host/a@b.git"),
+            ("https://host/a/b?private_token=x", "https://host/a/b"),
             ("git@host:a/b.git", "git@host:a/b.git"),
         ] {
             assert_eq!(without_credentials(address), shown);

@@ -19,6 +19,7 @@ mod html;
 mod json;
 mod markdown;
 mod prose_check;
+mod replacement;
 mod sarif;
 mod standing;
 mod verdict;
