@@ -254,7 +254,9 @@ fn a_fix_that_applies_is_one_that_tools_can_apply() {
 #[test]
 fn a_fix_that_does_not_apply_is_offered_to_no_tool() {
     let repository = Repository::new();
-    let lie = REVIEW.replace("-        total += item", "-        no_such_line += item");
+    let lie = REVIEW
+        .replace("-        total += item", "-        no_such_line += item")
+        .replace("@@ -4", "--- a/src/count.py\n+++ b/src/count.py\n@@ -4");
     let good = repository.printer("good", &lie);
     repository.configure(&entry("good", "command", &[&good], ""));
     for format in ["sarif", "github"] {
