@@ -274,3 +274,21 @@ fn a_fix_that_does_not_apply_is_offered_to_no_tool() {
         );
     }
 }
+
+#[test]
+fn one_report_in_two_formats_counts_once() {
+    let repository = configured();
+    let folder = repository.outside("reports");
+    let folder = folder.to_str().unwrap();
+    repository.run(&["--format", "markdown,json", "--output", folder]);
+    let output = repository
+        .command(&["stats", "--json", folder])
+        .output()
+        .unwrap();
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&all[0]["reports"], &all[0]["reported"]),
+        (&1.into(), &1.into()),
+        "{all}"
+    );
+}
