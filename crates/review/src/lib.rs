@@ -9,6 +9,7 @@ pub mod lead;
 pub mod merge;
 pub mod model;
 pub mod parse;
+pub mod pristine;
 pub mod prompt;
 pub mod report;
 pub mod rounds;

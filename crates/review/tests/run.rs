@@ -23,7 +23,11 @@ mod judges;
 mod repository;
 #[path = "run/rounds.rs"]
 mod rounds;
+#[path = "run/shared.rs"]
+mod shared;
 #[path = "run/targets.rs"]
 mod targets;
+#[path = "run/terminal.rs"]
+mod terminal;
 #[path = "run/verified.rs"]
 mod verified;

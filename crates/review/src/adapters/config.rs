@@ -170,6 +170,12 @@ impl Reviewer {
         argv
     }
 
+    /// Whether it says the same every time. An analyser's output is a machine's also when its format is not named.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.format.is_exact() || (self.kind == Kind::Analyser && self.format == Format::Auto)
+    }
+
     /// Whether a changed file is one of those it is asked about.
     #[must_use]
     pub fn wants(&self, path: &str) -> bool {

@@ -185,6 +185,7 @@ pub(super) fn main(args: &Args, state: PathBuf) -> Result<u8, Failure> {
         })
         .await;
         ticking.abort();
+        progress.end();
         Ok::<_, std::io::Error>(result)
     })?;
     // A step that hangs in the system must not keep us; what it may leave, the guard removes.
@@ -280,6 +281,7 @@ fn request(args: &Args, state: PathBuf, progress: Arc<Shown>) -> Result<Request,
         above: std::env::var(process::tree::VARIABLE).ok(),
         date: super::now(),
         progress,
+        program: std::env::current_exe().ok(),
     })
 }
 

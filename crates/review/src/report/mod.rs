@@ -20,6 +20,7 @@ mod json;
 mod markdown;
 mod prose_check;
 mod recommend;
+mod replacement;
 mod sarif;
 mod standing;
 mod verdict;

@@ -17,15 +17,17 @@ pub mod store;
 pub mod sweep;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use process::tree::{Mark, Tree};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use crate::adapters::config::Reviewer;
 use crate::git::{Blobs, Git, GitError};
 use crate::model::{Excerpt, Location, Outcome, Report, ReviewerRun};
+use crate::pristine::{self, Starting};
 use crate::prompt;
 use crate::rounds;
 use crate::target::{self, Pinned, Spec, TargetError};
@@ -79,6 +81,8 @@ pub struct Request {
     pub date: String,
     /// Who shows how it goes.
     pub progress: Arc<dyn Progress>,
+    /// This program, which the holder of a shared checkout is another run of; `None`: nothing is shared.
+    pub program: Option<PathBuf>,
 }
 
 /// A finished round.
@@ -143,13 +147,13 @@ pub async fn run(
         let request = request.clone();
         tokio::task::spawn_blocking(move || open(&request))
     };
-    let opened = tokio::select! {
+    let mut opened = tokio::select! {
         opened = opening => opened??,
         () = &mut stop => return Err(RunError::Interrupted),
     };
     begun(&opened.folder);
     let result = tokio::select! {
-        result = review(&request, &opened, started) => result,
+        result = review(&request, &mut opened, started) => result,
         () = &mut stop => Err(RunError::Interrupted),
     };
     let (git, round, mark) = (
@@ -175,6 +179,7 @@ struct Opened {
     pinned: Pinned,
     reviewers: Vec<Reviewer>,
     prompt: String,
+    checkout: Option<Starting>,
     _lock: process::FileLock,
 }
 
@@ -214,8 +219,10 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         let prompt = round.prompt()?;
         round.begin(&plan, &prompt)?;
         let reviewers = reviewers(request, &git, &pinned)?;
+        let checkout = checkout(request, &git, round, &plan, &reviewers);
         return Ok(Opened {
             round: round.clone(),
+            checkout,
             git,
             home,
             folder,
@@ -256,6 +263,7 @@ fn open(request: &Request) -> Result<Opened, RunError> {
     let earlier = rounds::earlier(&folder, number, &request.earlier)?;
     let prompt = prompt::build(&git, &pinned, request, &earlier)?;
     round.begin(&plan, &prompt)?;
+    let checkout = checkout(request, &git, &round, &plan, &reviewers);
     process::crash::point("review.planned");
     request.progress.say(&format!(
         "round {number} of {}: {} at {}, {} files changed since {}",
@@ -277,8 +285,27 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         pinned,
         reviewers,
         prompt,
+        checkout,
         _lock: lock,
     })
+}
+
+/// Begins the checkout that reviewers share, so that it is on its way while they are started.
+fn checkout(
+    request: &Request,
+    git: &Git,
+    round: &RoundFolder,
+    plan: &Plan,
+    reviewers: &[Reviewer],
+) -> Option<Starting> {
+    let asked = |reviewer: &&Reviewer| {
+        let answered = round.recorded(&reviewer.name).ok().flatten();
+        !answered.is_some_and(|run| matches!(run.outcome, Outcome::Finished { .. }))
+    };
+    let sharers = pristine::sharers(reviewers.iter().filter(asked).map(|r| &r.worktree));
+    let mark = plan.mark.below(request.above.as_deref());
+    let program = request.program.as_deref()?;
+    pristine::begin(git, round, &plan.target.head, program, &mark, sharers)
 }
 
 fn reviewers(request: &Request, git: &Git, pinned: &Pinned) -> Result<Vec<Reviewer>, RunError> {
@@ -332,9 +359,11 @@ fn reviewers(request: &Request, git: &Git, pinned: &Pinned) -> Result<Vec<Review
 
 async fn review(
     request: &Arc<Request>,
-    opened: &Opened,
+    opened: &mut Opened,
     started: Instant,
 ) -> Result<Finished, RunError> {
+    let checkout = opened.checkout.take();
+    let opened = &*opened;
     let desk = Arc::new(Desk {
         git: opened.git.clone(),
         pinned: opened.pinned.clone(),
@@ -345,7 +374,13 @@ async fn review(
         cache: opened.home.cache(),
         redactor: request.redactor.clone(),
         progress: request.progress.clone(),
+        checkout: Mutex::new(checkout),
+        pristine: OnceCell::new(),
     });
+    // In the order of the configuration, whoever begins first.
+    for reviewer in &opened.reviewers {
+        request.progress.show(&reviewer.name, State::Preparing, "");
+    }
     let mut runs = Vec::new();
     let mut asked: JoinSet<Result<ReviewerRun, RunError>> = JoinSet::new();
     for reviewer in &opened.reviewers {
@@ -353,7 +388,7 @@ async fn review(
         if let Some(run) = opened.round.recorded(&reviewer.name)?
             && matches!(run.outcome, Outcome::Finished { .. })
         {
-            let said = format!("{} findings", run.review.findings.len());
+            let said = progress::counted(run.review.findings.len());
             request.progress.show(&reviewer.name, State::Resumed, &said);
             runs.push(run);
             continue;
@@ -365,10 +400,16 @@ async fn review(
                 desk.round.record(&run)?;
                 process::crash::point("review.recorded");
                 let work = desk.round.work(&run.name);
+                let layer = desk.round.layers().join(store::slug(&run.name));
                 // While others are still at work, so that the end of the run is not kept waiting.
                 let trash = desk.round.trash_of(&run.name);
-                if let Err(error) = crate::worktree::remove(&desk.git, &work, &trash) {
-                    tracing::warn!(%error, "cannot remove a work tree");
+                for removed in [
+                    crate::worktree::remove(&desk.git, &work, &trash),
+                    crate::worktree::discard(&layer, &trash),
+                ] {
+                    if let Err(error) = removed {
+                        tracing::warn!(%error, "cannot remove a work tree");
+                    }
                 }
                 Ok(run)
             })
@@ -383,6 +424,12 @@ async fn review(
         emptying.spawn_blocking(move || crate::worktree::empty(&trash));
         runs.push(run);
     }
+    let questions = desk.for_questions();
+    // Nobody sees the checkout any more: its memory is given back while the findings are checked.
+    emptying.spawn_blocking(move || {
+        drop(desk);
+        Ok(())
+    });
     let place = |run: &ReviewerRun| opened.reviewers.iter().position(|r| r.name == run.name);
     runs.sort_by_key(place);
     let (request, git) = (request.clone(), opened.git.clone());
@@ -400,7 +447,7 @@ async fn review(
         })
         .await??
     };
-    let close = close_calls(&desk, &request, &verified).await;
+    let close = close_calls(&questions, &request, &verified).await;
     let concluded = {
         let (request, git) = (request.clone(), git.clone());
         tokio::task::spawn_blocking(move || {
@@ -410,7 +457,7 @@ async fn review(
         })
         .await??
     };
-    let report = lead(&desk, &request, concluded).await;
+    let report = lead(&questions, &request, concluded).await;
     let report = tokio::task::spawn_blocking(move || {
         round.finish(&report)?;
         process::crash::point("review.finished");
@@ -432,7 +479,7 @@ async fn review(
 fn exact(reviewers: &[Reviewer]) -> Vec<String> {
     reviewers
         .iter()
-        .filter(|reviewer| reviewer.format.is_exact())
+        .filter(|reviewer| reviewer.is_exact())
         .map(|reviewer| reviewer.name.clone())
         .collect()
 }

@@ -33,7 +33,19 @@ fn names_and_reviews_are_only_ever_text() {
         "diff.evil.textconv",
         &format!("touch {};cat", pwned.display()),
     ]);
-    repository.commit("Add $(touch pwned) `touch pwned`");
+    for (key, command) in [
+        (
+            "filter.evil.smudge",
+            format!("touch {};cat", pwned.display()),
+        ),
+        ("filter.evil.process", format!("touch {}", pwned.display())),
+        ("core.fsmonitor", format!("touch {};false", pwned.display())),
+        ("diff.external", format!("touch {};false", pwned.display())),
+    ] {
+        repository.git(&["config", key, &command]);
+    }
+    repository.git(&["config", "filter.evil.required", "true"]);
+    repository.commit_without_filters("Add $(touch pwned) `touch pwned`");
     let hook = repository.top().join(".git/hooks/post-checkout");
     std::fs::write(&hook, format!("#!/bin/sh\ntouch {}\n", pwned.display())).unwrap();
     std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
