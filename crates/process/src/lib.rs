@@ -14,6 +14,7 @@
 //! | [`mod@file`] | files that are there whole or not at all |
 //! | [`crash`] | where a test may kill us |
 //! | [`stop`] | how the outside asks this process to stop |
+//! | `mounts` (Linux) | file systems that only we and our children see |
 //!
 //! One interface, two implementations (`unix/`, `windows/`), one contract suite (`tests/contract.rs`).
 
@@ -33,6 +34,10 @@ mod sys;
 #[cfg(windows)]
 #[path = "windows/mod.rs"]
 mod sys;
+
+#[cfg(target_os = "linux")]
+#[path = "unix/mounts.rs"]
+pub mod mounts;
 
 mod captured;
 mod pause;

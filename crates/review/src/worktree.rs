@@ -8,9 +8,11 @@ use crate::git::{ChangedFile, Git, GitError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Extent {
-    /// Everything.
+    /// Everything. Reviewers of a large repository may share what they do not write to ([`crate::pristine`]).
     #[default]
     Full,
+    /// Everything, in a checkout that is nobody else's in any way.
+    Own,
     /// The changed files, and the files beside and above them (where configuration lies). An analyser that looks at
     /// files one by one needs no more, and a checkout of 50,000 files takes seconds.
     Changed,
@@ -20,7 +22,7 @@ pub enum Extent {
 #[derive(Debug, thiserror::Error)]
 pub enum WorktreeError {
     /// git said no.
-    #[error("cannot make a work tree: {0}")]
+    #[error("cannot make a work tree: {}", crate::git::short(.0))]
     Git(#[from] GitError),
     /// The system said no.
     #[error("cannot {action} {path}: {source}")]
@@ -42,18 +44,28 @@ pub fn add(
     extent: Extent,
     changed: &[ChangedFile],
 ) -> Result<(), WorktreeError> {
-    let mut run = git.command(["worktree", "add", "--detach", "--quiet"]);
     if extent == Extent::Changed {
-        run = run.arg("--no-checkout");
+        register(git, path, commit)?;
+        return populate(git, path, commit, changed);
     }
-    run.arg("--end-of-options")
+    make(git, &["--quiet"], path, commit)
+}
+
+/// Makes a work tree that git knows and that has no files and no index yet.
+pub fn register(git: &Git, path: &Path, commit: &str) -> Result<(), WorktreeError> {
+    make(git, &["--quiet", "--no-checkout"], path, commit)
+}
+
+fn make(git: &Git, options: &[&str], path: &Path, commit: &str) -> Result<(), WorktreeError> {
+    let _alone = alone();
+    // By force: git may still know a work tree at this path, of a state folder that was deleted under it.
+    git.command(["worktree", "add", "--force", "--detach"])
+        .args(options)
+        .arg("--end-of-options")
         .arg(path)
         .arg(commit)
         .run()
         .map_err(GitError::from)?;
-    if extent == Extent::Changed {
-        populate(git, path, commit, changed)?;
-    }
     Ok(())
 }
 
@@ -108,28 +120,11 @@ fn folders_above(path: &str) -> Vec<String> {
 /// Takes the work tree at `path` away, whatever was done to it. One that is not there is success. It is renamed
 /// into `trash` first, so that it is gone at once; [`empty`] does the slow part.
 pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError> {
-    if path.symlink_metadata().is_ok() {
-        let io = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| WorktreeError::Io {
-                action,
-                path,
-                source,
-            }
-        };
-        std::fs::create_dir_all(trash).map_err(io("make the folder", trash))?;
-        let mut number = 0u32;
-        let aside = loop {
-            let aside = trash.join(format!("{}-{number}", std::process::id()));
-            if aside.symlink_metadata().is_err() {
-                break aside;
-            }
-            number += 1;
-        };
-        std::fs::rename(path, &aside).map_err(io("move away the work tree", path))?;
-    }
+    discard(path, trash)?;
     // With its folder gone, git forgets it without a look at what the reviewer left in it. That it was forgotten
     // before is the usual reason to fail here, and `git worktree prune` forgets it otherwise.
+    process::crash::point("review.work-moved");
+    let _alone = alone();
     if let Err(error) = git
         .command([
             "worktree",
@@ -144,6 +139,31 @@ pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError>
         tracing::debug!(%error, "git does not know the work tree");
     }
     Ok(())
+}
+
+/// Puts a folder into `trash`. One that is not there is success.
+pub fn discard(path: &Path, trash: &Path) -> Result<(), WorktreeError> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let io = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| WorktreeError::Io {
+            action,
+            path,
+            source,
+        }
+    };
+    std::fs::create_dir_all(trash).map_err(io("make the folder", trash))?;
+    let mut number = 0u32;
+    let aside = loop {
+        let aside = trash.join(format!("{}-{number}", std::process::id()));
+        if aside.symlink_metadata().is_err() {
+            break aside;
+        }
+        number += 1;
+    };
+    std::fs::rename(path, &aside).map_err(io("move away", path))
 }
 
 /// Deletes what [`remove`] put aside.
@@ -182,6 +202,36 @@ fn permit(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         permit(&entry.path());
     }
+}
+
+/// Held while git makes or forgets a work tree. Each time it reads what it knows of all the others, and dies over one
+/// that another git has half made or half forgotten (`failed to read .git/worktrees/NAME/commondir`).
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The work trees below a folder that git knows, also those whose folder is gone: a run may die between moving a work
+/// tree away and having git forget it.
+pub fn known(git: &Git, below: &Path) -> Vec<PathBuf> {
+    let Ok(below) = below.canonicalize() else {
+        return Vec::new();
+    };
+    let listed = match git.bytes(["worktree", "list", "--porcelain", "-z"]) {
+        Ok(listed) => listed,
+        Err(error) => {
+            tracing::warn!(%error, "cannot list the work trees");
+            return Vec::new();
+        }
+    };
+    String::from_utf8_lossy(&listed)
+        .split('\0')
+        .filter_map(|line| line.strip_prefix("worktree "))
+        .map(PathBuf::from)
+        .filter(|path| path.starts_with(&below))
+        .collect()
 }
 
 #[cfg(test)]

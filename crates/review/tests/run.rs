@@ -17,11 +17,17 @@ mod analysers;
 mod hostile;
 #[path = "run/interrupted.rs"]
 mod interrupted;
+#[path = "run/judges.rs"]
+mod judges;
 #[path = "run/repository.rs"]
 mod repository;
 #[path = "run/rounds.rs"]
 mod rounds;
+#[path = "run/shared.rs"]
+mod shared;
 #[path = "run/targets.rs"]
 mod targets;
+#[path = "run/terminal.rs"]
+mod terminal;
 #[path = "run/verified.rs"]
 mod verified;

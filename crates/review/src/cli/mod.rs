@@ -1,5 +1,6 @@
 //! The command line: the only part that reads the environment and writes to the terminal.
 
+mod checkout;
 mod eval;
 mod guard;
 mod import;
@@ -59,6 +60,12 @@ enum Command {
     /// Wait for the end of a run, and clean up after it when it could not
     #[command(hide = true)]
     Guard(guard::Args),
+    /// Hold the checkout that reviewers share
+    #[command(hide = true)]
+    HoldCheckout(checkout::Hold),
+    /// Run a command that sees it as its work tree
+    #[command(hide = true)]
+    InCheckout(checkout::Enter),
 }
 
 /// Runs the program.
@@ -73,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&args, state),
         Command::Resolve(args) => resolve::main(args, &state),
         Command::Guard(args) => guard::main(&args),
+        Command::HoldCheckout(args) => checkout::hold(&args),
+        Command::InCheckout(args) => checkout::enter(&args),
         Command::Import(command) => printed(|out| command.run(out)),
         Command::Stats(command) => printed(|out| command.run(out)),
         Command::Eval(command) => printed(|out| command.run(out)),

@@ -1,5 +1,6 @@
 //! `deep-review stats`: what each reviewer is worth over many reports.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -32,10 +33,19 @@ impl Stats {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let by = if self.by_model { By::Name } else { By::Vendor };
         let mut collector = Collector::new(by);
+        // A run writes one report in several formats beside each other; JSON, which comes first, says most.
+        let mut counted: BTreeSet<PathBuf> = BTreeSet::new();
         for path in import::files(&self.paths)? {
+            let name = path.with_extension("");
+            if counted.contains(&name) {
+                continue;
+            }
             let bytes = import::read(&path)?;
             match serde_json::from_slice::<Report>(&bytes) {
-                Ok(report) => collector.add_report(&report),
+                Ok(report) => {
+                    collector.add_report(&report);
+                    counted.insert(name);
+                }
                 Err(_) => collector.add_text(&report(&String::from_utf8_lossy(&bytes))),
             }
         }

@@ -93,7 +93,9 @@ pub(super) fn understand(raw: &[u8], patch: &[u8]) -> Result<Diff, GitError> {
     };
     for (file, entries) in &mut files {
         for _ in 0..*entries {
-            (file.hunks, file.shown) = patched.next().ok_or_else(short)?;
+            let (hunks, shown) = patched.next().ok_or_else(short)?;
+            file.hunks.extend(hunks);
+            file.shown.extend(shown);
         }
     }
     if patched.next().is_some() {

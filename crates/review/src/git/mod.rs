@@ -24,7 +24,7 @@ const OUTPUT: usize = 256 * 1024 * 1024;
 
 /// What git needs of our environment. Everything else stays out: a `GIT_DIR` of a hook that calls us would make git
 /// look at another repository.
-const ENVIRONMENT: &[&str] = &[
+pub(crate) const ENVIRONMENT: &[&str] = &[
     "PATH",
     "HOME",
     "USER",
@@ -68,6 +68,17 @@ const SAFE: &[&str] = &[
     // 0: as many as there are cores. A checkout of 50,000 files is what a run adds most by.
     "-c",
     "checkout.workers=0",
+    // Reviewers see all files, whatever the user's own checkout leaves out.
+    "-c",
+    "core.sparseCheckout=false",
+    // An index is one file, which can be copied.
+    "-c",
+    "core.splitIndex=false",
+    "-c",
+    "submodule.recurse=false",
+    // A file of the user's that a repository need not have.
+    "-c",
+    "blame.ignoreRevsFile=",
 ];
 
 /// Why git gave no answer.
@@ -117,6 +128,8 @@ pub enum GitError {
 pub struct Git {
     top: PathBuf,
     common: PathBuf,
+    /// Names of the filters that the configuration knows; a `.gitattributes` of the change may name any of them.
+    filters: Vec<String>,
 }
 
 impl Git {
@@ -125,6 +138,7 @@ impl Git {
         let probe = Git {
             top: folder.to_owned(),
             common: PathBuf::new(),
+            filters: Vec::new(),
         };
         let ask = |what: &str| {
             probe
@@ -139,6 +153,7 @@ impl Git {
         Ok(Git {
             top: PathBuf::from(top),
             common: PathBuf::from(common),
+            filters: filters(&probe),
         })
     }
 
@@ -148,6 +163,7 @@ impl Git {
         Git {
             top: work_tree.to_owned(),
             common: self.common.clone(),
+            filters: self.filters.clone(),
         }
     }
 
@@ -165,7 +181,7 @@ impl Git {
 
     /// A git command in this repository, bounded, not yet run.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
-        Run::new("git", LOCAL)
+        let mut run = Run::new("git", LOCAL)
             .env_only(ENVIRONMENT)
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_OPTIONAL_LOCKS", "0")
@@ -174,7 +190,21 @@ impl Git {
             .args(SAFE)
             .args(args)
             .cwd(&self.top)
-            .limit(OUTPUT)
+            .limit(OUTPUT);
+        // By variables: a name may hold what `-c` would take for the end of it.
+        let mut count = 0;
+        for filter in &self.filters {
+            for (key, value) in NO_FILTER {
+                run = run
+                    .env(
+                        format!("GIT_CONFIG_KEY_{count}"),
+                        format!("filter.{filter}.{key}"),
+                    )
+                    .env(format!("GIT_CONFIG_VALUE_{count}"), value);
+                count += 1;
+            }
+        }
+        run.env("GIT_CONFIG_COUNT", count.to_string())
     }
 
     /// Runs it and returns its standard output.
@@ -269,6 +299,20 @@ impl Git {
         Some(without_credentials(&address))
     }
 
+    /// Whether a branch of the remote, as it was last fetched or pushed, has the commit.
+    #[must_use]
+    pub fn is_at_remote(&self, commit: &str, remote: &str) -> bool {
+        let found = self.lines([
+            "for-each-ref",
+            "--count=1",
+            "--format=x",
+            "--contains",
+            commit,
+            &format!("refs/remotes/{remote}/"),
+        ]);
+        found.is_ok_and(|found| !found.is_empty())
+    }
+
     /// Fetches refs of a remote; each is `+from:to`.
     pub fn fetch(&self, remote: &str, refs: &[String]) -> Result<(), GitError> {
         let mut args: Vec<OsString> = [
@@ -318,6 +362,36 @@ impl Git {
     }
 }
 
+/// What makes a filter none (gitattributes(5), "filter"): the file's content is then what the commit holds.
+const NO_FILTER: [(&str, &str); 4] = [
+    ("smudge", ""),
+    ("clean", ""),
+    ("process", ""),
+    ("required", "false"),
+];
+
+/// The filters that are configured, here or for the user. A checkout would run those that the change asks for, and
+/// what they do with a hostile change (fetch from an address that it names) is not ours to risk.
+fn filters(git: &Git) -> Vec<String> {
+    let listed = git.bytes([
+        "config",
+        "--null",
+        "--name-only",
+        "--get-regexp",
+        "^filter\\.",
+    ]);
+    // Exit code 1: there are none.
+    let mut names: Vec<String> = fields(&listed.unwrap_or_default())
+        .filter_map(|key| {
+            let (name, _) = key.strip_prefix("filter.")?.rsplit_once('.')?;
+            Some(name.to_owned())
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// The fields of `-z` output. Names that are not UTF-8 are shown as far as they are.
 pub(crate) fn fields(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
     bytes
@@ -326,11 +400,12 @@ pub(crate) fn fields(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
         .map(|field| String::from_utf8_lossy(field).into_owned())
 }
 
-/// The last line that git said, without our command line before it.
+/// The line in which git says why, else its last, without our command line before it.
 pub(crate) fn short(error: &GitError) -> String {
     match error {
         GitError::Command(CommandError::Failed { stderr, status, .. }) => {
-            match stderr.lines().last() {
+            let why = |line: &&str| line.starts_with("fatal: ") || line.starts_with("error: ");
+            match stderr.lines().find(why).or(stderr.lines().last()) {
                 Some(line) => line.to_owned(),
                 None => status.to_string(),
             }
@@ -344,6 +419,8 @@ fn without_credentials(address: &str) -> String {
         Some((scheme, rest)) => {
             let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
             let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            // Tokens are passed as parameters, too.
+            let path = path.split(['?', '#']).next().unwrap_or(path);
             format!("{scheme}://{host}/{path}")
         }
         None => address.to_owned(),
@@ -359,6 +436,7 @@ mod tests {
         for (address, shown) in [
             ("https://me:tok@host/a/b.git", "https://host/a/b.git"),
             ("https://host/a@b.git", "https://host/a@b.git"),
+            ("https://host/a/b?private_token=x", "https://host/a/b"),
             ("git@host:a/b.git", "git@host:a/b.git"),
         ] {
             assert_eq!(without_credentials(address), shown);

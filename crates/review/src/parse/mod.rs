@@ -37,7 +37,7 @@ pub enum Format {
 #[non_exhaustive]
 pub enum ParseError {
     /// Nothing but white space.
-    #[error("{reviewer} printed nothing; see its log for why")]
+    #[error("{reviewer} printed nothing")]
     Empty {
         /// Who.
         reviewer: String,

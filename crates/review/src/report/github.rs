@@ -6,9 +6,10 @@
 
 use serde_json::{Value, json};
 
-use super::count::{SEVERITIES, open, plural, word};
+use super::count::{by_severity, plural};
+use super::replacement::replacements;
 use super::standing::{Standing, is_open, standing};
-use crate::model::{CheckKind, CheckResult, Location, MergedFinding, Report, Severity};
+use crate::model::{CheckKind, CheckResult, Location, MergedFinding, Report};
 
 /// GitHub refuses bodies over 65,536 characters; the rest is room for the last line.
 const LONGEST_BODY: usize = 65_000;
@@ -20,7 +21,10 @@ pub fn github(report: &Report) -> Value {
     for finding in report.findings.iter().filter(|f| is_open(f)) {
         match place(report, finding) {
             Some((path, lines)) if standing(finding) != Standing::Refuted => {
-                comments.push(comment(finding, path, lines));
+                comments.push(match suggestion(report, finding) {
+                    Some((path, lines, block)) => comment(finding, &path, lines, &block),
+                    None => comment(finding, path, lines, ""),
+                });
             }
             _ => elsewhere.push(finding),
         }
@@ -67,12 +71,41 @@ fn in_diff(report: &Report, place: &Location) -> Option<(u32, u32)> {
         .find(|(from, to)| from <= to)
 }
 
-fn comment(finding: &MergedFinding, path: &str, (start, end): (u32, u32)) -> Value {
+/// A fix that GitHub offers to commit: it replaces the very lines that the comment stands on, so it is one piece of
+/// lines, all of them in one piece of the diff.
+fn suggestion(report: &Report, finding: &MergedFinding) -> Option<(String, (u32, u32), String)> {
+    let all = replacements(&finding.lead)?;
+    let [one] = all.as_slice() else { return None };
+    if one.removed == 0 {
+        return None;
+    }
+    let lines = (one.start, one.start + one.removed - 1);
+    let place = Location {
+        path: one.path.clone(),
+        start: Some(lines.0),
+        end: Some(lines.1),
+    };
+    if in_diff(report, &place) != Some(lines) {
+        return None;
+    }
+    let text = one.lines.join("\n");
+    // Longer than any fence in the code.
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    let block = match text.is_empty() && one.lines.is_empty() {
+        true => format!("\n\n{fence}suggestion\n{fence}\n"),
+        false => format!("\n\n{fence}suggestion\n{text}\n{fence}\n"),
+    };
+    (block.len() < LONGEST_BODY / 2).then(|| (one.path.clone(), lines, block))
+}
+
+/// `code` is kept as it is: it is committed with a click.
+fn comment(finding: &MergedFinding, path: &str, (start, end): (u32, u32), code: &str) -> Value {
     let mut comment = json!({
         "path": path,
         "line": end,
         "side": "RIGHT",
-        "body": cut(&quiet(&super::markdown::finding_text(finding))),
+        "body": cut(&quiet(&super::markdown::finding_text(finding)), code),
     });
     if let (true, Some(comment)) = (start < end, comment.as_object_mut()) {
         comment.insert("start_line".to_owned(), start.into());
@@ -82,14 +115,7 @@ fn comment(finding: &MergedFinding, path: &str, (start, end): (u32, u32)) -> Val
 }
 
 fn body(report: &Report, elsewhere: &[&MergedFinding], comments: usize) -> String {
-    let counts: Vec<String> = SEVERITIES
-        .into_iter()
-        .filter(|s| open(report, *s) > 0)
-        .map(|s| match s {
-            Severity::Suggestion => plural(open(report, s), word(s)),
-            _ => format!("{} {}", open(report, s), word(s)),
-        })
-        .collect();
+    let counts = by_severity(report);
     let mut text = format!(
         "**Verdict: {}.** {}\n\n{}; {} on lines of the diff.\n\n",
         report.verdict.decision,
@@ -114,19 +140,17 @@ fn body(report: &Report, elsewhere: &[&MergedFinding], comments: usize) -> Strin
         }
         text.push_str(&more);
     }
-    cut(&quiet(&text))
+    cut(&quiet(&text), "")
 }
 
-/// At most [`LONGEST_BODY`] bytes, cut between characters.
-fn cut(text: &str) -> String {
-    if text.len() <= LONGEST_BODY {
-        return text.to_owned();
+/// Both, with at most [`LONGEST_BODY`] bytes; the text is cut between characters.
+fn cut(text: &str, code: &str) -> String {
+    let room = LONGEST_BODY.saturating_sub(code.len());
+    if text.len() <= room {
+        return format!("{text}{code}");
     }
-    let mut end = LONGEST_BODY;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}\n\n… (cut: too long for GitHub)", &text[..end])
+    let end = text.floor_char_boundary(room);
+    format!("{}\n\n… (cut: too long for GitHub){code}", &text[..end])
 }
 
 /// The text with every `@name` broken by a zero-width space: a reviewer's text must not call people.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::count::{SEVERITIES, word};
+use super::replacement::replacements;
 use super::standing::{Standing, standing};
 use crate::merge::reviewers;
 use crate::model::{History, Location, MergedFinding, Outcome, Report, Severity};
@@ -142,6 +143,9 @@ fn result(finding: &MergedFinding) -> Value {
     if let (History::Declined { .. }, Some(result)) = (&finding.history, result.as_object_mut()) {
         result.insert("baselineState".to_owned(), "unchanged".into());
     }
+    if let (Some(fixes), Some(result)) = (fixes(finding), result.as_object_mut()) {
+        result.insert("fixes".to_owned(), fixes);
+    }
     if let Some(result) = result.as_object_mut() {
         // The first is where it is; GitHub shows no other.
         result.insert(
@@ -156,6 +160,44 @@ fn result(finding: &MergedFinding) -> Value {
         }
     }
     result
+}
+
+/// The fix, when a check has seen it apply (§3.55). Regions are whole lines: from the first column of the first to the
+/// first column of the line behind the last.
+fn fixes(finding: &MergedFinding) -> Option<Value> {
+    let mut files: Vec<(String, Vec<Value>)> = Vec::new();
+    for replacement in replacements(&finding.lead)? {
+        let mut text = replacement.lines.join("\n");
+        if !replacement.lines.is_empty() {
+            text.push('\n');
+        }
+        let one = json!({
+            "deletedRegion": {
+                "startLine": replacement.start,
+                "startColumn": 1,
+                "endLine": replacement.start + replacement.removed,
+                "endColumn": 1,
+            },
+            "insertedContent": { "text": text },
+        });
+        match files.iter_mut().find(|(path, _)| *path == replacement.path) {
+            Some((_, all)) => all.push(one),
+            None => files.push((replacement.path, vec![one])),
+        }
+    }
+    let changes: Vec<Value> = files
+        .into_iter()
+        .map(|(path, replacements)| {
+            json!({
+                "artifactLocation": { "uri": uri(&path), "uriBaseId": "SRCROOT" },
+                "replacements": replacements,
+            })
+        })
+        .collect();
+    Some(json!([{
+        "description": { "text": "The reviewer's fix, which applies to the head." },
+        "artifactChanges": changes,
+    }]))
 }
 
 fn suppressions(finding: &MergedFinding) -> Value {

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! lock → sweep → resume or pin → plan.json → reviewers (each: work tree, attempts, NAME.json)
-//!      → verify → merge → rounds → report.json → clean up
+//!      → verify → close calls → merge → rounds → lead → report.json → clean up
 //! ```
 //!
 //! *Architecture invariant*: everything that must survive `kill -9` is a whole file of the state folder
 //! ([`store`]) before the next step begins; everything that must not survive is found by what is in that folder.
 
 mod attempt;
+mod judge;
 pub mod progress;
 pub mod redact;
 mod reviewer;
@@ -16,15 +17,17 @@ pub mod store;
 pub mod sweep;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use process::tree::{Mark, Tree};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use crate::adapters::config::Reviewer;
 use crate::git::{Blobs, Git, GitError};
 use crate::model::{Excerpt, Location, Outcome, Report, ReviewerRun};
+use crate::pristine::{self, Starting};
 use crate::prompt;
 use crate::rounds;
 use crate::target::{self, Pinned, Spec, TargetError};
@@ -62,6 +65,12 @@ pub struct Request {
     pub round: Option<u32>,
     /// Forget an interrupted round instead of going on with it.
     pub fresh: bool,
+    /// Reports of earlier rounds that are not in the state folder, the oldest first.
+    pub earlier: Vec<Report>,
+    /// Who writes the prose of the report; `None`: it is composed from the data.
+    pub lead: Option<Reviewer>,
+    /// Who decides pairs of findings that are nearly alike; `None`: the likeness does.
+    pub close_calls: Option<Reviewer>,
     /// What to check beyond the usual.
     pub checks: verify::Options,
     /// Blacks out tokens.
@@ -72,6 +81,8 @@ pub struct Request {
     pub date: String,
     /// Who shows how it goes.
     pub progress: Arc<dyn Progress>,
+    /// This program, which the holder of a shared checkout is another run of; `None`: nothing is shared.
+    pub program: Option<PathBuf>,
 }
 
 /// A finished round.
@@ -136,13 +147,13 @@ pub async fn run(
         let request = request.clone();
         tokio::task::spawn_blocking(move || open(&request))
     };
-    let opened = tokio::select! {
+    let mut opened = tokio::select! {
         opened = opening => opened??,
         () = &mut stop => return Err(RunError::Interrupted),
     };
     begun(&opened.folder);
     let result = tokio::select! {
-        result = review(&request, &opened, started) => result,
+        result = review(&request, &mut opened, started) => result,
         () = &mut stop => Err(RunError::Interrupted),
     };
     let (git, round, mark) = (
@@ -168,6 +179,7 @@ struct Opened {
     pinned: Pinned,
     reviewers: Vec<Reviewer>,
     prompt: String,
+    checkout: Option<Starting>,
     _lock: process::FileLock,
 }
 
@@ -207,8 +219,10 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         let prompt = round.prompt()?;
         round.begin(&plan, &prompt)?;
         let reviewers = reviewers(request, &git, &pinned)?;
+        let checkout = checkout(request, &git, round, &plan, &reviewers);
         return Ok(Opened {
             round: round.clone(),
+            checkout,
             git,
             home,
             folder,
@@ -221,10 +235,11 @@ fn open(request: &Request) -> Result<Opened, RunError> {
     }
     let pinned = target::pin(&git, &request.spec)?;
     let reviewers = reviewers(request, &git, &pinned)?;
-    let mut finished = 0;
+    let given = request.earlier.iter().map(|report| report.round).max();
+    let mut finished = given.unwrap_or(0);
     for (number, round) in &rounds {
         if round.report()?.is_some() {
-            finished = *number;
+            finished = finished.max(*number);
         }
     }
     let number = request.round.unwrap_or(finished + 1);
@@ -245,9 +260,10 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         round: number,
         mark: Mark::new(),
     };
-    let earlier = rounds::earlier(&folder, number)?;
+    let earlier = rounds::earlier(&folder, number, &request.earlier)?;
     let prompt = prompt::build(&git, &pinned, request, &earlier)?;
     round.begin(&plan, &prompt)?;
+    let checkout = checkout(request, &git, &round, &plan, &reviewers);
     process::crash::point("review.planned");
     request.progress.say(&format!(
         "round {number} of {}: {} at {}, {} files changed since {}",
@@ -269,8 +285,27 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         pinned,
         reviewers,
         prompt,
+        checkout,
         _lock: lock,
     })
+}
+
+/// Begins the checkout that reviewers share, so that it is on its way while they are started.
+fn checkout(
+    request: &Request,
+    git: &Git,
+    round: &RoundFolder,
+    plan: &Plan,
+    reviewers: &[Reviewer],
+) -> Option<Starting> {
+    let asked = |reviewer: &&Reviewer| {
+        let answered = round.recorded(&reviewer.name).ok().flatten();
+        !answered.is_some_and(|run| matches!(run.outcome, Outcome::Finished { .. }))
+    };
+    let sharers = pristine::sharers(reviewers.iter().filter(asked).map(|r| &r.worktree));
+    let mark = plan.mark.below(request.above.as_deref());
+    let program = request.program.as_deref()?;
+    pristine::begin(git, round, &plan.target.head, program, &mark, sharers)
 }
 
 fn reviewers(request: &Request, git: &Git, pinned: &Pinned) -> Result<Vec<Reviewer>, RunError> {
@@ -324,9 +359,11 @@ fn reviewers(request: &Request, git: &Git, pinned: &Pinned) -> Result<Vec<Review
 
 async fn review(
     request: &Arc<Request>,
-    opened: &Opened,
+    opened: &mut Opened,
     started: Instant,
 ) -> Result<Finished, RunError> {
+    let checkout = opened.checkout.take();
+    let opened = &*opened;
     let desk = Arc::new(Desk {
         git: opened.git.clone(),
         pinned: opened.pinned.clone(),
@@ -337,7 +374,13 @@ async fn review(
         cache: opened.home.cache(),
         redactor: request.redactor.clone(),
         progress: request.progress.clone(),
+        checkout: Mutex::new(checkout),
+        pristine: OnceCell::new(),
     });
+    // In the order of the configuration, whoever begins first.
+    for reviewer in &opened.reviewers {
+        request.progress.show(&reviewer.name, State::Preparing, "");
+    }
     let mut runs = Vec::new();
     let mut asked: JoinSet<Result<ReviewerRun, RunError>> = JoinSet::new();
     for reviewer in &opened.reviewers {
@@ -345,7 +388,7 @@ async fn review(
         if let Some(run) = opened.round.recorded(&reviewer.name)?
             && matches!(run.outcome, Outcome::Finished { .. })
         {
-            let said = format!("{} findings", run.review.findings.len());
+            let said = progress::counted(run.review.findings.len());
             request.progress.show(&reviewer.name, State::Resumed, &said);
             runs.push(run);
             continue;
@@ -357,10 +400,16 @@ async fn review(
                 desk.round.record(&run)?;
                 process::crash::point("review.recorded");
                 let work = desk.round.work(&run.name);
+                let layer = desk.round.layers().join(store::slug(&run.name));
                 // While others are still at work, so that the end of the run is not kept waiting.
                 let trash = desk.round.trash_of(&run.name);
-                if let Err(error) = crate::worktree::remove(&desk.git, &work, &trash) {
-                    tracing::warn!(%error, "cannot remove a work tree");
+                for removed in [
+                    crate::worktree::remove(&desk.git, &work, &trash),
+                    crate::worktree::discard(&layer, &trash),
+                ] {
+                    if let Err(error) = removed {
+                        tracing::warn!(%error, "cannot remove a work tree");
+                    }
                 }
                 Ok(run)
             })
@@ -375,6 +424,12 @@ async fn review(
         emptying.spawn_blocking(move || crate::worktree::empty(&trash));
         runs.push(run);
     }
+    let questions = desk.for_questions();
+    // Nobody sees the checkout any more: its memory is given back while the findings are checked.
+    emptying.spawn_blocking(move || {
+        drop(desk);
+        Ok(())
+    });
     let place = |run: &ReviewerRun| opened.reviewers.iter().position(|r| r.name == run.name);
     runs.sort_by_key(place);
     let (request, git) = (request.clone(), opened.git.clone());
@@ -384,10 +439,29 @@ async fn review(
         opened.folder.clone(),
     );
     let (plan, exact) = (opened.plan.clone(), exact(&opened.reviewers));
+    let verified = {
+        let (request, git, round) = (request.clone(), git.clone(), round.clone());
+        tokio::task::spawn_blocking(move || {
+            verify::verify(&git, &pinned, &round, &mut runs, &request.checks)?;
+            Ok::<_, RunError>(runs)
+        })
+        .await??
+    };
+    let close = close_calls(&questions, &request, &verified).await;
+    let concluded = {
+        let (request, git) = (request.clone(), git.clone());
+        tokio::task::spawn_blocking(move || {
+            conclude(
+                &request, &git, &folder, &plan, verified, close, &exact, started,
+            )
+        })
+        .await??
+    };
+    let report = lead(&questions, &request, concluded).await;
     let report = tokio::task::spawn_blocking(move || {
-        conclude(
-            &request, &git, &pinned, &folder, &round, &plan, runs, &exact, started,
-        )
+        round.finish(&report)?;
+        process::crash::point("review.finished");
+        Ok::<_, RunError>(report)
     })
     .await??;
     while let Some(emptied) = emptying.join_next().await {
@@ -405,9 +479,49 @@ async fn review(
 fn exact(reviewers: &[Reviewer]) -> Vec<String> {
     reviewers
         .iter()
-        .filter(|reviewer| reviewer.format.is_exact())
+        .filter(|reviewer| reviewer.is_exact())
         .map(|reviewer| reviewer.name.clone())
         .collect()
+}
+
+/// Has pairs of findings that are nearly alike decided by the reviewer who is configured for it.
+async fn close_calls(desk: &Desk, request: &Request, runs: &[ReviewerRun]) -> Option<Close> {
+    let judge = request.close_calls.as_ref()?;
+    let pairs = crate::merge::close::pairs(runs);
+    if pairs.is_empty() {
+        return None;
+    }
+    let question = crate::merge::close::question(runs, &pairs);
+    let (answer, asked) = judge::ask(desk, judge, "close calls", &question).await;
+    let (decisions, calls) = crate::merge::close::decide(runs, &pairs, &judge.name, answer);
+    Some(Close {
+        decisions,
+        calls,
+        asked,
+    })
+}
+
+/// What came of the close calls.
+struct Close {
+    decisions: crate::merge::Decisions,
+    calls: crate::model::CloseCalls,
+    asked: crate::model::Asked,
+}
+
+/// Has the prose written by the lead reviewer who is configured for it. Without a usable review there is nothing to
+/// write about.
+async fn lead(desk: &Desk, request: &Request, mut report: Report) -> Report {
+    let reviewed = report
+        .reviewers
+        .iter()
+        .any(|run| matches!(run.outcome, Outcome::Finished { .. }));
+    if let Some(judge) = request.lead.as_ref().filter(|_| reviewed) {
+        let question = crate::lead::question(&report);
+        let (answer, asked) = judge::ask(desk, judge, "lead", &question).await;
+        report.asked.push(asked);
+        crate::lead::take(&mut report, &judge.name, answer);
+    }
+    report
 }
 
 #[expect(
@@ -417,16 +531,15 @@ fn exact(reviewers: &[Reviewer]) -> Vec<String> {
 fn conclude(
     request: &Request,
     git: &Git,
-    pinned: &Pinned,
     folder: &TargetFolder,
-    round: &RoundFolder,
     plan: &Plan,
-    mut runs: Vec<ReviewerRun>,
+    runs: Vec<ReviewerRun>,
+    close: Option<Close>,
     exact: &[String],
     started: Instant,
 ) -> Result<Report, RunError> {
-    verify::verify(git, pinned, round, &mut runs, &request.checks)?;
-    let findings = crate::merge::merge(&runs);
+    let decisions = close.as_ref().map(|close| &close.decisions);
+    let findings = crate::merge::merge_with(&runs, decisions.unwrap_or(&Default::default()));
     let mut report = Report {
         version: crate::report::FORMAT_VERSION,
         date: request.date.clone(),
@@ -436,14 +549,26 @@ fn conclude(
         findings,
         ..Report::default()
     };
-    let earlier = rounds::earlier(folder, plan.round)?;
-    rounds::reconcile(git, &mut report, &earlier, exact)?;
+    let named: Vec<String> = report
+        .findings
+        .iter()
+        .flat_map(|finding| &finding.voices)
+        .filter_map(|voice| Some(voice.finding.locations.first()?.path.clone()))
+        .collect();
+    let files = Blobs::read(git, &plan.target.head, named.iter().map(String::as_str))?;
+    crate::merge::anchor(&mut report.findings, |path| files.text(path));
+    let earlier = rounds::earlier(folder, plan.round, &request.earlier)?;
+    let code = rounds::Code::read(git, &report, &earlier)?;
+    rounds::reconcile(&code, &mut report, &earlier, exact);
     excerpts(git, &mut report)?;
     report.seconds = started.elapsed().as_secs_f64();
     report.verdict = crate::report::verdict(&report);
+    report.recommendations = crate::report::recommend(&report);
     report.prose = crate::report::compose(&report);
-    round.finish(&report)?;
-    process::crash::point("review.finished");
+    if let Some(close) = close {
+        report.asked.push(close.asked);
+        report.close_calls = Some(close.calls);
+    }
     Ok(report)
 }
 

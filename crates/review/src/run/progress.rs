@@ -17,6 +17,8 @@ pub enum State {
     Missing,
     /// It gave its review in an earlier run.
     Resumed,
+    /// It was at work when the run was stopped.
+    Stopped,
 }
 
 impl State {
@@ -31,6 +33,7 @@ impl State {
             State::Failed => "failed",
             State::Missing => "missing",
             State::Resumed => "resumed",
+            State::Stopped => "stopped",
         }
     }
 
@@ -38,6 +41,14 @@ impl State {
     #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, State::Preparing | State::Working | State::Pausing)
+    }
+}
+
+/// `1 finding`, `2 findings`.
+pub(crate) fn counted(findings: usize) -> String {
+    match findings {
+        1 => "1 finding".to_owned(),
+        count => format!("{count} findings"),
     }
 }
 

@@ -1,21 +1,23 @@
 //! One reviewer from its work tree to its review: asked, asked again after a rate limit, understood.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use process::tree::{self, Mark, Tree};
+use tokio::sync::OnceCell;
 
 use super::attempt::{self, Answer, Question, Show};
-use super::progress::{Progress, State};
+use super::progress::{Progress, State, counted};
 use super::redact::Redactor;
 use super::store::RoundFolder;
 use crate::adapters::config::Reviewer;
-use crate::adapters::{Kind, format, is_rate_limit, one_line};
+use crate::adapters::{Kind, detect, format, is_rate_limit, one_line};
 use crate::git::Git;
 use crate::model::{Outcome, Performance, Review, ReviewerRun};
+use crate::pristine::{Pristine, Starting};
 use crate::target::Pinned;
-use crate::worktree;
+use crate::worktree::{self, Extent};
 
 /// Variables that every reviewer gets. Everything else of our environment stays with us.
 const ENVIRONMENT: &[&str] = &[
@@ -65,6 +67,55 @@ pub(super) struct Desk {
     pub(super) cache: std::path::PathBuf,
     pub(super) redactor: Redactor,
     pub(super) progress: Arc<dyn Progress>,
+    /// The shared checkout on its way, for who needs it first.
+    pub(super) checkout: Mutex<Option<Starting>>,
+    /// The shared checkout; `None` inside: there is none.
+    pub(super) pristine: OnceCell<Option<Pristine>>,
+}
+
+impl Desk {
+    /// What a question needs that is not for a review: all but the shared checkout, which may go before.
+    pub(super) fn for_questions(&self) -> Desk {
+        Desk {
+            git: self.git.clone(),
+            pinned: self.pinned.clone(),
+            round: self.round.clone(),
+            prompt: String::new(),
+            mark: self.mark.clone(),
+            above: self.above.clone(),
+            cache: self.cache.clone(),
+            redactor: self.redactor.clone(),
+            progress: self.progress.clone(),
+            checkout: Mutex::new(None),
+            pristine: OnceCell::new(),
+        }
+    }
+
+    /// Waits for the shared checkout, when a reviewer of this extent takes part in it.
+    async fn await_checkout(&self, extent: Extent) {
+        if extent != Extent::Full {
+            return;
+        }
+        self.pristine
+            .get_or_init(|| async {
+                let starting = self
+                    .checkout
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take()?;
+                tokio::task::spawn_blocking(move || starting.wait())
+                    .await
+                    .ok()
+                    .flatten()
+            })
+            .await;
+    }
+
+    /// The checkout that a reviewer of this extent shares with others.
+    fn shared(&self, extent: Extent) -> Option<&Pristine> {
+        let made = self.pristine.get().and_then(Option::as_ref);
+        made.filter(|_| extent == Extent::Full)
+    }
 }
 
 /// Names of the variables that a reviewer gets.
@@ -85,14 +136,15 @@ pub(super) async fn ask(desk: Arc<Desk>, reviewer: Reviewer) -> ReviewerRun {
     let work = desk.round.work(&name);
     let scratch = desk.round.scratch(&name);
     let mut performance = Performance::default();
+    desk.await_checkout(reviewer.worktree).await;
     let prepared = {
-        let (desk, work, scratch, extent) = (
+        let (desk, work, scratch, reviewer) = (
             desk.clone(),
             work.clone(),
             scratch.clone(),
-            reviewer.worktree,
+            reviewer.clone(),
         );
-        tokio::task::spawn_blocking(move || prepare(&desk, &work, &scratch, extent)).await
+        tokio::task::spawn_blocking(move || prepare(&desk, &work, &scratch, &reviewer)).await
     };
     // What an interrupted future leaves is removed by the run itself.
     let result = match prepared {
@@ -116,9 +168,9 @@ pub(super) async fn ask(desk: Arc<Desk>, reviewer: Reviewer) -> ReviewerRun {
     let (state, action) = match &outcome {
         Outcome::Finished { warning } => (
             State::Finished,
-            match (review.findings.len(), warning) {
-                (count, Some(warning)) => format!("{count} findings; {warning}"),
-                (count, None) => format!("{count} findings"),
+            match (counted(review.findings.len()), warning) {
+                (found, Some(warning)) => format!("{found}; {warning}"),
+                (found, None) => found,
             },
         ),
         Outcome::Failed { reason } => (State::Failed, reason.clone()),
@@ -134,22 +186,16 @@ pub(super) async fn ask(desk: Arc<Desk>, reviewer: Reviewer) -> ReviewerRun {
     }
 }
 
-fn prepare(
-    desk: &Desk,
-    work: &Path,
-    scratch: &Path,
-    extent: worktree::Extent,
-) -> Result<(), String> {
+fn prepare(desk: &Desk, work: &Path, scratch: &Path, reviewer: &Reviewer) -> Result<(), String> {
     for folder in [work.parent(), Some(scratch)].into_iter().flatten() {
         process::file::create_private_dir(folder).map_err(|error| error.to_string())?;
     }
-    worktree::add(
-        &desk.git,
-        work,
-        &desk.pinned.target.head,
-        extent,
-        &desk.pinned.diff.files,
-    )
+    let (git, head) = (&desk.git, &desk.pinned.target.head);
+    let changed = &desk.pinned.diff.files;
+    match desk.shared(reviewer.worktree) {
+        Some(pristine) => pristine.lay(git, &reviewer.name, work, head),
+        None => worktree::add(git, work, head, reviewer.worktree, changed),
+    }
     .map_err(|error| error.to_string())
 }
 
@@ -168,7 +214,7 @@ async fn attempts(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         desk.progress.show(&reviewer.name, State::Working, "");
-        let answer = one(desk, reviewer, work, scratch, left).await;
+        let answer = one(desk, reviewer, work, scratch, &desk.prompt, left).await;
         answer.said.usage.add_to(performance);
         let failure = match usable(desk, reviewer, work, answer) {
             Ok(usable) => return Ok(usable),
@@ -198,11 +244,13 @@ async fn attempts(
     }
 }
 
-async fn one(
+/// One question, and the end of all that was started for it.
+pub(super) async fn one(
     desk: &Desk,
     reviewer: &Reviewer,
     work: &Path,
     scratch: &Path,
+    prompt: &str,
     timeout: Duration,
 ) -> Answer {
     let mark = Mark::new();
@@ -234,7 +282,7 @@ async fn one(
         .files
         .iter()
         .filter(|file| file.is_file() && reviewer.wants(&file.path));
-    let argv = reviewer
+    let argv: Vec<String> = reviewer
         .argv()
         .into_iter()
         .flat_map(|word| {
@@ -249,6 +297,11 @@ async fn one(
             }
         })
         .collect();
+    let argv = match desk.shared(reviewer.worktree) {
+        Some(pristine) if is_there(&argv) => pristine.argv(&reviewer.name, work, argv),
+        // One that is not installed is told best by the one who looks for it.
+        _ => argv,
+    };
     let show: Show = {
         let (progress, redactor) = (desk.progress.clone(), desk.redactor.clone());
         let name = reviewer.name.clone();
@@ -258,7 +311,7 @@ async fn one(
         Question {
             reviewer,
             argv,
-            prompt: &desk.prompt,
+            prompt,
             folder: work,
             inherit: inherited(reviewer),
             set,
@@ -272,6 +325,18 @@ async fn one(
         tracing::warn!(reviewer = reviewer.name, %error, "what a reviewer left cannot be killed");
     }
     answer
+}
+
+/// Whether the command's program can be found.
+fn is_there(argv: &[String]) -> bool {
+    let Some(program) = argv.first() else {
+        return false;
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match Path::new(program).is_absolute() {
+        true => Path::new(program).exists(),
+        false => program.contains('/') || detect::find(program, &path).is_some(),
+    }
 }
 
 fn usable(
@@ -304,7 +369,7 @@ fn usable(
         Ok(review) => review,
         Err(reason) => return failed(reason),
     };
-    if reviewer.format.is_exact() {
+    if reviewer.is_exact() {
         // An analyser that could not look (a build without its dependencies) finds nothing, too.
         if review.findings.is_empty() && !troubles.is_empty() {
             return failed("it found nothing, and did not end well".to_owned());

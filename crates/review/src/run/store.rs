@@ -7,7 +7,7 @@
 //!                        /round-2/plan.json            pinned before anything is started
 //!                                /prompt.md            the same for every reviewer
 //!                                /reviewers/NAME.json  there, whole, when the reviewer is done
-//!                                /work/NAME            work trees; scratch/NAME; trash
+//!                                …/trees/NAME           below work/: work trees; beside it scratch, layers, trash
 //!                                /report.json          there when the round is done
 //! ```
 
@@ -266,6 +266,12 @@ impl RoundFolder {
     #[must_use]
     pub fn work(&self, name: &str) -> PathBuf {
         self.path.join("work").join(slug(name))
+    }
+
+    /// Where the checkout is that reviewers share, and what each writes over it.
+    #[must_use]
+    pub fn layers(&self) -> PathBuf {
+        self.path.join("layers")
     }
 
     /// Where a reviewer may write.

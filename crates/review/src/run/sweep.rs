@@ -48,7 +48,7 @@ pub fn others(git: &Git, home: &Home, mine: &TargetFolder) {
 /// report.
 fn left_something(round: &RoundFolder) -> bool {
     let there = |name: &str| round.path().join(name).symlink_metadata().is_ok();
-    there("work") || there("trash") || there("scratch") || !there("report.json")
+    there("work") || there("layers") || there("trash") || there("scratch") || !there("report.json")
 }
 
 /// Removes the work trees and scratch folders of a round.
@@ -62,7 +62,11 @@ pub fn folders(git: &Git, round: &RoundFolder) {
     for entry in std::fs::read_dir(&work).into_iter().flatten().flatten() {
         log(worktree::remove(git, &entry.path(), &round.trash()));
     }
+    for path in worktree::known(git, round.path()) {
+        log(worktree::remove(git, &path, &round.trash()));
+    }
     log(worktree::empty(&work));
+    log(worktree::empty(&round.layers()));
     log(worktree::empty(&round.path().join("scratch")));
     log(worktree::empty(&round.trash()));
 }

@@ -2,10 +2,10 @@
 
 use super::Stats;
 
-/// Width of the picture, of the names' column, and of the longest bar, in pixels.
+/// Width of the picture, of the names' column, and of the longest bar, in pixels. Behind it the figures have room.
 const WIDTH: usize = 760;
 const NAMES: usize = 170;
-const BARS: usize = 500;
+const BARS: usize = 460;
 const ROW: usize = 46;
 const TOP: usize = 64;
 

@@ -1,6 +1,7 @@
 //! What is reviewed, pinned: a head and the merge base with the branch it is to land on. What the branches do
 //! afterwards changes nothing.
 
+mod address;
 mod patch;
 mod pull;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::git::{Change, ChangedFile, Diff, Git, GitError};
 use crate::model;
+use address::Site;
 
 /// What the user asked to have reviewed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,13 +141,26 @@ pub fn pin(git: &Git, spec: &Spec) -> Result<Pinned, TargetError> {
     };
     let base = git.merge_base(&base, &head)?;
     let repo = git.remote_address(remote);
-    at(git, name, repo, &base, &head)
+    let site = repo.as_deref().and_then(Site::of);
+    let url = site.and_then(|site| match spec {
+        Spec::Pull { number, .. } => Some(site.request(*number)),
+        // What nobody has pushed has no page.
+        Spec::Revisions { .. } if git.is_at_remote(&head, remote) => {
+            Some(site.comparison(&base, &head))
+        }
+        Spec::Revisions { .. } | Spec::Patch { .. } => None,
+    });
+    let mut pinned = at(git, name, repo, &base, &head)?;
+    pinned.target.url = url;
+    Ok(pinned)
 }
 
 /// The target that an earlier run pinned.
 pub fn at_pin(git: &Git, target: &model::Target) -> Result<Pinned, TargetError> {
     let (base, head) = (git.commit(&target.base)?, git.commit(&target.head)?);
-    at(git, target.name.clone(), target.repo.clone(), &base, &head)
+    let mut pinned = at(git, target.name.clone(), target.repo.clone(), &base, &head)?;
+    pinned.target.url.clone_from(&target.url);
+    Ok(pinned)
 }
 
 fn at(

@@ -1,12 +1,11 @@
 //! A pull request, fetched when it was asked for and at no other time.
 
 use super::TargetError;
+use super::address::Site;
 use crate::git::Git;
 
 /// Fetches the request's head, and the remote's default branch when no base was named. Refs of our own keep both from
 /// being collected. Returns base and head.
-///
-/// GitHub and Gitea publish `refs/pull/N/head`.
 pub(super) fn fetch(
     git: &Git,
     number: u64,
@@ -15,7 +14,9 @@ pub(super) fn fetch(
 ) -> Result<(String, String), TargetError> {
     let head_ref = format!("refs/deep-review/pull/{number}");
     let base_ref = format!("refs/deep-review/base/{number}");
-    let mut refs = vec![format!("+refs/pull/{number}/head:{head_ref}")];
+    let site = git.remote_address(remote).and_then(|at| Site::of(&at));
+    let published = Site::request_ref(site.as_ref(), number);
+    let mut refs = vec![format!("+{published}:{head_ref}")];
     if base.is_none() {
         // What a stale remote-tracking branch says would show others' commits as part of the request.
         refs.push(format!("+HEAD:{base_ref}"));

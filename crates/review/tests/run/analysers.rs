@@ -1,8 +1,8 @@
 //! Real analysers, where they are installed.
 
-use review::model::Outcome;
+use review::model::{Outcome, Severity};
 
-use crate::repository::{Repository, titles};
+use crate::repository::{Repository, finding, titles};
 
 fn is_installed(program: &str) -> bool {
     let there =
@@ -34,6 +34,92 @@ fn without_a_configuration_the_analysers_of_the_machine_review() {
         titles(&report)
     );
     assert_eq!(report.findings[0].lead.locations[0].path, "-rf.sh");
+}
+
+/// Puts the folder with the analysers that scripts/install-packages installs before the search path.
+fn with_tools(repository: &Repository, args: &[&str]) -> std::process::Output {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let tools = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/bin");
+    let all = std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path)));
+    repository
+        .command(args)
+        .env("PATH", all.unwrap())
+        .output()
+        .unwrap()
+}
+
+fn is_a_tool(program: &str) -> bool {
+    let tools = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/bin");
+    tools.join(program).exists() || is_installed(program)
+}
+
+fn report(output: &std::process::Output) -> review::model::Report {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"))
+}
+
+#[test]
+fn ruff_reviews_python() {
+    if !is_a_tool("ruff") {
+        return;
+    }
+    let repository = Repository::new();
+    repository.write(
+        "a folder/ü.py",
+        "import os\nimport sys\n\nprint(sys.argv)\n",
+    );
+    repository.write("broken.py", "def broken(:\n    pass\n");
+    repository.commit("Add Python");
+    let report = report(&with_tools(
+        &repository,
+        &["run", "--reviewer", "ruff", "--format", "json"],
+    ));
+    assert_eq!(
+        report.reviewers[0].outcome,
+        Outcome::Finished { warning: None },
+    );
+    let unused = finding(&report, "F401");
+    assert_eq!(unused.severity, Severity::Suggestion);
+    assert_eq!(unused.locations[0].path, "a folder/ü.py");
+    assert_eq!(
+        (unused.locations[0].start, unused.locations[0].end),
+        (Some(1), None)
+    );
+    assert!(unused.explanation.len() < 1000, "{}", unused.explanation);
+    let syntax = finding(&report, "Expected a parameter");
+    assert_eq!(syntax.severity, Severity::Important);
+    assert_eq!(syntax.locations[0].path, "broken.py");
+    repository.assert_clean();
+}
+
+#[test]
+fn semgrep_reviews_by_the_rules_of_the_repository() {
+    if !is_a_tool("semgrep") {
+        return;
+    }
+    let repository = Repository::new();
+    repository.write(
+        ".semgrep.yml",
+        "rules:\n  - id: no-eval\n    languages: [python]\n    severity: ERROR\n    message: eval runs whatever it is given\n    pattern: eval(...)\n",
+    );
+    repository.write("a folder/ü.py", "def run(text):\n    return eval(text)\n");
+    repository.commit("Evaluate");
+    // It is among those that take part without a configuration.
+    let report = report(&with_tools(&repository, &["run", "--format", "json"]));
+    let semgrep = report.reviewers.iter().find(|run| run.name == "semgrep");
+    assert_eq!(
+        semgrep.unwrap().outcome,
+        Outcome::Finished { warning: None },
+    );
+    let eval = finding(&report, "no-eval");
+    assert_eq!(eval.severity, Severity::Important);
+    assert_eq!(eval.locations[0].path, "a folder/ü.py");
+    assert_eq!(eval.locations[0].start, Some(2));
+    assert_eq!(
+        eval.quote.as_deref().map(str::trim),
+        Some("return eval(text)")
+    );
+    repository.assert_clean();
 }
 
 #[test]

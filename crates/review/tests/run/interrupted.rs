@@ -155,8 +155,27 @@ fn a_target_is_reviewed_by_one_run_at_a_time() {
 }
 
 #[test]
+fn a_state_folder_that_was_deleted_keeps_nobody_from_reviewing() {
+    let repository = Repository::new();
+    let good = repository.printer("good", REVIEW);
+    repository.configure(&entry("good", "command", &[&good], ""));
+    repository.report(&[]);
+    // What a killed run leaves when its folder is deleted before anybody cleaned up: git still knows the work tree.
+    let work = repository.rounds()[0].join("work/good");
+    repository.git(&["worktree", "add", "-q", "--detach", work.to_str().unwrap()]);
+    std::fs::remove_dir_all(repository.state()).unwrap();
+    let report = repository.report(&[]);
+    assert_eq!(report.findings.len(), 1, "{:?}", report.reviewers);
+}
+
+#[test]
 fn death_between_any_two_steps_is_survived() {
-    for point in ["review.planned", "review.recorded", "review.finished"] {
+    for point in [
+        "review.planned",
+        "review.recorded",
+        "review.work-moved",
+        "review.finished",
+    ] {
         let repository = Repository::new();
         let good = repository.printer("good", REVIEW);
         repository.configure(&entry("good", "command", &[&good], ""));

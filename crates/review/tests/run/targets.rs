@@ -146,3 +146,149 @@ fn reports_are_written_and_fail_on_sets_the_exit_code() {
         Some(0)
     );
 }
+
+#[test]
+fn a_change_that_is_published_has_a_page_and_no_token_in_it() {
+    let repository = configured();
+    repository.git(&[
+        "remote",
+        "add",
+        "origin",
+        "https://me:s3cret-t0ken@github.com/owner/name.git",
+    ]);
+    // Nobody has pushed it.
+    assert_eq!(repository.report(&[]).target.url, None);
+    repository.git(&["update-ref", "refs/remotes/origin/feature", "feature"]);
+    let report = repository.report(&["--base", "main"]);
+    let (base, head) = (
+        repository.git(&["rev-parse", "main"]),
+        repository.git(&["rev-parse", "feature"]),
+    );
+    assert_eq!(
+        report.target.url.as_deref(),
+        Some(format!("https://github.com/owner/name/compare/{base}...{head}").as_str())
+    );
+    assert_eq!(
+        report.target.repo.as_deref(),
+        Some("https://github.com/owner/name.git")
+    );
+    assert!(!serde_json::to_string(&report).unwrap().contains("s3cret"));
+}
+
+#[test]
+fn added_and_removed_lines_are_those_that_git_counts() {
+    let repository = configured();
+    let lines: Vec<String> = (1..60).map(|n| format!("line {n}")).collect();
+    repository.write("long.txt", &(lines.join("\n") + "\n"));
+    repository.write("becomes-a-link", "one\ntwo\nthree\n");
+    repository.write("goes", "x\ny");
+    let base = repository.commit("Before");
+    let changed: Vec<String> = lines
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| *n != 30)
+        .map(|(n, line)| match n {
+            3 | 4 | 50 => format!("-{line}\n+more"),
+            _ => line.clone(),
+        })
+        .collect();
+    repository.write("long.txt", &changed.join("\n"));
+    std::fs::remove_file(repository.top().join("becomes-a-link")).unwrap();
+    std::os::unix::fs::symlink("long.txt", repository.top().join("becomes-a-link")).unwrap();
+    std::fs::remove_file(repository.top().join("goes")).unwrap();
+    repository.write("src/new.py", "x = 1\n");
+    repository.commit("After");
+    let report = repository.report(&["--base", &base]);
+    let mut counted: Vec<String> = report
+        .target
+        .changes
+        .iter()
+        .map(|change| format!("{}\t{}\t{}", change.added, change.removed, change.path))
+        .collect();
+    counted.sort();
+    let numstat = repository.git(&["diff", "--no-ext-diff", "--numstat", &base, "HEAD"]);
+    let mut expected: Vec<&str> = numstat.lines().collect();
+    expected.sort_unstable();
+    assert_eq!(counted, expected);
+}
+
+#[test]
+fn a_fix_that_applies_is_one_that_tools_can_apply() {
+    let repository = configured();
+    let folder = repository.outside("reports");
+    let output = repository.run(&[
+        "--format",
+        "sarif,github",
+        "--output",
+        folder.to_str().unwrap(),
+    ]);
+    assert!(output.status.success());
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+    };
+    let sarif = read("review.sarif");
+    let change = &sarif["runs"][0]["results"][0]["fixes"][0]["artifactChanges"][0];
+    assert_eq!(change["artifactLocation"]["uri"], "src/count.py");
+    let replacement = &change["replacements"][0];
+    assert_eq!(
+        replacement["deletedRegion"],
+        serde_json::json!({"startLine": 4, "startColumn": 1, "endLine": 5, "endColumn": 1})
+    );
+    assert_eq!(
+        replacement["insertedContent"]["text"],
+        "        total += 1\n"
+    );
+    let github = read("github-review.json");
+    let comment = &github["comments"][0];
+    assert_eq!(
+        (&comment["line"], &comment["start_line"]),
+        (&4.into(), &serde_json::Value::Null)
+    );
+    let body = comment["body"].as_str().unwrap();
+    assert!(
+        body.ends_with("\n```suggestion\n        total += 1\n```\n"),
+        "{body}"
+    );
+}
+
+#[test]
+fn a_fix_that_does_not_apply_is_offered_to_no_tool() {
+    let repository = Repository::new();
+    let lie = REVIEW
+        .replace("-        total += item", "-        no_such_line += item")
+        .replace("@@ -4", "--- a/src/count.py\n+++ b/src/count.py\n@@ -4");
+    let good = repository.printer("good", &lie);
+    repository.configure(&entry("good", "command", &[&good], ""));
+    for format in ["sarif", "github"] {
+        let output = repository.run(&[
+            "--format",
+            format,
+            "--round",
+            if format == "sarif" { "1" } else { "2" },
+        ]);
+        assert!(output.status.success());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            !text.contains("\"fixes\"") && !text.contains("```suggestion"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn one_report_in_two_formats_counts_once() {
+    let repository = configured();
+    let folder = repository.outside("reports");
+    let folder = folder.to_str().unwrap();
+    repository.run(&["--format", "markdown,json", "--output", folder]);
+    let output = repository
+        .command(&["stats", "--json", folder])
+        .output()
+        .unwrap();
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&all[0]["reports"], &all[0]["reported"]),
+        (&1.into(), &1.into()),
+        "{all}"
+    );
+}

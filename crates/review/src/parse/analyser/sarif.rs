@@ -61,7 +61,11 @@ fn one(run: &Value, result: &Value, collector: &mut Collector) {
     if message.is_empty() {
         message = text(&rule["shortDescription"]);
     }
-    let Some(finding) = collector.push(id, level(rule, result), &message) else {
+    let level = match run["tool"]["driver"]["name"].as_str() {
+        Some("ruff") => ruff(id),
+        _ => level(rule, result),
+    };
+    let Some(finding) = collector.push(id, level, &message) else {
         return;
     };
     for place in result["locations"].as_array().into_iter().flatten() {
@@ -73,7 +77,12 @@ fn one(run: &Value, result: &Value, collector: &mut Collector) {
             continue;
         };
         let start = line(physical["region"]["startLine"].as_u64());
+        // §3.30.8: the end column is the one behind the region, so column 1 is the end of the line before.
         let end = line(physical["region"]["endLine"].as_u64());
+        let end = match physical["region"]["endColumn"].as_u64() {
+            Some(1) => end.map(|end| end.saturating_sub(1)),
+            _ => end,
+        };
         finding.locations.push(Location {
             path: path(uri),
             start,
@@ -88,13 +97,41 @@ fn one(run: &Value, result: &Value, collector: &mut Collector) {
     if let Some(fix) = result["fixes"][0]["description"]["text"].as_str() {
         finding.fix = Some(fix.to_owned());
     }
-    let help = text(&rule["fullDescription"]);
+    let help = beginning(&text(&rule["fullDescription"]));
     if !help.is_empty() && !finding.explanation.contains(&help) {
         finding.explanation.push_str("\n\n");
         finding.explanation.push_str(&help);
     }
     if let Some(uri) = rule["helpUri"].as_str() {
         finding.explanation.push_str(&format!("\n\n<{uri}>"));
+    }
+}
+
+/// The paragraphs at the beginning of a rule's description. Some tools put their whole manual there; the reader of a
+/// review has the link to it.
+fn beginning(help: &str) -> String {
+    const ENOUGH: usize = 500;
+    let mut result = String::new();
+    for paragraph in help.split("\n\n") {
+        if !result.is_empty() && result.len() + paragraph.len() > ENOUGH {
+            break;
+        }
+        if !result.is_empty() {
+            result.push_str("\n\n");
+        }
+        result.push_str(paragraph);
+    }
+    result
+}
+
+/// ruff calls everything an error. Errors are what keeps code from running: syntax, and the rules that flake8's own
+/// documentation has a build stop for (E9, F63, F7, F82).
+fn ruff(id: &str) -> Severity {
+    let stops = ["invalid-syntax", "syntax-error", "E9", "F63", "F7", "F82"];
+    if stops.iter().any(|rule| id.starts_with(rule)) {
+        Severity::Important
+    } else {
+        Severity::Suggestion
     }
 }
 
@@ -139,6 +176,33 @@ fn level(rule: &Value, result: &Value) -> Severity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_ruff_prints_it() {
+        let long = format!("{}\\n\\nAnd {}", "First. ".repeat(10), "so on ".repeat(200));
+        let review = sarif(
+            "ruff",
+            &r#"{"runs": [{"tool": {"driver": {"name": "ruff", "rules": [{"id": "F401", "fullDescription": {"text": "LONG"}}]}},
+                "results": [
+                    {"ruleId": "F401", "level": "error", "message": {"text": "`os` imported but unused"},
+                     "locations": [{"physicalLocation": {"artifactLocation": {"uri": "file:///w/a.py"},
+                        "region": {"startLine": 1, "startColumn": 8, "endLine": 2, "endColumn": 1}}}]},
+                    {"ruleId": "invalid-syntax", "level": "error", "message": {"text": "Expected `)`"}, "locations": []}]}]}"#
+                .replace("LONG", &long),
+        )
+        .unwrap();
+        let [unused, syntax] = review.findings.as_slice() else {
+            panic!("{review:?}");
+        };
+        assert_eq!(unused.severity, Severity::Suggestion);
+        assert_eq!(
+            (unused.locations[0].start, unused.locations[0].end),
+            (Some(1), None)
+        );
+        assert!(unused.explanation.contains("First."));
+        assert!(!unused.explanation.contains("so on"));
+        assert_eq!(syntax.severity, Severity::Important);
+    }
 
     #[test]
     fn results_with_their_rules() {
