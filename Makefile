@@ -1,5 +1,5 @@
 # The commands of the README. Everything else is cargo and `cargo xtask`.
-.PHONY: demo demo-clean test bench check packages test-packages
+.PHONY: demo demo-clean test soak bench check packages test-packages
 
 demo: packages          ## one command from a fresh Debian to a running VM
 	@scripts/demo
@@ -9,6 +9,11 @@ demo-clean:             ## ends what `make demo` left running and removes it; th
 
 test: test-packages     ## the whole suite, real VM boots included
 	@scripts/test
+
+MINUTES ?= 10
+VMS ?= 10
+soak: test-packages     ## random faults at VMS stub guests for MINUTES; SEED=N repeats the faults of another run
+	cargo xtask soak --minutes $(MINUTES) --vms $(VMS) $(if $(SEED),--seed $(SEED))
 
 bench:                  ## measures every promise of PROMISES.md
 	cargo xtask bench

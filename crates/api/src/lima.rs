@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,10 @@ pub const RESET_REQUESTED: &str = "lima.rancherdesktop.io/resetRequested";
 /// the copy part of the VM itself: a VM that is refused leaves none behind, and who deletes the original right after
 /// the creation does no harm.
 pub const TEMPLATE_COPY: &str = "lima.rancherdesktop.io/template";
+/// Annotation, a duration such as `5s`; `0s`: at once. Overrides `spec.stop.gracePeriod` for the stop that is under way,
+/// else for the next one. The controller removes it once the VM has stopped. Admission refuses a value that
+/// [`parse_grace_period`] cannot read.
+pub const STOP_GRACE_PERIOD: &str = "lima.rancherdesktop.io/stopGracePeriod";
 /// Annotation, value `true`: give up a VM that is being deleted even though it cannot be cleaned up.
 pub const FORCE_DELETE: &str = "lima.rancherdesktop.io/force-delete";
 
@@ -41,7 +45,8 @@ pub const FORCE_DELETE: &str = "lima.rancherdesktop.io/force-delete";
 pub mod condition {
     /// Whether the VM's files are on disk.
     pub const CREATED: &str = "Created";
-    /// Whether its user can log in.
+    /// Whether its user can log in. False means that nothing runs, or that it is on the way up; a VM on its way down is
+    /// Unknown with reason [`super::reason::STOPPING`], so that who waits for False after a stop waits for its end.
     pub const RUNNING: &str = "Running";
     /// Why a deletion is not complete. Present only while one is under way.
     pub const DELETING: &str = "Deleting";
@@ -59,6 +64,9 @@ pub mod reason {
     pub const STARTING: &str = "Starting";
     /// `Running` True.
     pub const STARTED: &str = "Started";
+    /// `Running` Unknown: the VM is being stopped; whether its user can still log in is the guest's business. Then
+    /// [`STOPPED`] or [`STOP_FAILED`] follow.
+    pub const STOPPING: &str = "Stopping";
     /// `Running` False: nothing runs.
     pub const STOPPED: &str = "Stopped";
     /// `Running` False: it ended by itself, or never came up; it is tried again.
@@ -72,6 +80,31 @@ pub mod reason {
     /// `Deleting` True: that failed; it is tried again.
     pub const DELETE_FAILED: &str = "DeleteFailed";
 }
+
+/// Names of [`PhaseStatus`], in their order. One that did not happen is left out.
+pub mod phase {
+    /// The VM's files are made: image, disk.
+    pub const CREATING: &str = "creating";
+    /// The hostagent makes ready what the machine needs.
+    pub const PREPARING: &str = "preparing";
+    /// The machine's process starts.
+    pub const STARTING: &str = "starting";
+    /// Firmware and kernel, until the agent inside is heard.
+    pub const BOOTING: &str = "booting";
+    /// Until sshd listens.
+    pub const SERVICES: &str = "services";
+    /// Until the first login works.
+    pub const LOGIN: &str = "login";
+    /// A new hostagent takes over a machine that runs.
+    pub const ADOPTING: &str = "adopting";
+    /// From the request to stop to the end of the machine.
+    pub const STOPPING: &str = "stopping";
+}
+
+/// Entries that `status.phases` has at most: one of each name.
+pub const MAX_PHASES: usize = 8;
+/// Bytes that `status.lastError` has at most: some lines of a log, and not all of it.
+pub const MAX_LAST_ERROR: usize = 4096;
 
 /// What a VM should be.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -150,6 +183,48 @@ pub struct LimaVMStatus {
     /// The VM has to be made anew from its template, because somebody asked for it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub reset_needed: bool,
+    /// The process that looks after the VM, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostagent: Option<ProcessStatus>,
+    /// The process that is the VM's machine, as QEMU, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<ProcessStatus>,
+    /// The port of 127.0.0.1 that leads to the guest's sshd, while the VM has a hostagent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_local_port: Option<u16>,
+    /// How the last start and the last stop went, oldest first; at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseStatus>,
+    /// What went wrong last, with the last words of those concerned. It stays until something else goes wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// When that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error_time: Option<Time>,
+}
+
+/// A process of a VM, for people: the number alone is no identity.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessStatus {
+    /// Its number on this host.
+    pub pid: i64,
+    /// When it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+}
+
+/// A phase of a start or a stop.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseStatus {
+    /// creating, preparing, starting, booting, services, login, adopting or stopping.
+    pub name: String,
+    /// When it began.
+    pub start_time: MicroTime,
+    /// How long it took, such as 5.204s or 1h2m3.004s; absent while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
@@ -187,9 +262,19 @@ impl LimaVM {
 
     /// `spec.stop.gracePeriod`; `None` when it is absent or cannot be read (the schema refuses such a value).
     pub fn grace_period(&self) -> Option<Duration> {
-        let text = self.spec.stop.as_ref()?.grace_period.as_ref()?;
-        // kube's parser takes "" for nothing at all.
-        let parsed: kube::core::Duration = (!text.is_empty()).then(|| text.parse().ok())??;
-        (!parsed.is_negative()).then(|| parsed.into())
+        parse_grace_period(self.spec.stop.as_ref()?.grace_period.as_ref()?)
     }
+
+    /// The annotation [`STOP_GRACE_PERIOD`]; `None` when it is absent or cannot be read (admission refuses such a value).
+    pub fn stop_grace_period(&self) -> Option<Duration> {
+        let annotations = self.metadata.annotations.as_ref()?;
+        parse_grace_period(annotations.get(STOP_GRACE_PERIOD)?)
+    }
+}
+
+/// Reads a grace period such as `30s`, `1m30s`, `500ms` or `0s`; `None` for what is none.
+pub fn parse_grace_period(text: &str) -> Option<Duration> {
+    // kube's parser takes "" for nothing at all.
+    let parsed: kube::core::Duration = (!text.is_empty()).then(|| text.parse().ok())??;
+    (!parsed.is_negative()).then(|| parsed.into())
 }

@@ -12,6 +12,7 @@ mod bootstrap;
 mod cleanup;
 mod config;
 mod discovery;
+pub mod endpoint;
 mod handlers;
 pub mod http;
 mod kinds;

@@ -18,6 +18,7 @@ use crate::{
     Clock, Config, ReadyCheck, User, VersionInfo,
     admission::AdmissionPlugin,
     bootstrap, cleanup,
+    endpoint::Endpoint,
     http::{self, Origin, ResponseBody},
     kinds,
     registry::Registry,
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     admission: RwLock<Vec<Arc<dyn AdmissionPlugin>>>,
     ready_checks: RwLock<Vec<ReadyCheck>>,
+    endpoints: RwLock<Vec<Arc<dyn Endpoint>>>,
     closing: watch::Sender<bool>,
     /// Wakes the clean-up of namespaces and definitions.
     pub(crate) cleanup: Notify,
@@ -81,6 +83,13 @@ impl Inner {
     pub(crate) fn ready_checks(&self) -> Vec<ReadyCheck> {
         let checks = self.ready_checks.read();
         checks.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn endpoint(&self, path: &str) -> Option<Arc<dyn Endpoint>> {
+        let endpoints = self.endpoints.read();
+        let endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
+        let found = endpoints.iter().find(|endpoint| endpoint.path() == path);
+        found.cloned()
     }
 
     /// Becomes true when the server stops.
@@ -119,6 +128,7 @@ impl Server {
             clock: config.clock,
             admission: RwLock::new(config.admission),
             ready_checks: RwLock::new(config.ready_checks),
+            endpoints: RwLock::default(),
             closing: watch::Sender::new(false),
             cleanup: Notify::new(),
             openapi_revision: AtomicU64::new(config.store.revision()),
@@ -162,6 +172,14 @@ impl Server {
     pub fn add_ready_check(&self, check: ReadyCheck) {
         let checks = self.inner.ready_checks.write();
         checks.unwrap_or_else(PoisonError::into_inner).push(check);
+    }
+
+    /// Adds a path that is no part of the Kubernetes API.
+    pub fn add_endpoint(&self, endpoint: Arc<dyn Endpoint>) {
+        let endpoints = self.inner.endpoints.write();
+        endpoints
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(endpoint);
     }
 
     /// Serves HTTPS on `listener` until `shutdown` resolves or [`Server::shutdown`] is called; then ends the watches

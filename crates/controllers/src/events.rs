@@ -1,7 +1,8 @@
 //! Events (`kubectl get events`): what happened to an object, for people.
 //!
 //! Best effort and in the background: no reconciler waits for one, and none fails because one could not be written.
-//! They are core/v1 events, which every API server has; the same one again raises its count, as client-go does.
+//! They are core/v1 events, which every API server has; the same one again raises its count, as client-go does. An object
+//! has a few events for each reason at most: a VM that fails for hours with ever new words must not fill the store.
 
 use std::collections::VecDeque;
 
@@ -18,7 +19,9 @@ use crate::api_call::call;
 /// More than this many unwritten events mean that the server is stuck, and then the newest are dropped.
 const QUEUE: usize = 256;
 /// So many of the last events are remembered, to count repetitions.
-const REMEMBERED: usize = 128;
+const REMEMBERED: usize = 512;
+/// Events of one object with the same reason and different messages; the next message takes the place of the oldest.
+const OF_A_REASON: usize = 3;
 /// Kubernetes' limit of an event's message, in bytes.
 const MAX_MESSAGE: usize = 1024;
 
@@ -34,6 +37,7 @@ struct News {
     severity: Severity,
     reason: String,
     message: String,
+    at: Timestamp,
 }
 
 /// Writes events. Cheap to clone.
@@ -62,9 +66,21 @@ impl Recorder {
         )
     }
 
-    /// Tells what happened to an object.
+    /// Tells what has just happened to an object.
     pub(crate) fn tell(
         &self,
+        about: ObjectReference,
+        severity: Severity,
+        reason: &str,
+        message: &str,
+    ) {
+        self.tell_of(Timestamp::now(), about, severity, reason, message);
+    }
+
+    /// Tells what happened to an object at that time.
+    pub(crate) fn tell_of(
+        &self,
+        at: Timestamp,
         about: ObjectReference,
         severity: Severity,
         reason: &str,
@@ -79,6 +95,7 @@ impl Recorder {
             severity,
             reason: reason.to_owned(),
             message: message[..cut].to_owned(),
+            at,
         };
         if let Err(error) = self.queue.try_send(news) {
             tracing::debug!(reason, %error, "event dropped");
@@ -117,14 +134,13 @@ impl Writer {
             .clone()
             .unwrap_or_else(|| "default".into());
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        let now = Timestamp::now();
-        let same = |old: &&mut Written| {
-            old.uid == news.about.uid && old.reason == news.reason && old.message == news.message
-        };
-        if let Some(old) = self.written.iter_mut().find(same) {
-            let count = old.count.saturating_add(1);
-            let patch = Patch::Merge(json!({ "count": count, "lastTimestamp": Time(now) }));
+        if let Some(index) = earlier(&self.written, news) {
+            let old = &self.written[index];
             let name = old.name.clone();
+            let count = old.count.saturating_add(1);
+            let patch = Patch::Merge(json!({
+                "count": count, "lastTimestamp": Time(news.at), "message": news.message,
+            }));
             match call(
                 || format!("count event {name}"),
                 api.patch(&name, &PatchParams::default(), &patch),
@@ -132,7 +148,12 @@ impl Writer {
             .await
             {
                 Ok(_) => {
-                    old.count = count;
+                    // To the end, so that the one that is longest ago is forgotten, or replaced, first.
+                    if let Some(mut old) = self.written.remove(index) {
+                        old.count = count;
+                        old.message.clone_from(&news.message);
+                        self.written.push_back(old);
+                    }
                     return Ok(());
                 }
                 // Events do not live long: then it is a new one.
@@ -142,8 +163,8 @@ impl Writer {
         }
         let about = news.about.name.as_deref().unwrap_or("unknown");
         // As client-go names them, so that two of one moment differ.
-        let name = format!("{about}.{:x}", now.as_nanosecond());
-        let event = self.event(news, name.clone(), namespace, now);
+        let name = format!("{about}.{:x}", Timestamp::now().as_nanosecond());
+        let event = self.event(news, name.clone(), namespace);
         call(
             || format!("write event {name}"),
             api.create(&PostParams::default(), &event),
@@ -162,7 +183,7 @@ impl Writer {
         Ok(())
     }
 
-    fn event(&self, news: &News, name: String, namespace: String, now: Timestamp) -> Event {
+    fn event(&self, news: &News, name: String, namespace: String) -> Event {
         Event {
             metadata: ObjectMeta {
                 name: Some(name),
@@ -181,8 +202,8 @@ impl Writer {
                 .into(),
             ),
             count: Some(1),
-            first_timestamp: Some(Time(now)),
-            last_timestamp: Some(Time(now)),
+            first_timestamp: Some(Time(news.at)),
+            last_timestamp: Some(Time(news.at)),
             source: Some(EventSource {
                 component: Some(self.component.into()),
                 host: None,
@@ -191,5 +212,61 @@ impl Writer {
             reporting_instance: Some(self.instance.clone()),
             ..Default::default()
         }
+    }
+}
+
+/// The event that this one is counted with: the same one, else the oldest of its reason when there are enough.
+fn earlier(written: &VecDeque<Written>, news: &News) -> Option<usize> {
+    let of_reason: Vec<usize> = (0..written.len())
+        .filter(|&index| {
+            let old = &written[index];
+            old.uid == news.about.uid && old.reason == news.reason
+        })
+        .collect();
+    let same = of_reason
+        .iter()
+        .find(|&&index| written[index].message == news.message);
+    same.or_else(|| of_reason.first().filter(|_| of_reason.len() >= OF_A_REASON))
+        .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn news(uid: &str, reason: &str, message: &str) -> News {
+        News {
+            about: ObjectReference {
+                uid: Some(uid.into()),
+                ..Default::default()
+            },
+            severity: Severity::Normal,
+            reason: reason.into(),
+            message: message.into(),
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn the_same_event_is_counted_and_a_reason_has_a_few_events_at_most() {
+        let written = |message: &str| Written {
+            uid: Some("vm".into()),
+            reason: "Failed".into(),
+            message: message.into(),
+            name: message.into(),
+            count: 1,
+        };
+        let mut known = VecDeque::from([written("a"), written("b")]);
+        assert_eq!(earlier(&known, &news("vm", "Failed", "b")), Some(1));
+        assert_eq!(earlier(&known, &news("vm", "Failed", "c")), None);
+        known.push_back(written("c"));
+        assert_eq!(
+            earlier(&known, &news("vm", "Failed", "d")),
+            Some(0),
+            "in place of the oldest"
+        );
+        assert_eq!(earlier(&known, &news("vm", "Failed", "c")), Some(2));
+        assert_eq!(earlier(&known, &news("other", "Failed", "a")), None);
+        assert_eq!(earlier(&known, &news("vm", "Started", "a")), None);
     }
 }

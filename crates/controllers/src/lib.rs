@@ -21,4 +21,4 @@ pub mod limavm;
 pub mod manager;
 
 pub use config::{Config, HostagentCommand, Shutdown};
-pub use manager::{Manager, ManagerError};
+pub use manager::{Manager, ManagerError, Sooner};

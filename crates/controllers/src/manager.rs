@@ -45,6 +45,30 @@ pub struct Manager {
     client: Client,
     config: Config,
     ready: watch::Sender<bool>,
+    sooner: Sooner,
+}
+
+/// Makes a [`Shutdown::StopVms`] that is under way end sooner. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Sooner(watch::Sender<Option<Instant>>);
+
+impl Sooner {
+    /// The guests have no more than `grace` from now on. It only ever gets shorter.
+    pub fn within(&self, grace: Duration) {
+        let by = Instant::now() + grace;
+        self.0.send_if_modified(|before| {
+            let sooner = before.is_none_or(|before| by < before);
+            if sooner {
+                *before = Some(by);
+            }
+            sooner
+        });
+    }
+
+    /// When the guests' time is over, if somebody has lost patience.
+    pub fn by(&self) -> Option<Instant> {
+        *self.0.borrow()
+    }
 }
 
 impl Manager {
@@ -54,12 +78,18 @@ impl Manager {
             client,
             config,
             ready: watch::Sender::new(false),
+            sooner: Sooner::default(),
         }
     }
 
     /// Turns true once every enabled controller has its CRDs established and its entry in discovery.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
+    }
+
+    /// For whoever loses patience after `shutdown` has resolved.
+    pub fn sooner(&self) -> Sooner {
+        self.sooner.clone()
     }
 
     /// Runs until `shutdown` resolves, and then ends as that says.
@@ -117,22 +147,30 @@ impl Manager {
                 return Err(ManagerError::Api(format!("the LimaVM controller broke off: {reason}")));
             }
         };
-        let (tell, limit) = match how {
-            Shutdown::StopVms { grace } => (
-                Leave::StopVms {
-                    deadline: Instant::now() + grace,
-                },
-                grace.saturating_add(AFTER_GRACE),
-            ),
-            Shutdown::KeepVms => (Leave::KeepVms, KEEP_LIMIT),
+        let mut sooner = self.sooner.0.subscribe();
+        let mut deadline = match how {
+            Shutdown::StopVms { grace } => Some(Instant::now() + grace),
+            Shutdown::KeepVms => None,
         };
-        leave.send_replace(tell);
-        if tokio::time::timeout(limit, &mut controllers).await.is_err() {
-            tracing::error!(
-                "VMs are still being stopped after {} s; leaving them to their hostagents",
-                limit.as_secs()
-            );
-            controllers.abort();
+        loop {
+            let wanted = *sooner.borrow_and_update();
+            deadline =
+                deadline.map(|deadline| wanted.map_or(deadline, |wanted| wanted.min(deadline)));
+            let (tell, limit) = match deadline {
+                Some(deadline) => (Leave::StopVms { deadline }, deadline + AFTER_GRACE),
+                None => (Leave::KeepVms, Instant::now() + KEEP_LIMIT),
+            };
+            leave.send_replace(tell);
+            tokio::select! {
+                ended = tokio::time::timeout_at(limit.into(), &mut controllers) => {
+                    if ended.is_err() {
+                        tracing::error!("VMs are still being stopped after their time; leaving them to their hostagents");
+                        controllers.abort();
+                    }
+                    break;
+                }
+                Ok(()) = sooner.changed(), if deadline.is_some() => {}
+            }
         }
         writing.abort();
         Ok(())

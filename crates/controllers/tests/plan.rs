@@ -38,6 +38,7 @@ const UNTEMPLATED: Desired = Desired {
 
 const NEW: Observed = Observed {
     files: Files::Absent,
+    remains: false,
     agent: Agent::Absent,
     machine: Machine::Absent,
     stop: Stop::NotAsked,
@@ -85,6 +86,12 @@ fn held(observed: Observed) -> Observed {
 fn hopeless(observed: Observed) -> Observed {
     Observed {
         hopeless: true,
+        ..observed
+    }
+}
+fn left(observed: Observed) -> Observed {
+    Observed {
+        remains: true,
         ..observed
     }
 }
@@ -229,12 +236,30 @@ fn what_follows_from_what_is_wanted_and_seen() {
         ),
         ("if that works", OFF, hopeless(ORPHAN), Kill),
         (
-            "a machine that cannot be told is made sure of",
+            "a machine that cannot be told once is looked at again",
             OFF,
             Observed {
                 machine: Machine::Unknown,
                 ..DOWN
             },
+            Wait,
+        ),
+        (
+            "and so is a hostagent",
+            OFF,
+            Observed {
+                agent: Agent::Unknown,
+                ..ORPHAN
+            },
+            Wait,
+        ),
+        (
+            "one that cannot be told for long is made sure of",
+            OFF,
+            hopeless(Observed {
+                machine: Machine::Unknown,
+                ..DOWN
+            }),
             Kill,
         ),
         // Restarts.
@@ -306,6 +331,18 @@ fn what_follows_from_what_is_wanted_and_seen() {
             held(DOWN),
             Wait,
         ),
+        (
+            "h22: also what a broken deletion has left",
+            DELETE,
+            left(NEW),
+            DeleteFiles,
+        ),
+        (
+            "h22: with a pause after a failure",
+            DELETE,
+            held(left(NEW)),
+            Wait,
+        ),
         ("h22: and only then the object goes", DELETE, NEW, Release),
         (
             "a stuck deletion does not hurry",
@@ -315,7 +352,14 @@ fn what_follows_from_what_is_wanted_and_seen() {
         ),
         ("a reset stops the VM", RESET, UP, AskToStop),
         ("deletes its files", RESET, DOWN, DeleteFiles),
+        ("all of them", RESET, left(NEW), DeleteFiles),
         ("and is done", RESET, NEW, ResetDone),
+        (
+            "what a killed preparation has left goes with the next",
+            ON,
+            left(NEW),
+            Prepare,
+        ),
         // Folders that are not this VM's.
         (
             "nothing is done to somebody else's folder",
@@ -401,10 +445,13 @@ fn all() -> impl Iterator<Item = (Desired, Observed)> {
                             Some(Job::WriteTemplate),
                             Some(Job::Kill),
                         ] {
-                            for held_back in bools {
+                            for (held_back, remains) in
+                                bools.map(|a| bools.map(|b| (a, b))).concat()
+                            {
                                 for hopeless in bools {
                                     let seen = Observed {
                                         files,
+                                        remains,
                                         agent,
                                         machine,
                                         stop,
@@ -463,7 +510,11 @@ fn what_never_happens() {
         }
         if matches!(action, Action::Release) {
             let gone = matches!(observed.files, Files::Absent | Files::Foreign);
-            assert!(desired.fate == Fate::Delete && gone, "h22: {case}");
+            let remains = observed.remains && observed.files == Files::Absent;
+            assert!(
+                desired.fate == Fate::Delete && gone && !remains,
+                "h22: {case}"
+            );
         }
         if matches!(action, Action::Kill) {
             let wanted = desired.running
@@ -475,6 +526,12 @@ fn what_never_happens() {
                 "a VM that should run is killed: {case}"
             );
             assert!(lives && !observed.held_back, "{case}");
+            let given_up = observed.hopeless || observed.stop == Stop::Overdue;
+            let orphan = observed.agent == Agent::Absent && observed.machine == Machine::Alive;
+            assert!(
+                given_up || (orphan && desired.fate != Fate::Keep),
+                "h17: a guest that could have been asked is killed: {case}"
+            );
         }
     }
 }

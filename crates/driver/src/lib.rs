@@ -4,13 +4,13 @@
 //! ([`Driver::adopt`]), and says what it sees ([`Driver::observe`]). A running machine is a [`Machine`].
 //!
 //! Dropping a handle never ends a VM: it goes on, in its own session, until somebody asks it to stop. Who it is, is
-//! known from the socket that it listens on (the kernel names the listener) and its start time; a number read from a
-//! file is never trusted.
+//! known from the lock that it holds for life; a number read from a file is never trusted.
 
 mod accelerator;
 mod machine_spec;
 pub mod qemu;
 mod spec_from_template;
+pub mod wsl;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -108,7 +108,7 @@ pub enum MachineState {
     Absent,
     /// It runs.
     Alive {
-        /// The process that listens on its control socket.
+        /// The process that holds its lock.
         identity: Identity,
     },
     /// Something may run, and could not be asked.
@@ -236,6 +236,14 @@ pub enum DriverError {
         what: String,
         /// The last lines it wrote.
         tail: String,
+    },
+    /// Another process of the same VM lives.
+    #[error("a process of this VM still runs: {reason}; stop the VM, then start it again")]
+    StillRuns {
+        /// The lock that it holds.
+        lock: PathBuf,
+        /// Who holds it.
+        reason: String,
     },
     /// The machine runs and does not answer.
     #[error("the VM behind {} does not answer: {reason}", socket.display())]

@@ -97,8 +97,14 @@ pub struct MachineFiles {
     pub serial_log: PathBuf,
     /// What QEMU wrote to its standard error.
     pub stderr_log: PathBuf,
-    /// Which process runs the VM: see [`crate::Driver::adopt`].
+    /// How the VM was started: see [`crate::MachineRecord`].
     pub identity: PathBuf,
+    /// The lock that the VM's process holds for life.
+    pub lock: PathBuf,
+    /// A second name of `qmp_socket`, for when somebody removes the first.
+    pub qmp_spare: PathBuf,
+    /// A second name of `agent_socket`.
+    pub agent_spare: PathBuf,
 }
 
 impl MachineFiles {
@@ -110,6 +116,9 @@ impl MachineFiles {
             serial_log: dir.serial_log(),
             stderr_log: dir.path().join("qemu.stderr.log"),
             identity: dir.path().join("qemu.json"),
+            lock: dir.path().join("qemu.lock"),
+            qmp_spare: dir.path().join("qmp.spare"),
+            agent_spare: dir.path().join("ga.spare"),
         }
     }
 }

@@ -207,25 +207,105 @@ async fn a_hung_one_is_destroyed_and_says_so_to_who_would_adopt_it() {
     assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
 }
 
+/// Hazard 15: whatever is removed or overwritten while QEMU runs, it is found, and taken over by its spare names.
 #[tokio::test]
-async fn one_whose_socket_was_removed_is_still_found() {
+async fn h18_one_whose_sockets_and_record_were_removed_is_adopted() {
     let vm = Instance::new();
     let machine = vm.start().await;
-    let identity = machine.identity().clone();
+    let (identity, record) = (machine.identity().clone(), machine.record().clone());
     drop(machine);
-    std::fs::remove_file(&vm.files.qmp_socket).unwrap();
-    assert_eq!(
-        vm.driver.observe(&vm.files).await,
-        MachineState::Alive {
-            identity: identity.clone()
+    for spoil in ["removed", "overwritten"] {
+        for path in [&vm.files.qmp_socket, &vm.files.agent_socket] {
+            std::fs::remove_file(path).unwrap();
         }
+        match spoil {
+            "removed" => std::fs::remove_file(&vm.files.identity).unwrap(),
+            _ => std::fs::write(&vm.files.identity, "{}").unwrap(),
+        }
+        let alive = MachineState::Alive {
+            identity: identity.clone(),
+        };
+        assert_eq!(vm.driver.observe(&vm.files).await, alive, "{spoil}");
+        let adopted = vm.driver.adopt(&vm.files).await.unwrap().expect("it runs");
+        assert_eq!(adopted.identity(), &identity);
+        assert_eq!(adopted.record().ssh_local_port, record.ssh_local_port);
+        assert_eq!(adopted.status().await.unwrap(), RunStatus::Running);
+        assert_eq!(last_record(&vm.files).as_ref(), Some(adopted.record()));
+        assert!(vm.files.qmp_socket.exists() && vm.files.agent_socket.exists());
+    }
+
+    for path in [&vm.files.qmp_socket, &vm.files.qmp_spare] {
+        std::fs::remove_file(path).unwrap();
+    }
+    let error = vm.driver.adopt(&vm.files).await.map(drop).unwrap_err();
+    assert!(
+        error.to_string().contains("its control socket is gone"),
+        "{error}"
     );
-    assert!(matches!(
-        vm.driver.adopt(&vm.files).await,
-        Err(DriverError::NotAnswering { .. })
-    ));
     vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
     assert!(!is_alive(&identity));
+    assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+}
+
+#[tokio::test]
+async fn h34_there_is_one_qemu_for_a_vm_whoever_starts_it() {
+    let vm = Instance::new();
+    let machine = vm.start().await;
+    let error = vm.driver.start(&vm.spec, &vm.files).await.map(drop);
+    assert!(
+        matches!(&error, Err(DriverError::StillRuns { lock, .. }) if *lock == vm.files.lock),
+        "{error:?}"
+    );
+    assert_eq!(machine.status().await.unwrap(), RunStatus::Running);
+    machine.kill(PATIENCE).await.unwrap();
+    vm.start().await.kill(PATIENCE).await.unwrap();
+}
+
+/// Hazard 6: who listens on our socket without holding the lock is a stranger. Here it is the test itself.
+#[tokio::test]
+async fn h06_a_stranger_on_the_control_socket_is_left_alone() {
+    let vm = Instance::new();
+    let stranger = std::os::unix::net::UnixListener::bind(&vm.files.qmp_socket).unwrap();
+    assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+    assert!(vm.driver.adopt(&vm.files).await.unwrap().is_none());
+    vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
+    let machine = vm.start().await;
+    machine.kill(PATIENCE).await.unwrap();
+    drop(stranger);
+}
+
+/// Hazard 16: QEMU's locks on its disks end with it.
+#[tokio::test]
+async fn h16_a_killed_qemu_leaves_no_lock_on_its_disks() {
+    let vm = Instance::new();
+    for _ in 0..3 {
+        let machine = vm.start().await;
+        Process::open(machine.identity())
+            .unwrap()
+            .unwrap()
+            .signal(Signal::Kill)
+            .unwrap();
+        exited(&machine).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn qemu_filters_its_own_system_calls() {
+    let vm = Instance::new();
+    let machine = vm.start().await;
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", machine.identity().pid())).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    // 2: by a filter (proc_pid_status(5)).
+    assert_eq!(
+        (field("Seccomp:").as_str(), field("NoNewPrivs:").as_str()),
+        ("2", "1")
+    );
+    machine.kill(PATIENCE).await.unwrap();
 }
 
 /// Hazard 6: a number in a file is nobody's name.

@@ -16,6 +16,7 @@ use process::command::{CommandError, Run};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::BuildError;
+use crate::fingerprint;
 use crate::kernel::{self, KernelError};
 use crate::mirror::{self, Mirror};
 use crate::overlay;
@@ -78,15 +79,7 @@ pub fn build(
     progress: &Arc<dyn Progress>,
     cancel: &Cancel,
 ) -> Result<BuiltImage, BuildError> {
-    let recipe =
-        recipe::find(&options.distribution).ok_or_else(|| BuildError::UnknownDistribution {
-            name: options.distribution.clone(),
-            known: RECIPES
-                .iter()
-                .map(|recipe| recipe.name)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })?;
+    let recipe = recipe(options)?;
     let unsupported = || BuildError::UnsupportedArchitecture {
         name: recipe.name,
         arch: std::env::consts::ARCH,
@@ -127,6 +120,18 @@ pub fn build(
     let kernel = build.kernel(stage.path())?;
     build.make_disk(&stage.path().join(DISK))?;
     build.publish(stage.path(), &kernel, cache)
+}
+
+/// The recipe that the options name.
+pub(crate) fn recipe(options: &Options) -> Result<&'static Recipe, BuildError> {
+    recipe::find(&options.distribution).ok_or_else(|| BuildError::UnknownDistribution {
+        name: options.distribution.clone(),
+        known: RECIPES
+            .iter()
+            .map(|recipe| recipe.name)
+            .collect::<Vec<_>>()
+            .join(", "),
+    })
 }
 
 /// The names of files in the image's folder.
@@ -366,7 +371,16 @@ impl Build<'_> {
                 "{} packages, Linux {}",
                 self.recipe.name, kernel.version
             )),
+            fingerprint: Some(fingerprint::of(
+                self.recipe,
+                self.arch,
+                self.options.disk_bytes,
+                overlay::GUEST_AGENT,
+            )),
         };
+        for name in [DISK, kernel.file] {
+            keep_private(&stage.join(name))?;
+        }
         let path = stage.join("image.json");
         let text = serde_json::to_vec_pretty(&image).map_err(|error| BuildError::Io {
             action: "write",
@@ -394,6 +408,19 @@ impl Build<'_> {
             }
         }
     }
+}
+
+/// For its owner only, whatever the umask of who builds: what is in an image is in every VM's disk.
+fn keep_private(path: &Path) -> Result<(), BuildError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+            .map_err(BuildError::io("set the permissions of", path))?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }
 
 /// Root builds as root; anybody else needs a user namespace with subordinate ids.

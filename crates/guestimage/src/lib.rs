@@ -11,6 +11,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`recipe`] | which packages, and what the distribution is called where |
+//! | `fingerprint` | whether an image in the cache is out of date |
 //! | [`mirror`] | which mirror this host uses |
 //! | [`overlay`] | what we add to the packages: units that are off, the agent, settings |
 //! | [`tools`] | which programs a build needs, and which packages have them |
@@ -21,6 +22,7 @@
 
 mod build;
 mod error;
+mod fingerprint;
 pub mod kernel;
 mod lz4;
 pub mod mirror;
@@ -34,5 +36,6 @@ pub mod work_folder;
 
 pub use build::{Options, build};
 pub use error::BuildError;
+pub use fingerprint::is_current;
 pub use progress::{Progress, Silent, Step};
 pub use recipe::Recipe;

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use guestagent::protocol::{Envelope, GuestMessage, GuestStatus, LineReader, Request, to_line};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, timeout};
 
@@ -111,7 +110,7 @@ async fn talk(
     asked: &mut mpsc::Receiver<Asked>,
     news: &mpsc::Sender<GuestNews>,
 ) -> io::Result<()> {
-    let (mut read, mut write) = UnixStream::connect(socket).await?.into_split();
+    let (mut read, mut write) = tokio::io::split(crate::sys::connect(socket).await?);
     let mut lines = LineReader::new();
     let mut pending: HashMap<u64, oneshot::Sender<Result<GuestStatus, GuestError>>> =
         HashMap::new();

@@ -7,19 +7,23 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `supervisor` | the state machine of one VM, and the task that owns it |
+//! | `state` | what is known of the VM, and the phase that follows |
 //! | `prepare` | the files and the start of a VM, or its adoption |
 //! | `memory` | what the next hostagent of the same VM should know |
 //! | `login` | when to try a login, and what its results mean |
 //! | `stop_sequence` | ending a VM, whatever it thinks of that |
 //! | `guest_channel` | the line to the agent inside the guest |
+//! | `guest_clock` | whether the guest's clock is right, and when to set it |
 //! | `control` | `ha.sock`: HTTP for whoever asks, stops, listens |
 //! | `report` | the present status and its events |
+//! | `stages` | how long each stretch of the VM's life took |
 //! | [`client`] | the other end of `ha.sock`, and what can be done without it |
 //! | [`status`] | phases, the answer of `/v1/info`, Lima's events |
 
 pub mod client;
 mod control;
 mod guest_channel;
+mod guest_clock;
 mod login;
 mod memory;
 mod options;
@@ -28,11 +32,17 @@ mod prepare;
 mod report;
 mod ssh_port;
 mod ssh_probe;
+mod stages;
+mod state;
 pub mod status;
 mod stop_sequence;
 mod supervisor;
 #[cfg(unix)]
-mod unix;
+#[path = "unix.rs"]
+mod sys;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod sys;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -47,7 +57,7 @@ use tokio::sync::mpsc;
 
 use crate::control::{Control, Wish};
 use crate::report::Report;
-use crate::status::{GuestStatus, Info, Phase};
+use crate::status::{GuestStatus, Info, Phase, StageName};
 
 /// Wishes that wait for the supervisor: it takes each at once.
 const WISHES: usize = 16;
@@ -69,6 +79,7 @@ pub async fn run(
 ) -> Result<Outcome, RunError> {
     let dir = &options.dir;
     hold_for_life(take_lock(dir)?);
+    process::crash::point("hostagent.after-lock");
     clear_left_overs(dir)?;
     let identity = Identity::of_current().map_err(|error| RunError::Prepare {
         name: dir.name().to_owned(),
@@ -77,6 +88,7 @@ pub async fn run(
     write_pid(dir, &identity);
     let report = Arc::new(Report::new(first_info(dir, identity), open_event_log(dir)));
     let (wish, wishes) = mpsc::channel(WISHES);
+    report.begin(StageName::Preparing);
     let control =
         Control::start(&dir.ha_sock(), report.clone(), wish.clone()).map_err(|source| {
             RunError::File {
@@ -86,6 +98,7 @@ pub async fn run(
             }
         })?;
 
+    process::crash::point("hostagent.after-socket");
     let driver = Qemu::new(&options.search_path, &options.cache_dir);
     let asked_by_signal = async {
         stop.await;
@@ -98,6 +111,7 @@ pub async fn run(
         outcome = asked_by_signal => outcome,
     };
 
+    process::crash::point("hostagent.after-end");
     let reason = match &outcome {
         Ok(Outcome::Stopped) => "stopped".to_owned(),
         Ok(Outcome::Detached) => "detached: the VM goes on without this hostagent".to_owned(),
@@ -105,6 +119,7 @@ pub async fn run(
         Ok(Outcome::MachineEnded { .. }) => "the VM's process ended by itself".to_owned(),
         Err(error) => error.to_string(),
     };
+    report.end_stage();
     report.update(Some(&reason), |info| {
         info.phase = Phase::Exiting;
         if let Err(error) = &outcome {
@@ -112,7 +127,9 @@ pub async fn run(
         }
     });
     control.stop(&report, FAREWELL).await;
+    process::crash::point("hostagent.after-farewell");
     clean_up(dir, &outcome);
+    process::crash::point("hostagent.after-clean-up");
     outcome
 }
 
@@ -171,7 +188,7 @@ fn write_pid(dir: &InstanceDir, identity: &Identity) {
 }
 
 fn open_event_log(dir: &InstanceDir) -> Option<std::fs::File> {
-    match unix::append(&dir.ha_stdout_log()) {
+    match sys::append(&dir.ha_stdout_log()) {
         Ok(file) => Some(file),
         Err(error) => {
             tracing::warn!(%error, path = %dir.ha_stdout_log().display(), "events are not kept");
@@ -187,6 +204,7 @@ fn first_info(dir: &InstanceDir, hostagent: Identity) -> Info {
         phase: Phase::Preparing,
         errors: Vec::new(),
         hostagent,
+        hostagent_started_at: Some(unix_seconds()),
         qemu: None,
         run_status: None,
         adopted: false,
@@ -196,6 +214,8 @@ fn first_info(dir: &InstanceDir, hostagent: Identity) -> Info {
         ready_at: None,
         boot_count: 0,
         guest: GuestStatus::default(),
+        stages: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
@@ -209,7 +229,12 @@ fn clean_up(dir: &InstanceDir, outcome: &Result<Outcome, RunError>) {
         Ok(Outcome::Stopped | Outcome::GuestPoweredOff | Outcome::MachineEnded { .. })
     ) {
         let files = driver::MachineFiles::of(dir);
-        made.extend([files.qmp_socket, files.agent_socket]);
+        made.extend([
+            files.qmp_socket,
+            files.agent_socket,
+            files.qmp_spare,
+            files.agent_spare,
+        ]);
     }
     for path in made {
         if let Err(error) = remove_if_there(&path) {

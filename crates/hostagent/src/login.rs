@@ -74,6 +74,16 @@ impl Login {
         self.agent_ready = ready;
     }
 
+    /// Whether a login has worked since the guest booted.
+    pub(crate) fn has_worked(&self) -> bool {
+        self.succeeded
+    }
+
+    /// Whether the agent inside was heard since the guest booted.
+    pub(crate) fn agent_was_heard(&self) -> bool {
+        self.agent_heard
+    }
+
     /// When to try next. `None`: when something else has happened.
     pub(crate) fn next_try(&self, limits: &Limits) -> Option<Instant> {
         if self.succeeded && self.failures == 0 {

@@ -7,6 +7,8 @@ use process::Identity;
 use process::file::write_atomic;
 use serde::{Deserialize, Serialize};
 
+use crate::status::Stage;
+
 /// A few hundred bytes; more is not ours.
 const LIMIT: u64 = 64 * 1024;
 
@@ -21,6 +23,9 @@ pub(crate) struct Memory {
     pub(crate) ready_at: Option<u64>,
     /// The guest kernel's boot id, when its agent told.
     pub(crate) boot_id: Option<String>,
+    /// How long its start took.
+    #[serde(default)]
+    pub(crate) stages: Vec<Stage>,
 }
 
 impl Memory {

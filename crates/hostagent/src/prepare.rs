@@ -9,11 +9,14 @@ use lima::ssh_config::Settings;
 
 use crate::report::Report;
 use crate::ssh_probe::SshProbe;
-use crate::status::Phase;
+use crate::status::{Phase, StageName};
 use crate::{Options, RunError, ssh_port};
 
 /// Tries for a port that somebody takes between our choice and QEMU's bind.
 const PORT_TRIES: usize = 3;
+
+/// Between two attempts to take over a VM that does not answer; each attempt takes seconds by itself.
+const ADOPT_AGAIN: Duration = Duration::from_secs(1);
 
 /// A VM that runs, and how to log in to it.
 pub(crate) struct Prepared {
@@ -37,6 +40,11 @@ impl Prepared {
         } else {
             "the VM was started"
         };
+        if adopted {
+            report.end_stage();
+        } else {
+            report.begin(StageName::Booting);
+        }
         report.update(Some(reason), |info| {
             // One that was running may be up already: the supervisor says so in a moment.
             if !adopted {
@@ -73,7 +81,9 @@ pub(crate) async fn prepare(
     if driver.observe(files).await != MachineState::Absent {
         // Said before it is tried, so that a stop in between asks the guest.
         report.update(None, |info| info.adopted = true);
-        if let Some(machine) = driver.adopt(files).await? {
+        report.begin(StageName::Adopting);
+        if let Some(machine) = adopted(driver, files, report).await {
+            process::crash::point("hostagent.after-adoption");
             if !options.dir.ssh_config().exists() {
                 let port = machine.record().ssh_local_port;
                 in_background(options, move |options| {
@@ -85,8 +95,36 @@ pub(crate) async fn prepare(
         }
         // It ended in between.
         report.update(None, |info| info.adopted = false);
+        report.begin(StageName::Preparing);
     }
     start(options, driver, files, report).await
+}
+
+/// Takes over the VM that runs; `None` when it ended. One that does not answer (stopped, swapped out, its socket lost) is
+/// asked again for as long as it lives: it goes on without us, and somebody who wants it stopped is heard meanwhile.
+async fn adopted(
+    driver: &dyn Driver,
+    files: &MachineFiles,
+    report: &Report,
+) -> Option<Arc<dyn Machine>> {
+    let mut reason = Some("the VM that runs cannot be taken over yet");
+    loop {
+        match driver.adopt(files).await {
+            Ok(machine) => return machine,
+            Err(error) => {
+                let qemu = match driver.observe(files).await {
+                    MachineState::Alive { identity } => Some(identity),
+                    MachineState::Absent | MachineState::Unknown { .. } => None,
+                };
+                report.update(reason.take(), |info| {
+                    info.phase = Phase::Degraded;
+                    info.errors = vec![error.to_string()];
+                    info.qemu = qemu;
+                });
+            }
+        }
+        tokio::time::sleep(ADOPT_AGAIN).await;
+    }
 }
 
 async fn start(
@@ -98,6 +136,7 @@ async fn start(
     let instance = in_background(options, |options| {
         let instance = load(options)?;
         write_cidata(options, &instance)?;
+        process::crash::point("hostagent.start.after-cidata");
         Ok(instance)
     })
     .await?;
@@ -113,6 +152,7 @@ async fn start(
             write_ssh_config(options, &for_config, port)
         })
         .await?;
+        process::crash::point("hostagent.start.after-ssh-config");
         let decided = Decided {
             root_bus: instance.hints.root_bus,
             firmware: instance.hints.firmware.clone(),
@@ -120,8 +160,12 @@ async fn start(
             accelerator: options.accelerator,
         };
         let spec = MachineSpec::from_template(&instance.template, &options.dir, decided)?;
+        report.begin(StageName::Starting);
         match driver.start(&spec, files).await {
-            Ok(machine) => return Ok(Prepared::new(options, machine, false, report)),
+            Ok(machine) => {
+                process::crash::point("hostagent.start.after-machine");
+                return Ok(Prepared::new(options, machine, false, report));
+            }
             Err(DriverError::StartFailed { tail, .. })
                 if tries < PORT_TRIES && is_port_taken(&tail) =>
             {

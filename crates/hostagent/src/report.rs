@@ -3,12 +3,14 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::{broadcast, watch};
 
-use crate::status::{Event, Info, LimaStatus};
+use crate::stages;
+use crate::status::{Event, Info, LimaStatus, StageName};
 
 /// Events kept for a listener that is slow. One that misses some is sent the present status instead.
 const EVENT_BACKLOG: usize = 64;
@@ -24,6 +26,7 @@ pub(crate) struct Report {
     closed: watch::Sender<bool>,
     // Events are rare and short, so writing them blocks nobody.
     log: Mutex<Option<File>>,
+    stage_since: Mutex<Option<Instant>>,
 }
 
 impl Report {
@@ -34,6 +37,7 @@ impl Report {
             events: broadcast::Sender::new(EVENT_BACKLOG),
             closed: watch::Sender::new(false),
             log: Mutex::new(log),
+            stage_since: Mutex::new(None),
         }
     }
 
@@ -100,6 +104,31 @@ impl Report {
         }
     }
 
+    /// A stretch of the VM's life begins, and the one before it ends.
+    pub(crate) fn begin(&self, name: StageName) {
+        let mut since = self
+            .stage_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.info
+            .send_modify(|info| stages::begin(&mut info.stages, &mut since, name, Instant::now()));
+    }
+
+    /// The stretch that is going on ends.
+    pub(crate) fn end_stage(&self) {
+        let mut since = self
+            .stage_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.info
+            .send_modify(|info| stages::end(&mut info.stages, &mut since, Instant::now()));
+    }
+
+    /// The stretch that is going on.
+    pub(crate) fn stage(&self) -> Option<StageName> {
+        stages::open(&self.info.borrow().stages)
+    }
+
     fn tell(&self, event: Event) {
         tracing::info!(
             phase = ?event.phase,
@@ -107,10 +136,7 @@ impl Report {
             errors = ?event.status.errors,
             "the VM's status changed"
         );
-        let mut log = self
-            .log
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = log.as_mut()
             && let Ok(mut line) = serde_json::to_vec(&event)
         {
@@ -133,5 +159,6 @@ fn event(info: &Info, reason: Option<&str>) -> Event {
         status: LimaStatus::of(info.phase, &info.errors, info.ssh_local_port),
         phase: Some(info.phase),
         reason: reason.map(str::to_owned),
+        stages: info.stages.clone(),
     }
 }

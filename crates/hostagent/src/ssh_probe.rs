@@ -7,7 +7,9 @@ use std::time::Duration;
 use process::command::{CommandError, Run};
 
 /// How long one login may take: a second under emulation, more while the guest boots or is busy.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const FIRST_LOGIN: Duration = Duration::from_secs(30);
+/// How long it may take in a guest where it worked before. A login that hangs says so sooner.
+pub(crate) const LATER_LOGIN: Duration = Duration::from_secs(15);
 /// `true` prints nothing; a login banner is a few lines.
 const OUTPUT_LIMIT: usize = 64 * 1024;
 
@@ -21,9 +23,9 @@ pub(crate) struct SshProbe {
 
 impl SshProbe {
     /// Logs in and out. The error says why that failed, in ssh's last words.
-    pub(crate) async fn login(&self) -> Result<(), String> {
-        let connect_timeout = format!("ConnectTimeout={}", LOGIN_DEADLINE.as_secs());
-        let result = Run::new("ssh", LOGIN_DEADLINE)
+    pub(crate) async fn login(&self, limit: Duration) -> Result<(), String> {
+        let connect_timeout = format!("ConnectTimeout={}", limit.as_secs());
+        let result = Run::new("ssh", limit)
             .arg("-F")
             .arg(&self.config)
             // Its own connection: a shared one would answer for a guest whose sshd is gone, or outlive the probe.
@@ -44,10 +46,9 @@ impl SshProbe {
             .await;
         match result {
             Ok(_) => Ok(()),
-            Err(CommandError::TimedOut { .. }) => Err(format!(
-                "ssh could not log in within {} s",
-                LOGIN_DEADLINE.as_secs()
-            )),
+            Err(CommandError::TimedOut { .. }) => {
+                Err(format!("ssh could not log in within {} s", limit.as_secs()))
+            }
             Err(CommandError::Failed { stderr, status, .. }) => {
                 let last = stderr
                     .lines()

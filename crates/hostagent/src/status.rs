@@ -25,6 +25,42 @@ pub enum Phase {
     Exiting,
 }
 
+/// A stretch of a VM's life. They come in the order of this list; one that did not happen is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageName {
+    /// Template, disks, cidata, ssh keys and port: until QEMU is started.
+    Preparing,
+    /// From QEMU's start until it answers on its control socket; the accelerator's probe too, when it is made.
+    Starting,
+    /// Firmware and kernel: until the agent inside is heard, or until the login in a guest without one.
+    Booting,
+    /// From the agent's first word until it says that sshd listens.
+    Services,
+    /// Until the user's first login works.
+    Login,
+    /// A hostagent came, found the VM running and took it over.
+    Adopting,
+    /// From the request to stop until the VM is gone.
+    Stopping,
+}
+
+/// How long a stretch of a VM's life took: what a controller shows as `status.phases`.
+///
+/// At most one of each name. A guest that reboots begins again with `Booting`; one that is adopted keeps what its
+/// earlier hostagent measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stage {
+    /// Which.
+    pub name: StageName,
+    /// When it began, in milliseconds since 1970.
+    pub started_at_millis: u64,
+    /// How long it took, in milliseconds of the steady clock; absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub millis: Option<u64>,
+}
+
 /// What the agent inside the guest said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -55,6 +91,9 @@ pub struct Info {
     pub errors: Vec<String>,
     /// The hostagent's own process.
     pub hostagent: Identity,
+    /// When the hostagent started, in seconds since 1970.
+    #[serde(default)]
+    pub hostagent_started_at: Option<u64>,
     /// The VM's process, once there is one.
     #[serde(default)]
     pub qemu: Option<Identity>,
@@ -80,6 +119,12 @@ pub struct Info {
     /// What the agent inside the guest said.
     #[serde(default)]
     pub guest: GuestStatus,
+    /// How long each stretch took so far, in the order in which they began.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
+    /// What the user should know although nothing is wrong, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Lima's status, as its events carry it.
@@ -116,6 +161,9 @@ pub struct Event {
     /// Ours: why the phase is what it is, as "the guest powered itself off".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Ours: as [`Info::stages`], so that they are still known when the hostagent has gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Stage>,
 }
 
 impl LimaStatus {

@@ -8,12 +8,13 @@
 //! Each step is bounded by itself, so the whole takes at most the grace period and ten seconds. A step that fails is
 //! logged, and the next one follows.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use driver::{DriverError, Exit, Machine};
 use guestagent::protocol::Request;
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout, timeout_at};
+use tokio::time::{sleep_until, timeout};
 
 use crate::control::Wish;
 use crate::guest_channel::GuestChannel;
@@ -31,7 +32,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Ends `machine` within `grace` and ten seconds of `since`. Another stop request may shorten the grace period.
 pub(crate) async fn stop(
-    machine: &dyn Machine,
+    machine: &Arc<dyn Machine>,
     guest: &GuestChannel,
     since: Instant,
     grace: Duration,
@@ -42,7 +43,8 @@ pub(crate) async fn stop(
         return Ok(exit);
     }
     tracing::info!("the guest is not asked any longer: ending its process");
-    match timeout(QUIT_LIMIT, quit(machine)).await {
+    process::crash::point("hostagent.stop.after-grace");
+    match timeout(QUIT_LIMIT, quit(&**machine)).await {
         Ok(Some(exit)) => return Ok(exit),
         Ok(None) => {}
         Err(_) => tracing::warn!("QEMU was told to quit and did not: killing it"),
@@ -67,7 +69,7 @@ async fn quit(machine: &dyn Machine) -> Option<Exit> {
 
 /// Asks the guest until it is gone or its time is over.
 async fn gracefully(
-    machine: &dyn Machine,
+    machine: &Arc<dyn Machine>,
     guest: &GuestChannel,
     since: Instant,
     grace: Duration,
@@ -92,11 +94,7 @@ async fn gracefully(
                 let now = Instant::now();
                 if now >= press_at {
                     press_at = now + PRESS_AGAIN;
-                    match timeout_at(deadline.into(), machine.power_button()).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => tracing::debug!(%error, "cannot press the power button"),
-                        Err(_) => break,
-                    }
+                    press(machine);
                 }
                 if now >= agent_at {
                     agent_at = now + AGENT_AGAIN;
@@ -114,4 +112,15 @@ async fn gracefully(
     }
     // It may have ended in the last instant.
     timeout(Duration::ZERO, machine.exited()).await.ok()
+}
+
+/// Presses the power button without waiting for QEMU's answer: one that hangs must not keep a shorter grace period from
+/// taking effect. Each press ends by itself, at the control protocol's deadline.
+fn press(machine: &Arc<dyn Machine>) {
+    let machine = machine.clone();
+    tokio::spawn(async move {
+        if let Err(error) = machine.power_button().await {
+            tracing::debug!(%error, "cannot press the power button");
+        }
+    });
 }

@@ -25,17 +25,20 @@ use std::time::{Duration, Instant, SystemTime};
 use driver::{Driver, Exit, Machine, MachineEvent, MachineFiles, RunStatus};
 use guestagent::protocol::{self, GuestStatus, Request};
 use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use crate::control::Wish;
-use crate::guest_channel::{GuestChannel, GuestNews};
-use crate::login::{Login, Standing};
+use crate::guest_channel::{GuestChannel, GuestError, GuestNews};
+use crate::guest_clock::JumpWatch;
+use crate::login::Login;
 use crate::memory::Memory;
 use crate::prepare::{Prepared, prepare};
 use crate::report::Report;
-use crate::ssh_probe::SshProbe;
-use crate::status::Phase;
-use crate::{Limits, Options, Outcome, RunError, stop_sequence};
+use crate::ssh_probe::{FIRST_LOGIN, LATER_LOGIN, SshProbe};
+use crate::state::State;
+use crate::status::{Phase, StageName};
+use crate::{Options, Outcome, RunError, stop_sequence};
 
 /// How long a VM that was being started or adopted is given to appear when a stop comes in between.
 const ADOPT_DEADLINE: Duration = Duration::from_secs(5);
@@ -43,10 +46,11 @@ const ADOPT_DEADLINE: Duration = Duration::from_secs(5);
 const DESTROY_DEADLINE: Duration = Duration::from_secs(5);
 /// How often the clock is looked at for a jump: the host slept, or its time was set.
 const CLOCK_LOOK: Duration = Duration::from_secs(5);
-/// A guest whose clock is off by more is set right. Less is the way of the message through an emulated guest.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
-/// Between two settings of the guest's clock, so that a guest that refuses is not asked for ever.
-const CLOCK_PAUSE: Duration = Duration::from_secs(30);
+/// Questions to an agent that answered before, in a row without an answer, until that is told: one may be a guest under
+/// load.
+const AGENT_TOLERATED: u32 = 1;
+/// What the user of a guest without our agent should know. It is no trouble: all else works.
+const NO_AGENT: &str = "the guest has no agent of rdd: an NTP service inside has to set its clock after this host slept, and a stop relies on its power button";
 
 /// Runs the VM until it is gone, or until it is to be left alone.
 pub(crate) async fn supervise(
@@ -69,7 +73,8 @@ pub(crate) async fn supervise(
         probe: prepared.probe,
         guest,
         state: State::new(Instant::now()),
-        clock_set: None,
+        tasks: Tasks::default(),
+        question: None,
     };
     running.remember_the_past();
     if let Some((since, grace)) = prepared.stop {
@@ -104,6 +109,7 @@ async fn begin(
         Some(Wish::Stop(grace)) => grace.unwrap_or(options.limits.grace),
         None => options.limits.grace,
     };
+    report.begin(StageName::Stopping);
     report.update(Some("stop requested"), |info| info.phase = Phase::Stopping);
     // A guest that ran before we came deserves to be asked. One that we were just starting has nothing to lose.
     let adopting = async {
@@ -120,67 +126,6 @@ async fn begin(
     Ok(Begun::Ended(Outcome::Stopped))
 }
 
-/// What is known about the VM. Changed by inputs only.
-#[derive(Debug)]
-struct State {
-    login: Login,
-    boot_id: Option<String>,
-    /// What stands between the VM and its user besides the login.
-    troubles: Troubles,
-}
-
-/// One slot for each kind of trouble, so that each can go by itself.
-#[derive(Debug, Default)]
-struct Troubles {
-    disk: Option<String>,
-    frozen: Option<String>,
-    panicked: Option<String>,
-    provisioning: Vec<String>,
-}
-
-impl State {
-    fn new(now: Instant) -> State {
-        State {
-            login: Login::new(now),
-            boot_id: None,
-            troubles: Troubles::default(),
-        }
-    }
-
-    fn errors(&self, now: Instant, limits: &Limits) -> Vec<String> {
-        let Troubles {
-            disk,
-            frozen,
-            panicked,
-            provisioning,
-        } = &self.troubles;
-        let mut errors: Vec<String> = [disk, frozen, panicked]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
-        if let Standing::Fails(reason) = self.login.standing(now, limits) {
-            errors.push(reason);
-        }
-        errors.extend(provisioning.iter().cloned());
-        errors
-    }
-
-    fn phase(&self, now: Instant, limits: &Limits) -> Phase {
-        match self.login.standing(now, limits) {
-            Standing::Booting => Phase::Booting,
-            _ if self.errors(now, limits).is_empty() => Phase::Running,
-            _ => Phase::Degraded,
-        }
-    }
-
-    /// The guest begins anew: nothing that was known about it holds.
-    fn rebooted(&mut self, now: Instant) {
-        self.login = Login::new(now);
-        self.troubles = Troubles::default();
-    }
-}
-
 struct Running<'a> {
     options: &'a Options,
     report: &'a Report,
@@ -189,7 +134,33 @@ struct Running<'a> {
     probe: SshProbe,
     guest: GuestChannel,
     state: State,
-    clock_set: Option<Instant>,
+    tasks: Tasks,
+    /// What the agent is asked as soon as it has answered, or not answered, the question before.
+    question: Option<Request>,
+}
+
+/// What is being tried, one of each at a time and each bounded by itself. The supervisor never waits for one alone, so
+/// that whatever hangs, a stop is obeyed at once.
+#[derive(Default)]
+struct Tasks {
+    login: Option<JoinHandle<Result<(), String>>>,
+    look: Option<JoinHandle<Result<RunStatus, String>>>,
+    question: Option<JoinHandle<Result<GuestStatus, GuestError>>>,
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in [
+            self.login.as_ref().map(JoinHandle::abort_handle),
+            self.look.as_ref().map(JoinHandle::abort_handle),
+            self.question.as_ref().map(JoinHandle::abort_handle),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            task.abort();
+        }
+    }
 }
 
 impl Running<'_> {
@@ -198,19 +169,21 @@ impl Running<'_> {
         mut wishes: mpsc::Receiver<Wish>,
         mut news: mpsc::Receiver<GuestNews>,
     ) -> Result<Outcome, RunError> {
-        self.look_at_machine().await;
-        let mut clock = ClockWatch::new();
+        self.look_at_machine();
+        let mut jumps = JumpWatch::new(Instant::now(), SystemTime::now());
         let mut clock_look = interval(CLOCK_LOOK);
         clock_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut login: Option<tokio::task::JoinHandle<Result<(), String>>> = None;
+        let mut health_look = interval(self.options.limits.health);
+        health_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.tell(None);
+            self.ask_next();
             let limits = &self.options.limits;
             let next_try = self
                 .state
                 .login
                 .next_try(limits)
-                .filter(|_| login.is_none());
+                .filter(|_| self.tasks.login.is_none());
             let patience_ends = self
                 .state
                 .login
@@ -218,12 +191,10 @@ impl Running<'_> {
                 .filter(|at| *at > Instant::now());
             tokio::select! {
                 exit = self.machine.exited() => return Ok(self.ended(exit)),
-                event = self.events.recv() => self.machine_says(event).await,
+                event = self.events.recv() => self.machine_says(event),
                 Some(heard) = news.recv() => self.guest_says(heard),
                 wish = wishes.recv() => {
-                    if let Some(login) = login.take() {
-                        login.abort();
-                    }
+                    self.tasks = Tasks::default();
                     match wish {
                         Some(Wish::Detach) => return Ok(Outcome::Detached),
                         Some(Wish::Stop(grace)) => {
@@ -233,20 +204,37 @@ impl Running<'_> {
                         None => return self.stop(&mut wishes, Instant::now(), self.options.limits.grace).await,
                     }
                 }
-                () = at(next_try) => {
-                    let probe = self.probe.clone();
-                    login = Some(tokio::spawn(async move { probe.login().await }));
+                () = at(next_try) => self.try_login(),
+                result = finished(&mut self.tasks.login) => {
+                    self.tasks.login = None;
+                    self.login_ended(result.unwrap_or_else(|error| Err(error.to_string())));
                 }
-                result = finished(&mut login) => {
-                    login = None;
-                    self.login_ended(result);
+                result = finished(&mut self.tasks.look) => {
+                    self.tasks.look = None;
+                    self.machine_looked_at(result.unwrap_or_else(|error| Err(error.to_string())));
+                }
+                result = finished(&mut self.tasks.question) => {
+                    self.tasks.question = None;
+                    self.agent_asked(result.unwrap_or(Err(GuestError::Broken)));
                 }
                 () = at(patience_ends) => {}
-                _ = clock_look.tick() => if clock.jumped() {
+                _ = clock_look.tick() => if jumps.jumped(Instant::now(), SystemTime::now()) {
                     tracing::info!("this host's clock jumped; looking at the guest's");
-                    self.ask_guest(Request::Status);
+                    self.question.get_or_insert(Request::Status);
                 },
+                _ = health_look.tick() => self.look_at_health(),
             }
+        }
+    }
+
+    /// What is looked at again and again, whether or not anything was heard.
+    fn look_at_health(&mut self) {
+        self.look_at_machine();
+        if self.state.login.agent_was_heard() {
+            self.question.get_or_insert(Request::Status);
+        } else if self.state.login.has_worked() && self.report.info().notes.is_empty() {
+            self.report
+                .update(Some(NO_AGENT), |info| info.notes.push(NO_AGENT.to_owned()));
         }
     }
 
@@ -262,6 +250,14 @@ impl Running<'_> {
         self.report.update(None, |info| {
             info.boot_count = memory.boot_count;
             info.ready_at = memory.ready_at;
+            // How it came up, and then how we came to it. What was open ended unseen.
+            let ended = memory
+                .stages
+                .into_iter()
+                .filter(|stage| stage.millis.is_some() && stage.name != StageName::Adopting);
+            info.stages
+                .retain(|stage| stage.name == StageName::Adopting);
+            info.stages.splice(0..0, ended);
         });
     }
 
@@ -273,6 +269,7 @@ impl Running<'_> {
             boot_count: info.boot_count,
             ready_at: info.ready_at,
             boot_id: self.state.boot_id.clone(),
+            stages: info.stages,
         }
         .write(&self.options.dir);
     }
@@ -280,6 +277,7 @@ impl Running<'_> {
     /// The guest begins anew: nothing that was known about it holds.
     fn rebooted(&mut self, reason: &str) {
         self.state.rebooted(Instant::now());
+        self.report.begin(StageName::Booting);
         self.report
             .update(Some(&format!("the guest reboots ({reason})")), |info| {
                 info.boot_count += 1;
@@ -296,13 +294,17 @@ impl Running<'_> {
         since: Instant,
         grace: Duration,
     ) -> Result<Outcome, RunError> {
+        if self.report.stage() != Some(StageName::Stopping) {
+            self.report.begin(StageName::Stopping);
+        }
         self.report.update(Some("stop requested"), |info| {
             info.phase = Phase::Stopping;
             info.errors.clear();
         });
+        process::crash::point("hostagent.stop.after-request");
         let default = self.options.limits.grace;
         let exit =
-            stop_sequence::stop(&*self.machine, &self.guest, since, grace, wishes, default).await?;
+            stop_sequence::stop(&self.machine, &self.guest, since, grace, wishes, default).await?;
         tracing::info!(reason = %exit.reason, "the VM is gone");
         Ok(Outcome::Stopped)
     }
@@ -324,7 +326,7 @@ impl Running<'_> {
         }
     }
 
-    async fn machine_says(&mut self, event: Result<MachineEvent, broadcast::error::RecvError>) {
+    fn machine_says(&mut self, event: Result<MachineEvent, broadcast::error::RecvError>) {
         let troubles = &mut self.state.troubles;
         match event {
             Ok(MachineEvent::Rebooting { reason }) => {
@@ -342,7 +344,11 @@ impl Running<'_> {
             }
             Ok(MachineEvent::Frozen | MachineEvent::Resumed)
             | Err(broadcast::error::RecvError::Lagged(_)) => {
-                self.look_at_machine().await;
+                // The look that is under way may be older than the event.
+                if let Some(look) = self.tasks.look.take() {
+                    look.abort();
+                }
+                self.look_at_machine();
             }
             // The end of the process is waited for by itself; the channel closes after it at the earliest.
             Ok(MachineEvent::ShuttingDown { .. } | MachineEvent::Exited(_)) => {}
@@ -351,13 +357,21 @@ impl Running<'_> {
     }
 
     /// Asks QEMU whether the guest runs. Bounded by the control protocol's own deadline.
-    async fn look_at_machine(&mut self) {
-        let status = self.machine.status().await;
+    fn look_at_machine(&mut self) {
+        if self.tasks.look.is_none() {
+            let machine = self.machine.clone();
+            self.tasks.look = Some(tokio::spawn(async move {
+                machine.status().await.map_err(|error| error.to_string())
+            }));
+        }
+    }
+
+    fn machine_looked_at(&mut self, status: Result<RunStatus, String>) {
         self.state.troubles.frozen = match &status {
             Ok(RunStatus::Running) => None,
             Ok(RunStatus::Frozen) => Some("the guest is frozen".into()),
             Ok(RunStatus::Broken) => Some("the guest crashed and cannot go on".into()),
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(error.clone()),
         };
         if matches!(status, Ok(RunStatus::Running)) {
             self.state.troubles.disk = None;
@@ -392,42 +406,64 @@ impl Running<'_> {
         );
         let provisioned = status.phase == protocol::Phase::Provisioned;
         self.state.login.agent_says(ready);
+        self.stage_by_agent(ready);
         self.state.troubles.provisioning = status.failures.clone();
-        self.correct_clock(&status);
+        self.state.troubles.agent = None;
+        self.state.unanswered = 0;
+        // Setting the clock goes before any other question.
+        let clock = &mut self.state.clock;
+        if let Some(set) = clock.heard(Instant::now(), SystemTime::now(), status.unix_millis) {
+            self.question = Some(set);
+        }
         self.report.update(None, |info| {
             info.guest.connected = true;
             info.guest.ready = ready;
             info.guest.provisioned = provisioned;
             info.guest.boot_id = Some(status.boot_id);
+            // Ours is the only note, and it no longer holds.
+            info.notes.clear();
         });
     }
 
-    /// Hazard 29: after the host slept, and after the guest was frozen, its clock is behind.
-    fn correct_clock(&mut self, status: &GuestStatus) {
-        let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) else {
-            return;
-        };
-        let guest = Duration::from_millis(u64::try_from(status.unix_millis).unwrap_or(0));
-        let set_lately = self.clock_set.is_some_and(|at| at.elapsed() < CLOCK_PAUSE);
-        if now.abs_diff(guest) <= CLOCK_TOLERANCE || set_lately {
-            return;
-        }
-        let Ok(unix_nanos) = i64::try_from(now.as_nanos()) else {
-            return;
-        };
-        tracing::info!(off_by = ?now.abs_diff(guest), "setting the guest's clock");
-        self.clock_set = Some(Instant::now());
-        self.ask_guest(Request::SetTime { unix_nanos });
-    }
-
-    /// Asks without waiting; the answer comes as news.
-    fn ask_guest(&self, request: Request) {
-        let guest = self.guest.clone();
-        tokio::spawn(async move {
-            if let Err(error) = guest.ask(request).await {
-                tracing::debug!(%error, "the guest agent");
+    /// The agent's word moves a boot on.
+    fn stage_by_agent(&self, ready: bool) {
+        match (self.report.stage(), ready) {
+            (Some(StageName::Booting), false) => self.report.begin(StageName::Services),
+            (Some(StageName::Booting | StageName::Services), true) => {
+                self.report.begin(StageName::Login);
             }
-        });
+            _ => {}
+        }
+    }
+
+    /// Asks the agent what is to be asked, unless it still owes an answer. Its answer comes as news, too.
+    fn ask_next(&mut self) {
+        if self.tasks.question.is_none()
+            && let Some(request) = self.question.take()
+        {
+            let guest = self.guest.clone();
+            self.tasks.question = Some(tokio::spawn(async move { guest.ask(request).await }));
+        }
+    }
+
+    /// Hazard 30: an agent that hangs is told, and does not keep anything from going on.
+    fn agent_asked(&mut self, answer: Result<GuestStatus, GuestError>) {
+        let Err(error) = answer else { return };
+        tracing::debug!(%error, "the guest agent");
+        self.state.unanswered = self.state.unanswered.saturating_add(1);
+        if self.state.unanswered > AGENT_TOLERATED && self.state.login.agent_was_heard() {
+            self.state.troubles.agent = Some(error.to_string());
+        }
+    }
+
+    fn try_login(&mut self) {
+        let limit = if self.state.login.has_worked() {
+            LATER_LOGIN
+        } else {
+            FIRST_LOGIN
+        };
+        let probe = self.probe.clone();
+        self.tasks.login = Some(tokio::spawn(async move { probe.login(limit).await }));
     }
 
     fn login_ended(&mut self, result: Result<(), String>) {
@@ -439,13 +475,11 @@ impl Running<'_> {
         let works = result.is_ok();
         self.state.login.tried(now, result);
         if works && self.report.info().ready_at.is_none() {
+            self.report.end_stage();
             self.report
                 .update(None, |info| info.ready_at = Some(crate::unix_seconds()));
             self.keep_memory();
-        }
-        if works {
-            // A health look is also the time to look at the guest's clock.
-            self.ask_guest(Request::Status);
+            process::crash::point("hostagent.after-ready");
         }
     }
 
@@ -462,33 +496,6 @@ impl Running<'_> {
     }
 }
 
-/// Sees when the wall clock and the steady one disagree: the steady one stands still while the host sleeps.
-struct ClockWatch {
-    steady: Instant,
-    wall: SystemTime,
-}
-
-impl ClockWatch {
-    fn new() -> ClockWatch {
-        ClockWatch {
-            steady: Instant::now(),
-            wall: SystemTime::now(),
-        }
-    }
-
-    fn jumped(&mut self) -> bool {
-        let now = ClockWatch::new();
-        let steady = now.steady.duration_since(self.steady);
-        // Backwards is a jump as well.
-        let jumped = now
-            .wall
-            .duration_since(self.wall)
-            .map_or(true, |wall| wall.abs_diff(steady) > CLOCK_TOLERANCE);
-        *self = now;
-        jumped
-    }
-}
-
 /// Waits until `when`; for ever without one.
 async fn at(when: Option<Instant>) {
     match when {
@@ -497,12 +504,10 @@ async fn at(when: Option<Instant>) {
     }
 }
 
-/// Waits for the login that is being tried; for ever without one.
-async fn finished(
-    login: &mut Option<tokio::task::JoinHandle<Result<(), String>>>,
-) -> Result<(), String> {
-    match login {
-        Some(task) => task.await.unwrap_or_else(|error| Err(error.to_string())),
+/// Waits for what is being tried; for ever when nothing is.
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match task {
+        Some(task) => task.await,
         None => std::future::pending().await,
     }
 }

@@ -7,6 +7,10 @@
     reason = "a panic is how a test fails"
 )]
 
+#[path = "suite/adoption.rs"]
+mod adoption;
+#[path = "suite/ending.rs"]
+mod ending;
 mod support;
 
 use std::time::Duration;
@@ -80,6 +84,30 @@ async fn h17_a_guest_that_ignores_everything_is_gone_after_the_grace_period() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(logged[logged.len() - rest.len()..], rest);
+}
+
+/// A file that cannot be removed is named in the log, and the others are removed all the same.
+#[tokio::test]
+async fn h13_what_cannot_be_cleaned_up_is_named_and_the_rest_goes() {
+    let vm = Vm::new();
+    vm.boot().await;
+    // Not even root removes a folder as if it were a file.
+    std::fs::remove_file(vm.dir.ha_pid()).unwrap();
+    std::fs::create_dir(vm.dir.ha_pid()).unwrap();
+    vm.client().await.stop(Duration::ZERO).await.unwrap();
+    vm.gone_within(BEYOND_GRACE).await;
+    assert!(!vm.dir.ha_sock().exists());
+    assert!(!vm.dir.qmp_sock().exists());
+    let path = vm.dir.ha_pid().display().to_string();
+    let log = vm.log();
+    assert!(
+        log.lines()
+            .any(|line| line.contains("WARN") && line.contains(&path)),
+        "{log}"
+    );
+    // It does not keep the next one from starting, once it is gone.
+    std::fs::remove_dir(vm.dir.ha_pid()).unwrap();
+    vm.boot().await;
 }
 
 #[tokio::test]
@@ -259,15 +287,26 @@ async fn h06_h15_stale_and_forged_files_keep_nothing_from_starting_and_harm_nobo
     let bystander = testutils::Bystander::new();
     let boot = process::identity::boot_id().unwrap();
     let start = Identity::of_current().unwrap().start_time();
-    for pid in [i64::from(bystander.pid()), 0, 1, -1] {
+    // The last one is the bystander's true identity: only that it holds no lock of ours keeps it from harm.
+    let own = Identity::of(bystander.pid()).unwrap().unwrap();
+    for (pid, start) in [
+        (i64::from(bystander.pid()), start),
+        (0, start),
+        (1, start),
+        (-1, start),
+        (i64::from(bystander.pid()), own.start_time()),
+    ] {
         let forged =
             format!(r#"{{"pid":{pid},"start_time":{start},"boot_id":"{boot}","label":"forged"}}"#);
+        std::fs::write(driver::MachineFiles::of(&vm.dir).lock, &forged).unwrap();
         std::fs::write(vm.dir.ha_lock(), &forged).unwrap();
         std::fs::write(vm.dir.ha_pid(), pid.to_string()).unwrap();
         std::fs::write(vm.dir.qemu_pid(), pid.to_string()).unwrap();
         std::fs::write(
             driver::MachineFiles::of(&vm.dir).identity,
-            format!(r#"{{"identity":{forged}}}"#),
+            format!(
+                r#"{{"accelerator":"tcg","ssh_local_port":1,"started_at":1,"program":"/x","identity":{forged}}}"#
+            ),
         )
         .unwrap();
         for socket in [vm.dir.ha_sock(), vm.dir.qmp_sock(), vm.dir.ga_sock()] {
@@ -315,6 +354,17 @@ async fn h30_logins_that_fail_are_named_and_heal() {
         .await;
     assert!(
         info.errors.is_empty() && info.ready_at.is_some(),
+        "{info:?}"
+    );
+
+    // This guest has no agent of ours, which is told and keeps nothing from working.
+    let info = vm
+        .wait_for("the missing agent to be told", |info| {
+            !info.notes.is_empty()
+        })
+        .await;
+    assert!(
+        info.notes[0].contains("no agent") && info.phase == Phase::Running,
         "{info:?}"
     );
 

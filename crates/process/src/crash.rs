@@ -8,12 +8,16 @@
 //! nothing is built twice. An unarmed point costs one load and one branch. Whoever can set our environment could kill
 //! us anyway, so this opens no door.
 
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The environment variable that names the point to die at. The one variable that this library reads by itself:
 /// a point must work before `main` has parsed anything, in every program of the workspace.
 pub const VARIABLE: &str = "RDD_CRASH_POINT";
+
+/// What a process writes to its standard error right before it dies at a point; the point's name follows.
+pub const LAST_WORD: &str = "dying at the crash point ";
 
 struct Armed {
     name: String,
@@ -49,6 +53,8 @@ impl Armed {
     #[cold]
     fn reached(&self, name: &str) {
         if name == self.name && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // For whoever waits for this death, and reads the log of a process that is no child of his.
+            let _ = writeln!(std::io::stderr(), "{LAST_WORD}{name}");
             crate::sys::die();
         }
     }

@@ -60,6 +60,12 @@ pub enum Error {
     /// See [`InvalidPid`].
     #[error(transparent)]
     InvalidPid(#[from] InvalidPid),
+    /// The calling process is the first of a container.
+    #[error(
+        "this program is process 1 of its container, where nobody could end it or care for what it leaves: start it \
+         below an init, for example with `docker run --init`"
+    )]
+    FirstProcess,
     /// The host does not say which boot this is.
     #[error("cannot read the boot id of this host: {0}")]
     BootId(#[source] io::Error),
@@ -87,6 +93,9 @@ impl Identity {
     /// The identity of the calling process. Fails as PID 1 (the first process of a container has no parent to adopt
     /// what it leaves, and its number is nobody's name).
     pub fn of_current() -> Result<Self, Error> {
+        if std::process::id() == 1 {
+            return Err(Error::FirstProcess);
+        }
         let pid = check_pid(i64::from(std::process::id()))?;
         Self::of(pid)?.ok_or_else(|| Error::Inspect {
             pid,

@@ -32,6 +32,8 @@ const REPLACED_LIMIT: u32 = 10;
 pub struct FileLock {
     file: File,
     path: PathBuf,
+    /// A child holds it now ([`FileLock::into_fd`]).
+    handed_over: bool,
 }
 
 /// Why a lock could neither be taken nor found taken.
@@ -114,6 +116,7 @@ impl FileLock {
             let mut lock = FileLock {
                 file,
                 path: path.to_owned(),
+                handed_over: false,
             };
             lock.write_holder(label).map_err(io("write"))?;
             return Ok(Some(lock));
@@ -158,6 +161,19 @@ impl FileLock {
         }
     }
 
+    /// The lock as a descriptor for a child ([`crate::spawn::Spawn::pass_fd`]): it is held until the last process that
+    /// has the descriptor is gone, and the kernel knows of it from the fork on. When the descriptor is dropped before
+    /// anybody got it, the lock is free again.
+    ///
+    /// # Errors
+    /// The system has no descriptor left; the lock is free again.
+    #[cfg(unix)]
+    pub fn into_fd(mut self) -> io::Result<std::os::fd::OwnedFd> {
+        let copy = self.file.try_clone()?;
+        self.handed_over = true;
+        Ok(copy.into())
+    }
+
     /// The lock file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -183,6 +199,9 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
+        if self.handed_over {
+            return;
+        }
         // Explicitly, since a child between fork and exec may still hold a copy of the descriptor. Neither failure
         // matters: closing the file gives the lock back, and the text proves nothing.
         let _ = self.file.set_len(0);

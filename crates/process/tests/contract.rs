@@ -1,11 +1,14 @@
-//! What every implementation of this crate must do, on real processes. The tests named after hazards (`h07_…`) provoke
-//! the one of that number.
-#![cfg(unix)]
+//! What every implementation of this crate must do, on real processes: the same on Unix and on Windows (and under Wine,
+//! where `scripts/test-windows` runs it). The tests named after hazards (`h07_…`) provoke the one of that number.
+//!
+//! What has no counterpart on the other system says so where its `cfg` stands, or is in `contract/unix.rs` and
+//! `tests/windows.rs`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a panic is how a test fails"
 )]
 
@@ -25,34 +28,42 @@ mod spawn;
 mod stop;
 #[path = "contract/tree.rs"]
 mod tree;
+#[cfg(unix)]
+#[path = "contract/unix.rs"]
+mod unix;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use process::spawn::{Child, Spawn, Start};
 use process::{Identity, Process};
 
 /// Longer than anything here takes on a busy machine; reached by failing tests only.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
-/// The process whose PID a script wrote, a line by itself, into `file`.
+/// Starts a role that tells when it is ready, and returns what it told.
+fn ready(spawn: Spawn) -> (Child, String) {
+    let mut child = spawn.readiness(role::READY).spawn().unwrap();
+    match child.readiness().unwrap().wait(soon()) {
+        Start::Ready(word) => (child, word),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A process that does nothing, has done its first steps, and ends only when it is made to.
+fn sleeper() -> Child {
+    ready(role::run_as("sleep", "")).0
+}
+
+/// The process that wrote who it is into `file` (a role, see [`role::tell`]).
 fn process_in(file: &Path) -> Process {
-    testutils::poll(PATIENCE, &format!("a PID in {}", file.display()), || {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let pid: u32 = text
-            .strip_suffix('\n')
-            .and_then(|line| line.parse().ok())
-            .ok_or(format!("{text:?}"))?;
-        let identity = Identity::of(pid)
-            .unwrap()
-            .ok_or(format!("{pid} is nobody"))?;
-        Process::open(&identity)
-            .unwrap()
-            .ok_or(format!("{pid} has ended"))
-    })
+    let line = wait_for_file(file);
+    let identity: Identity = serde_json::from_str(&line).unwrap();
+    Process::open(&identity).unwrap().unwrap()
 }
 
 fn wait_for_file(file: &Path) -> String {

@@ -1,10 +1,11 @@
 //! The command line. What each command does is in `commands`, a file a command.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::duration::{Timeout, parse_timeout};
+use crate::duration::{Timeout, parse_duration, parse_timeout};
 use crate::log_level::LogLevel;
 use crate::logging::LogFormat;
 
@@ -94,10 +95,25 @@ pub(crate) enum Svc {
         settings: ServeSettings,
     },
 
-    /// Stop the control plane and its VMs
+    /// Stop the control plane and its VMs, all at once
     Stop {
+        /// Leave the VMs running; the next `svc start` takes them over
+        #[arg(long, conflicts_with_all = ["grace_period", "force"])]
+        keep_vms: bool,
+        #[command(flatten)]
+        grace: Grace,
         #[command(flatten)]
         wait: VmWait,
+    },
+
+    /// Replace the control plane by one of this version; its VMs go on running
+    Restart {
+        /// How long to wait; 0 waits without limit
+        #[arg(long, value_name = "DURATION", default_value = START_TIMEOUT, value_parser = parse_timeout)]
+        timeout: Timeout,
+        /// These hold for this session only
+        #[command(flatten)]
+        settings: ServeSettings,
     },
 
     /// Show whether the control plane exists and runs
@@ -164,6 +180,28 @@ pub(crate) struct StartWait {
     /// How long to wait; 0 waits without limit
     #[arg(long, value_name = "DURATION", default_value = START_TIMEOUT, value_parser = parse_timeout)]
     pub(crate) timeout: Timeout,
+}
+
+/// How long a guest may take to shut down.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Grace {
+    /// How long a guest may take to shut down before its machine is switched off; 0 switches it off at once
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    grace_period: Option<Duration>,
+    /// Switch the machine off at once, as `--grace-period 0` does
+    #[arg(long, conflicts_with = "grace_period")]
+    force: bool,
+}
+
+impl Grace {
+    /// What was asked for, if anything was.
+    pub(crate) fn chosen(self) -> Option<Duration> {
+        if self.force {
+            Some(Duration::ZERO)
+        } else {
+            self.grace_period
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -233,6 +271,8 @@ pub(crate) enum LimaVm {
         /// The name of the VM
         name: String,
         #[command(flatten)]
+        grace: Grace,
+        #[command(flatten)]
         wait: VmWait,
     },
 
@@ -240,6 +280,8 @@ pub(crate) enum LimaVm {
     Restart {
         /// The name of the VM
         name: String,
+        #[command(flatten)]
+        grace: Grace,
         #[command(flatten)]
         wait: VmWait,
     },
@@ -249,12 +291,20 @@ pub(crate) enum LimaVm {
         /// The name of the VM
         name: String,
         #[command(flatten)]
+        grace: Grace,
+        #[command(flatten)]
         wait: VmWait,
     },
 
     /// List the VMs
     #[command(visible_alias = "ls")]
     List,
+
+    /// Tell all that is known of a VM: its state, its phases, what happened to it
+    Describe {
+        /// The name of the VM
+        name: String,
+    },
 
     /// Run a shell or a command in a VM
     Shell {
@@ -304,7 +354,11 @@ impl LimaVm {
             | Self::Stop { wait, .. }
             | Self::Restart { wait, .. }
             | Self::Delete { wait, .. } => Some(*wait),
-            Self::List | Self::Shell { .. } | Self::Logs { .. } | Self::Edit { .. } => None,
+            Self::List
+            | Self::Describe { .. }
+            | Self::Shell { .. }
+            | Self::Logs { .. }
+            | Self::Edit { .. } => None,
         }
     }
 }

@@ -12,7 +12,8 @@ pub(crate) fn reference() -> String {
         "# Commands\n\n\
          Generated from the program with `rdd docs`; a test keeps it current (`UPDATE_DOCS=1 cargo test -p rdd --test cli docs`).\n\n\
          Exit codes: 0 success, 1 error, 2 usage, 3 rejected by admission, 4 a wait's deadline passed, 5 incompatible\n\
-         daemon. Durations read `30s`, `5m`; `0` waits without limit.\n",
+         daemon (`rdd svc restart` replaces it), 130 interrupted. Durations read `30s`, `5m`; a timeout of `0` waits without limit, a\n\
+         grace period of `0` leaves a guest no time.\n",
     );
     describe(&mut text, &command, "rdd", 2);
     text

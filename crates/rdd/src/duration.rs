@@ -22,11 +22,14 @@ pub(crate) fn parse_timeout(text: &str) -> Result<Timeout, String> {
     Ok(Timeout((!duration.is_zero()).then_some(duration)))
 }
 
+/// Parses the value of a `--grace-period`, where `0` means at once.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    parse(text)
+}
+
 /// Parses a sequence of numbers with units, as Go's `time.ParseDuration` does, without signs.
 fn parse(text: &str) -> Result<Duration, String> {
-    let invalid = || {
-        format!("invalid duration {text:?}: write it like 30s, 5m or 1h30m; 0 means without limit")
-    };
+    let invalid = || format!("invalid duration {text:?}: write it like 30s, 5m, 1h30m or 0");
     if text == "0" {
         return Ok(Duration::ZERO);
     }

@@ -37,9 +37,14 @@ pub(crate) struct Environment {
 impl Environment {
     /// Reads the environment of this process.
     pub(crate) fn of_this_process() -> anyhow::Result<Self> {
-        let home = std::env::home_dir().filter(|home| home.is_absolute()).context(
-            "cannot find your home folder: HOME is not an absolute path and the user database has none; set HOME",
-        )?;
+        let home = std::env::home_dir()
+            .context("cannot find your home folder: HOME is not set and the user database has none; set HOME")?;
+        if home.is_relative() {
+            // As with the log folder: the daemon has another working directory.
+            anyhow::bail!(
+                "cannot use {home:?} as your home folder, since it is no absolute path; set HOME to one",
+            );
+        }
         let mut environment = Self::from_variables(|name| std::env::var_os(name))?;
         environment.home = home;
         Ok(environment)

@@ -16,11 +16,9 @@ pub(crate) enum Exit {
     /// A wait's deadline passed.
     Deadline,
     /// The daemon speaks another version of the protocol.
-    #[expect(
-        dead_code,
-        reason = "the check of versions comes with the first incompatible change"
-    )]
     Incompatible,
+    /// The person at the terminal ended it: as a shell tells it, 128 and the number of SIGINT.
+    Interrupted,
     /// The code of another program, or of a VM.
     Remote(u8),
 }
@@ -35,6 +33,7 @@ impl Exit {
             Self::Rejected => 3,
             Self::Deadline => 4,
             Self::Incompatible => 5,
+            Self::Interrupted => 130,
             Self::Remote(code) => code,
         }
     }
@@ -73,6 +72,22 @@ impl Failure {
         Self {
             exit: Exit::Deadline,
             message: format!("{waiting_for}: context deadline exceeded"),
+        }
+    }
+
+    /// A daemon that this program cannot talk to.
+    pub(crate) fn incompatible(message: impl fmt::Display) -> Self {
+        Self {
+            exit: Exit::Incompatible,
+            message: message.to_string(),
+        }
+    }
+
+    /// Work that its user broke off.
+    pub(crate) fn interrupted(message: impl fmt::Display) -> Self {
+        Self {
+            exit: Exit::Interrupted,
+            message: message.to_string(),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::model::{Outcome, Performance, Report, ReviewerRun, Target};
 use crate::parse::markdown::{self, ReportText};
 use crate::parse::{self, Format};
 use crate::report;
+use crate::rounds::{self, Code};
 
 /// Why nothing could be imported.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +120,14 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
 
 /// Imports files and folders. Each report with an appendix becomes a report; all other files together become one, a
 /// reviewer each, named after the file. `now` stands where a report does not say its date (RFC 3339).
-pub fn import(paths: &[PathBuf], now: &str) -> Result<Vec<Report>, ImportError> {
+///
+/// What is merged is held against `earlier` reports, the oldest first. There is no code to look at: what was declined
+/// stays so unless other code is quoted, and what nobody raised again stays open.
+pub fn import(
+    paths: &[PathBuf],
+    earlier: &[Report],
+    now: &str,
+) -> Result<Vec<Report>, ImportError> {
     let mut reports = Vec::new();
     let mut single: Vec<ReviewerRun> = Vec::new();
     for path in files(paths)? {
@@ -144,6 +152,15 @@ pub fn import(paths: &[PathBuf], now: &str) -> Result<Vec<Report>, ImportError> 
             ..Target::default()
         };
         reports.push(merged(single, target, now.to_owned(), 1));
+    }
+    if !earlier.is_empty() {
+        let known = rounds::after(earlier);
+        let last = earlier.iter().map(|report| report.round).max();
+        for report in &mut reports {
+            report.round = report.round.max(last.unwrap_or(0).saturating_add(1));
+            rounds::reconcile(&Code::default(), report, &known, &[]);
+            settle(report);
+        }
     }
     Ok(reports)
 }
@@ -214,12 +231,16 @@ pub fn from_text(name: &str, text: &ReportText, now: &str) -> Report {
         files: changed,
         ..Target::default()
     };
-    let round = text
-        .field("Round")
-        .and_then(|r| r.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
-        .unwrap_or(1);
+    let round = round(text);
     let date = field("Date").unwrap_or_else(|| now.to_owned());
     merged(runs, target, date, round)
+}
+
+/// Which round a report says that it is.
+pub(crate) fn round(text: &ReportText) -> u32 {
+    text.field("Round")
+        .and_then(|r| r.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+        .unwrap_or(1)
 }
 
 /// `[text](address)` → `text`.
@@ -240,7 +261,13 @@ fn merged(reviewers: Vec<ReviewerRun>, target: Target, date: String, round: u32)
         findings,
         ..Report::default()
     };
-    result.verdict = report::verdict(&result);
-    result.prose = report::compose(&result);
+    settle(&mut result);
     result
+}
+
+/// What follows from the findings.
+fn settle(report: &mut Report) {
+    report.verdict = report::verdict(report);
+    report.recommendations = report::recommend(report);
+    report.prose = report::compose(report);
 }

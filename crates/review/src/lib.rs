@@ -5,6 +5,7 @@ pub mod cli;
 pub mod eval;
 pub mod git;
 pub mod import;
+pub mod lead;
 pub mod merge;
 pub mod model;
 pub mod parse;

@@ -308,6 +308,9 @@ pub struct MergedFinding {
     /// Against earlier rounds.
     #[serde(default)]
     pub history: History,
+    /// The author puts it off to a later change, with this reason: it stays open, and does not count for the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<String>,
 }
 
 /// One reviewer's finding inside a merged one.
@@ -507,9 +510,56 @@ pub struct Report {
     /// Code around a finding, by its id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub excerpts: BTreeMap<String, Excerpt>,
-    /// What the repository's context file should say from now on.
+    /// What the repository's context file should say from now on. Without names: composed from the data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recommendations: Vec<Note>,
+    /// Pairs of findings that were nearly, or hardly, alike enough to be one, and who decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_calls: Option<CloseCalls>,
+    /// Reviewers that were asked something else than for a review.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Asked>,
+}
+
+/// A question to a reviewer that is not for a review.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Who.
+    pub name: String,
+    /// For what: `close calls`, `lead`.
+    pub purpose: String,
+    /// Why there is no answer to use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// What it took.
+    #[serde(default)]
+    pub performance: Performance,
+}
+
+/// Pairs of findings whose likeness is near the threshold of merging, decided by a reviewer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CloseCalls {
+    /// Who was asked.
+    pub by: String,
+    /// What was asked, the closest first.
+    pub calls: Vec<CloseCall>,
+    /// Why none was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// One pair of findings near the threshold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CloseCall {
+    /// Reviewer and id of the one.
+    pub one: (String, String),
+    /// Reviewer and id of the other.
+    pub other: (String, String),
+    /// The likeness, from 0 to 1, that the decision replaces.
+    pub score: f64,
+    /// Whether they are one defect; `None`: not decided, the likeness counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same: Option<bool>,
 }
 
 /// What the report recommends.
@@ -532,4 +582,28 @@ pub struct Prose {
     /// Who wrote it; `None`: composed from the facts, and the report says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
+    /// A lead reviewer was to write it, and what it wrote does not stand here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+}
+
+/// Why a lead reviewer's prose does not stand in the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Who was to write it.
+    pub author: String,
+    /// Why not, as the end of a sentence that begins with the author: `was still at work after 600 s`.
+    pub reason: String,
+    /// The sentences that the data does not bear out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sentences: Vec<RefusedSentence>,
+}
+
+/// A sentence of a lead reviewer that the data does not bear out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedSentence {
+    /// As it was written; not to be believed.
+    pub text: String,
+    /// Why it was refused.
+    pub why: String,
 }

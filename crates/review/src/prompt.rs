@@ -151,7 +151,7 @@ pub(crate) fn build(
 }
 
 /// A line that is nowhere in the data: it depends on all of it, so nobody can put it there beforehand.
-fn fence(data: &[(String, String)]) -> String {
+pub(crate) fn fence(data: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
     for (title, text) in data {
         hash.update(title.as_bytes());
@@ -166,7 +166,7 @@ fn fence(data: &[(String, String)]) -> String {
     format!("=====data-{digest}=====")
 }
 
-fn cut(text: &str, limit: usize, whole: &str) -> String {
+pub(crate) fn cut(text: &str, limit: usize, whole: &str) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
@@ -190,6 +190,10 @@ fn earlier_findings(earlier: &Earlier) -> String {
                 None => String::new(),
             };
             let state = match &known.history {
+                History::Open { .. } | History::New if finding.deferred.is_some() => format!(
+                    "put off by the author: {}",
+                    finding.deferred.as_deref().unwrap_or_default()
+                ),
                 History::Declined { reason, .. } => format!("declined: {reason}"),
                 History::Fixed { .. } => "said to be fixed".to_owned(),
                 _ => "open".to_owned(),

@@ -44,23 +44,22 @@ pub fn add(
     extent: Extent,
     changed: &[ChangedFile],
 ) -> Result<(), WorktreeError> {
+    register(git, path, commit)?;
     if extent == Extent::Changed {
-        register(git, path, commit)?;
         return populate(git, path, commit, changed);
     }
-    make(git, &["--quiet"], path, commit)
+    // Not by `worktree add`, which would have to be waited for by everybody else.
+    git.at(path)
+        .bytes(["read-tree", "--reset", "-u", "--end-of-options", commit])?;
+    Ok(())
 }
 
 /// Makes a work tree that git knows and that has no files and no index yet.
 pub fn register(git: &Git, path: &Path, commit: &str) -> Result<(), WorktreeError> {
-    make(git, &["--quiet", "--no-checkout"], path, commit)
-}
-
-fn make(git: &Git, options: &[&str], path: &Path, commit: &str) -> Result<(), WorktreeError> {
+    let _alone = alone();
     // By force: git may still know a work tree at this path, of a state folder that was deleted under it.
-    git.command(["worktree", "add", "--force", "--detach"])
-        .args(options)
-        .arg("--end-of-options")
+    git.command(["worktree", "add", "--force", "--detach", "--quiet"])
+        .args(["--no-checkout", "--end-of-options"])
         .arg(path)
         .arg(commit)
         .run()
@@ -122,6 +121,8 @@ pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError>
     discard(path, trash)?;
     // With its folder gone, git forgets it without a look at what the reviewer left in it. That it was forgotten
     // before is the usual reason to fail here, and `git worktree prune` forgets it otherwise.
+    process::crash::point("review.work-moved");
+    let _alone = alone();
     if let Err(error) = git
         .command([
             "worktree",
@@ -199,6 +200,36 @@ fn permit(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         permit(&entry.path());
     }
+}
+
+/// Held while git makes or forgets a work tree. Each time it reads what it knows of all the others, and dies over one
+/// that another git has half made or half forgotten (`failed to read .git/worktrees/NAME/commondir`).
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The work trees below a folder that git knows, also those whose folder is gone: a run may die between moving a work
+/// tree away and having git forget it.
+pub fn known(git: &Git, below: &Path) -> Vec<PathBuf> {
+    let Ok(below) = below.canonicalize() else {
+        return Vec::new();
+    };
+    let listed = match git.bytes(["worktree", "list", "--porcelain", "-z"]) {
+        Ok(listed) => listed,
+        Err(error) => {
+            tracing::warn!(%error, "cannot list the work trees");
+            return Vec::new();
+        }
+    };
+    String::from_utf8_lossy(&listed)
+        .split('\0')
+        .filter_map(|line| line.strip_prefix("worktree "))
+        .map(PathBuf::from)
+        .filter(|path| path.starts_with(&below))
+        .collect()
 }
 
 #[cfg(test)]

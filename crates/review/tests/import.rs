@@ -204,3 +204,47 @@ fn nothing_to_import_is_an_error_that_says_so() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.contains("there is no review in"), "{message}");
 }
+
+#[test]
+fn earlier_reports_are_taken_into_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let earlier = folder.path().join("earlier.json");
+    let mut first = imported();
+    let findings = first["findings"].as_array().unwrap().clone();
+    assert!(findings.len() > 1);
+    let (declined, open) = findings.split_first().unwrap();
+    let mut declined = declined.clone();
+    declined["history"] =
+        serde_json::json!({"state": "declined", "since": 1, "reason": "by design"});
+    first["findings"] = Value::from(open.to_vec());
+    first["closed"] = Value::from(vec![declined.clone()]);
+    std::fs::write(&earlier, first.to_string()).unwrap();
+    let reviews = fixtures();
+    let second: Value = serde_json::from_str(&text(&deep_review(&[
+        "import",
+        "--format",
+        "json",
+        "--earlier",
+        earlier.to_str().unwrap(),
+        reviews.to_str().unwrap(),
+    ])))
+    .unwrap();
+    assert_eq!(second["round"], 2);
+    assert_eq!(
+        second["closed"][0]["lead"]["title"],
+        declined["lead"]["title"]
+    );
+    assert_eq!(second["closed"][0]["history"]["reason"], "by design");
+    let histories: Vec<&Value> = second["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| &f["history"])
+        .collect();
+    assert_eq!(histories.len(), findings.len() - 1);
+    for history in histories {
+        assert_eq!(*history, serde_json::json!({"state": "open", "since": 1}));
+    }
+    let composed = second["recommendations"][0]["text"].as_str().unwrap();
+    assert!(composed.contains("by design"), "{composed}");
+}

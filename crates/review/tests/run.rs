@@ -17,6 +17,8 @@ mod analysers;
 mod hostile;
 #[path = "run/interrupted.rs"]
 mod interrupted;
+#[path = "run/judges.rs"]
+mod judges;
 #[path = "run/repository.rs"]
 mod repository;
 #[path = "run/rounds.rs"]

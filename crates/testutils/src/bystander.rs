@@ -2,23 +2,11 @@
 
 use std::time::Duration;
 
-use process::spawn::{Child, Spawn};
+use process::spawn::Child;
 use process::{Identity, tree};
 use tempfile::TempDir;
 
-use crate::poll;
-
-/// Notes each signal that can be caught and goes on; waits in `sleep` processes that end when it does.
-const SCRIPT: &str = r#"
-for signal in HUP INT QUIT USR1 USR2 TERM; do
-    trap "echo $signal >> '$0/signals'" $signal
-done
-echo > "$0/ready"
-while :; do sleep 1000 & wait $!; kill $! 2>/dev/null; done
-"#;
-
-/// How long a shell may take to set its traps on a busy machine.
-const START: Duration = Duration::from_secs(30);
+use crate::sys;
 
 /// Runs until it is dropped. A test writes its PID where a PID of ours is expected, and asserts at its end that nobody
 /// believed it.
@@ -26,6 +14,7 @@ const START: Duration = Duration::from_secs(30);
 pub struct Bystander {
     child: Child,
     folder: TempDir,
+    _held: sys::Held,
 }
 
 impl Bystander {
@@ -37,19 +26,12 @@ impl Bystander {
             .prefix("bystander")
             .tempdir()
             .expect("a temporary folder");
-        let child = Spawn::new("sh")
-            .args(["-c", SCRIPT])
-            .arg(folder.path())
-            .spawn()
-            .expect("a shell");
-        poll(START, "a bystander's start", || {
-            if folder.path().join("ready").exists() {
-                Ok(())
-            } else {
-                Err("no traps yet")
-            }
-        });
-        Bystander { child, folder }
+        let (child, held) = sys::bystander(folder.path());
+        Bystander {
+            child,
+            folder,
+            _held: held,
+        }
     }
 
     /// Its number, for forged PID files.

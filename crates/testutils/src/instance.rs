@@ -13,6 +13,8 @@ use process::tree::{self, Mark, Tree};
 use process::{Process, tree::kill_tree};
 use tempfile::TempDir;
 
+use crate::stub_guest::{self, PowerButton};
+
 /// One command of rdd takes far less, also on a busy machine, unless it boots a VM or builds an image.
 const COMMAND: Duration = Duration::from_secs(180);
 
@@ -143,6 +145,14 @@ impl Instance {
             env,
             ended: false,
         }
+    }
+
+    /// Lets this instance log in to stub guests ([`crate::stub_guest`]) and returns a template for them.
+    #[must_use]
+    pub fn stub_template(&mut self, button: PowerButton) -> PathBuf {
+        let folder = self.scratch();
+        self.env("PATH", stub_guest::path_with_ssh(&folder));
+        stub_guest::template(&folder, button)
     }
 
     /// Sets a variable for every command from here on, and for what they start.

@@ -3,7 +3,9 @@
 //! - [`poll()`], [`poll_async`]: wait for something, with a deadline, and say what was seen last.
 //! - [`Instance`]: the real `rdd` in a home folder of its own; nothing of it outlives the test.
 //! - [`Bystander`]: a process that nothing of rdd may touch.
+//! - [`stub_guest`]: a guest that is up in half a second and no Linux, for many VMs at once.
 //! - [`VmSlot`]: how many VMs the machine boots at once.
+//! - [`differs_under_wine`]: where Wine is not Windows.
 
 #![expect(
     clippy::expect_used,
@@ -16,8 +18,17 @@ mod bystander;
 mod instance;
 mod poll;
 mod slot;
+pub mod stub_guest;
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod sys;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod sys;
 
 pub use bystander::Bystander;
 pub use instance::{Instance, Leftover, cache_dir, leftovers_of};
 pub use poll::{poll, poll_async};
 pub use slot::VmSlot;
+#[cfg(windows)]
+pub use sys::differs_under_wine;

@@ -1,11 +1,12 @@
-//! Cheap checks of the docs: generated files are current, links lead somewhere, every crate stands in the code map.
+//! Cheap checks of the docs: generated files are current, links lead somewhere, every crate stands in the code map,
+//! every hazard has its tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::{generate, workspace};
+use crate::{generate, hazards, workspace};
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let root = workspace::root();
@@ -17,6 +18,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         problems.extend(dead_links(page, &text));
     }
     problems.extend(crates_without_a_row(&root)?);
+    problems.extend(hazards::problems(&root)?);
     if !problems.is_empty() {
         bail!("{}", problems.join("\n"));
     }

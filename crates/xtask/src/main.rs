@@ -8,6 +8,9 @@
 mod bench;
 mod check;
 mod generate;
+mod hazards;
+#[cfg(unix)]
+mod random_faults;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +28,9 @@ enum Task {
     Docs,
     /// Fails when a generated file is not current or a link in the docs leads nowhere
     Check,
+    /// Throws random faults at many VMs and checks that none is lost (`make soak`)
+    #[cfg(unix)]
+    Soak(random_faults::Arguments),
     /// Measures the promises of PROMISES.md; each figure is one line, `name value unit`
     Bench {
         /// What to measure; nothing named: all of it
@@ -43,6 +49,8 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Docs => generate::write(),
         Task::Check => check::run(),
+        #[cfg(unix)]
+        Task::Soak(arguments) => random_faults::run(&arguments),
         Task::Bench {
             groups,
             starts,

@@ -78,6 +78,16 @@ where
         Method::GET | Method::HEAD => Bytes::new(),
         _ => read(body).await?,
     };
+    if let Some(endpoint) = origin.server.endpoint(parts.uri.path()) {
+        if parts.method != Method::POST {
+            return Err(ApiError::method_not_allowed());
+        }
+        let answer = endpoint.post(&user, &body).await;
+        return match answer {
+            Ok(answer) => Ok(json_reply(200, &answer)),
+            Err(refusal) => Err(ApiError::new(refusal.code, refusal.reason, refusal.message)),
+        };
+    }
     let request = handlers::Request {
         server: origin.server,
         closing: origin.closing,

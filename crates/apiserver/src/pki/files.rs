@@ -162,6 +162,7 @@ fn read_identity(dir: &Path, name: &str) -> Option<Identity> {
 fn write_identity(dir: &Path, name: &str, identity: Identity) -> Result<Identity, PkiError> {
     tracing::info!(dir = %dir.display(), name, "issued a certificate");
     write_private(&dir.join(format!("{name}.key")), &identity.key_pem)?;
+    process::crash::point("pki.after-key");
     write_private(&dir.join(format!("{name}.crt")), &identity.cert_pem)?;
     Ok(identity)
 }
@@ -187,6 +188,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
         let mut file = create_private(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
+        process::crash::point("pki.after-write");
         fs::rename(&temporary, path)
     };
     write().map_err(|source| PkiError::File {

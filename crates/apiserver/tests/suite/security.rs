@@ -7,7 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use apiserver::{ReadyCheck, User, pki::Pki};
+use apiserver::{
+    ReadyCheck, User,
+    endpoint::{Endpoint, Refusal},
+    pki::Pki,
+};
 use http::Request;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -275,4 +279,44 @@ fn a_folder_that_cannot_be_made_is_named() {
         .unwrap()
         .to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");
+}
+
+/// Tells who asked for what.
+struct Echo;
+
+#[async_trait::async_trait]
+impl Endpoint for Echo {
+    fn path(&self) -> &'static str {
+        "/rdd/v1/echo"
+    }
+
+    async fn post(&self, user: &User, body: &[u8]) -> Result<serde_json::Value, Refusal> {
+        match std::str::from_utf8(body) {
+            Ok(text) => Ok(serde_json::json!({ "user": user.name, "said": text })),
+            Err(_) => Err(Refusal {
+                code: 409,
+                reason: "Conflict",
+                message: "no text".into(),
+            }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_path_of_the_programs_own_is_guarded_like_the_others() {
+    let api = Api::start().await;
+    api.server.add_endpoint(Arc::new(Echo));
+    let ask = |service, body: &'static [u8]| send(service, Request::post("/rdd/v1/echo"), body);
+    let answer = ask(api.server.service(User::master("me")), b"hello").await;
+    assert_eq!(
+        answer.ok(),
+        serde_json::json!({ "user": "me", "said": "hello" })
+    );
+    let answer = ask(api.server.service(User::master("me")), b"\xff").await;
+    assert_eq!(answer.refused(409, "Conflict"), "no text");
+    let answer = ask(api.server.anonymous_service(), b"hello").await;
+    answer.refused(401, "Unauthorized");
+    let answer = api.get("/rdd/v1/echo").await;
+    answer.refused(405, "MethodNotAllowed");
+    assert_eq!(api.get("/rdd/v1/other").await.code, 404);
 }

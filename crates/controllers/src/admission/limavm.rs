@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use api::LimaVM;
-use api::lima::{TEMPLATE_COPY, template_config_map_name};
+use api::lima::{STOP_GRACE_PERIOD, TEMPLATE_COPY, parse_grace_period, template_config_map_name};
 use api::rdd::CLEANUP_FINALIZER;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
@@ -42,6 +42,7 @@ impl Admission {
         if let Some(name) = &name {
             self.check_name(name, &namespace).await?;
         }
+        check_stop_grace_period(vm)?;
         let mut changes = Changes::default();
         let text = self.template_text(vm, &namespace).await?;
         let checked = template::check(
@@ -131,6 +132,10 @@ impl Admission {
         old: &LimaVM,
         new: &LimaVM,
     ) -> Result<Changes, Refusal> {
+        // One that got in without us must not keep its owner from changing the rest.
+        if old.annotations().get(STOP_GRACE_PERIOD) != new.annotations().get(STOP_GRACE_PERIOD) {
+            check_stop_grace_period(new)?;
+        }
         if old.spec.params == new.spec.params || new.metadata.deletion_timestamp.is_some() {
             return Ok(Changes::default());
         }
@@ -162,6 +167,17 @@ impl Admission {
             warnings: checked.map_err(Refusal)?,
             ..Default::default()
         })
+    }
+}
+
+/// The schema checks `spec.stop.gracePeriod`; annotations have none.
+fn check_stop_grace_period(vm: &LimaVM) -> Result<(), Refusal> {
+    match vm.annotations().get(STOP_GRACE_PERIOD) {
+        Some(value) if parse_grace_period(value).is_none() => Err(Refusal(format!(
+            "the annotation {STOP_GRACE_PERIOD} is {value:?}, which is no duration: write it as 30s, 1m30s, 500ms, or 0s \
+             for at once"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -70,7 +70,7 @@ impl Admission {
         answer(request, result)
     }
 
-    /// UPDATE of a LimaVM: changed parameters must still fit the template.
+    /// UPDATE of a LimaVM: changed parameters must still fit the template, and a grace period must be readable.
     pub async fn validate_limavm(&self, request: &AdmissionRequest<LimaVM>) -> AdmissionResponse {
         let concerned = request.operation == Operation::Update && request.sub_resource.is_none();
         let result = match (&request.old_object, &request.object) {

@@ -23,8 +23,10 @@ use super::job::Running;
 use super::look;
 use super::memory::Memory;
 use super::names::{Holder, Names};
+use super::phases;
 use super::plan::{Action, Agent, Desired, Fate, Machine, Observed, lives, plan};
 use super::status::{Known, status};
+use super::stopping::wants_up;
 use crate::Config;
 use crate::api_call::CallError;
 use crate::events::{Recorder, Severity};
@@ -100,9 +102,12 @@ impl Actor {
         // Names of Kubernetes objects are safe as file names; whether they are an instance's is checked before use.
         let dir = InstanceDir::at(home.root.join(&name), &name);
         // A VM that was up when the last controller wrote its status has been counted by that one.
-        let counted = vm
-            .condition(condition::RUNNING)
-            .is_some_and(|running| running.status != "False");
+        let running = vm.condition(condition::RUNNING);
+        let counted = running.is_some_and(|running| running.status != "False");
+        let status = vm.status.clone().unwrap_or_default();
+        // What has ended since is news, unless it was being stopped.
+        let lived = status.hostagent.is_some()
+            && running.is_some_and(|running| running.reason != reason::STOPPING);
         Actor {
             api: Api::namespaced(shared.client.clone(), &holder.namespace),
             place: Place {
@@ -113,6 +118,8 @@ impl Actor {
             },
             memory: Memory {
                 counted,
+                lived,
+                phases: status.phases,
                 ..Memory::default()
             },
             shared,
@@ -207,7 +214,9 @@ impl Actor {
         let (observed, known) = self.observe(&vm, &desired, leave).await;
         if leaving && !lives(&observed) && self.job.is_none() {
             // Best effort: the VM is down, which is what matters.
-            let _ = self.show(&vm, &desired, &observed, &known).await;
+            let shown = self.show(&vm, &desired, &observed, &known).await;
+            let vm = shown.ok().flatten().unwrap_or(vm);
+            let _ = self.take_requests(&vm, true).await;
             return Ok(Next::End);
         }
         let vm = match self.show(&vm, &desired, &observed, &known).await {
@@ -217,15 +226,13 @@ impl Actor {
             Err(_) if leaving => vm,
             Err(error) => return Err(error),
         };
-        if !leaving && self.take_requests(&vm).await? {
+        let stopped = !lives(&observed) && !wants_up(&desired, observed.files);
+        if !leaving && self.take_requests(&vm, stopped).await? {
             return Ok(Next::Again);
         }
         let action = plan(&desired, &observed);
         tracing::debug!(vm = self.name, ?action, ?desired, ?observed, "looked");
-        if self
-            .act(action, &vm, &desired, &observed, &known, leave)
-            .await?
-        {
+        if self.act(action, &vm, &desired, &observed, &known).await? {
             return Ok(Next::Again);
         }
         Ok(Next::Look(self.pause(&observed)))
@@ -296,13 +303,38 @@ impl Actor {
             return Ok(None);
         }
         let written = self.write_status(vm, &new).await?;
-        self.memory.counted |= up;
         self.tell(vm, &old, &new);
+        self.memory.counted |= up;
+        self.tell_accelerator(known);
         Ok(Some(written))
     }
 
-    /// Tells people of each condition that has another reason than before.
+    /// Once for each VM, and not each time that it starts: a slow machine stays slow.
+    fn tell_accelerator(&mut self, known: &Known) {
+        let info = known
+            .observation
+            .as_ref()
+            .and_then(|seen| seen.info.as_ref());
+        let Some(warning) = info.and_then(|info| info.accelerator_warning.as_ref()) else {
+            return;
+        };
+        if self.memory.told_accelerator.as_ref() != Some(warning) {
+            self.memory.told_accelerator = Some(warning.clone());
+            self.shared
+                .recorder
+                .tell(self.about(), Severity::Warning, "Emulated", warning);
+        }
+    }
+
+    /// Tells people of each phase that has begun, and of each condition that has another reason than before. What has
+    /// happened while no controller was there is told with its own time.
     fn tell(&self, vm: &LimaVM, old: &LimaVMStatus, new: &LimaVMStatus) {
+        for (at, reason, message) in phases::news(&old.phases, &new.phases) {
+            let about = vm.object_ref(&());
+            self.shared
+                .recorder
+                .tell_of(at, about, Severity::Normal, reason, &message);
+        }
         for condition in &new.conditions {
             let before = old
                 .conditions
@@ -342,11 +374,7 @@ impl Actor {
         let mut at_most = |limit: Option<Duration>| pause = pause.min(limit.unwrap_or(pause));
         at_most(self.memory.starts.left(now));
         at_most(self.memory.work.left(now));
-        at_most(
-            self.memory
-                .asked
-                .map(|until| until.saturating_duration_since(now)),
-        );
+        at_most(self.memory.stop.until_overdue(now));
         at_most(
             self.memory
                 .silent_since
@@ -378,9 +406,9 @@ impl Actor {
         desired: &Desired,
         observed: &Observed,
         known: &Known,
-        leave: Leave,
     ) -> Result<bool, CallError> {
         let action = if desired.fate == Fate::Delete && self.forced(vm) {
+            self.tell_what_is_left(observed, known);
             Action::Release
         } else {
             action
@@ -402,16 +430,14 @@ impl Actor {
                 Ok(false)
             }
             Action::Start => self.start_agent(observed.machine).await,
-            Action::AskToStop => {
-                let grace = self.grace(vm, desired, leave);
-                self.ask_to_stop(grace).await
-            }
+            Action::AskToStop => self.ask_to_stop().await,
             Action::RestartDone => {
                 let done = Desired {
                     restart: false,
                     ..*desired
                 };
                 self.show(vm, &done, observed, known).await?;
+                process::crash::point("restart.after-done");
                 Ok(true)
             }
             Action::ResetDone => {
@@ -420,6 +446,7 @@ impl Actor {
                     ..*desired
                 };
                 self.show(vm, &done, observed, known).await?;
+                process::crash::point("reset.after-done");
                 Ok(true)
             }
             Action::Release => self.release(vm).await,

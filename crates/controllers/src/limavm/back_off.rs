@@ -9,6 +9,8 @@ pub(crate) const LONGEST_START: Duration = Duration::from_secs(300);
 /// The longest pause between two tries to make, change or delete files: their causes (network, a full disk, a missing
 /// image) are removed by people, who then wait.
 pub(crate) const LONGEST_FILES: Duration = Duration::from_secs(30);
+/// A VM that was up for so long is no crash loop (hazard 19).
+const PROVED: Duration = Duration::from_secs(600);
 /// Beyond this the pause is the longest one anyway.
 const MAX_DOUBLINGS: u32 = 16;
 
@@ -17,6 +19,7 @@ const MAX_DOUBLINGS: u32 = 16;
 pub(crate) struct BackOff {
     failures: u32,
     until: Option<Instant>,
+    up_since: Option<Instant>,
 }
 
 impl BackOff {
@@ -42,6 +45,20 @@ impl BackOff {
     /// It worked, or its cause may have gone.
     pub(crate) fn reset(&mut self) {
         *self = BackOff::default();
+    }
+
+    /// What is tried has worked and works still at `now`; after [`PROVED`] of that, what failed before is forgotten.
+    pub(crate) fn is_up(&mut self, now: Instant) {
+        let since = *self.up_since.get_or_insert(now);
+        if now.duration_since(since) >= PROVED {
+            self.failures = 0;
+            self.until = None;
+        }
+    }
+
+    /// It does not work at the moment.
+    pub(crate) fn is_not_up(&mut self) {
+        self.up_since = None;
     }
 
     /// Failures in a row.
@@ -78,6 +95,27 @@ mod tests {
         back_off.reset();
         assert_eq!(back_off.left(now), None);
         assert_eq!(back_off.failed(now, LONGEST_START), FIRST);
+    }
+
+    #[test]
+    fn h19_ten_minutes_up_without_a_break_end_a_crash_loop_and_less_does_not() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut back_off = BackOff::default();
+        for _ in 0..5 {
+            back_off.failed(at(0), LONGEST_START);
+        }
+        back_off.is_up(at(100));
+        back_off.is_up(at(699));
+        assert_eq!(back_off.failures(), 5);
+        // It crashed in between: the time begins anew.
+        back_off.is_not_up();
+        back_off.is_up(at(700));
+        back_off.is_up(at(1299));
+        assert_eq!(back_off.failures(), 5);
+        back_off.is_up(at(1300));
+        assert_eq!(back_off.failures(), 0);
+        assert_eq!(back_off.failed(at(1301), LONGEST_START), FIRST);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Keeping the object in order before anything is done with the VM: finalizer, copy of the template, requests.
 
-use api::lima::{RESET_REQUESTED, RESTART_REQUESTED, TEMPLATE_COPY};
+use api::lima::{RESET_REQUESTED, RESTART_REQUESTED, STOP_GRACE_PERIOD, TEMPLATE_COPY};
 use api::rdd::CLEANUP_FINALIZER;
 use api::{LimaVM, LimaVMStatus};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -53,6 +53,7 @@ impl Actor {
                 json!({ "annotations": { TEMPLATE_COPY: null } }),
             )
             .await?;
+            process::crash::point("create.after-tidy");
             return Ok(None);
         }
         Ok(Some(vm))
@@ -150,12 +151,18 @@ impl Actor {
         self.resolved = Some(resolved);
     }
 
-    /// Removes the annotations whose requests are in the status by now; true when there were any.
-    pub(super) async fn take_requests(&mut self, vm: &LimaVM) -> Result<bool, CallError> {
+    /// Removes the annotations whose requests are in the status by now, and those for a stop that has ended; true when
+    /// there were any.
+    pub(super) async fn take_requests(
+        &mut self,
+        vm: &LimaVM,
+        stopped: bool,
+    ) -> Result<bool, CallError> {
         let status = vm.status.clone().unwrap_or_default();
         let requests = [
             (RESTART_REQUESTED, status.restart_needed),
             (RESET_REQUESTED, status.reset_needed),
+            (STOP_GRACE_PERIOD, stopped),
         ];
         let taken: Map<String, Value> = requests
             .into_iter()
@@ -167,6 +174,7 @@ impl Actor {
         }
         self.patch(vm, "take the request from", json!({ "annotations": taken }))
             .await?;
+        process::crash::point("request.after-taken");
         Ok(true)
     }
 

@@ -1,14 +1,18 @@
-//! Why a VM ended that nobody had asked to: its hostagent's last event, else its last words.
+//! Why a VM ended that nobody had asked to: its hostagent's last event, else the last words of those concerned.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use hostagent::status::{Event, Phase};
+use driver::MachineFiles;
+use driver::qemu::tail;
+use hostagent::status::{Event, Phase, Stage};
 use lima::layout::InstanceDir;
 
+use super::plan::Machine;
+
 /// The end of a log that is looked at, in bytes.
-const TAIL: u64 = 8 << 10;
+const TAIL: u64 = 16 << 10;
 /// So many last lines are told when none of them is an error.
 const LINES: usize = 3;
 
@@ -22,14 +26,11 @@ pub(crate) struct Ending {
 }
 
 /// Reads the logs of the hostagent that lived last. Small and local, so it blocks for no time worth a thread.
-pub(crate) fn read(dir: &InstanceDir) -> Ending {
-    let events = tail(&dir.ha_stdout_log());
-    let last = events
-        .lines()
-        .rev()
-        .find_map(|line| serde_json::from_str::<Event>(line).ok());
-    if let Some(event) =
-        last.filter(|event| matches!(event.phase, Some(Phase::Exiting | Phase::Stopping)))
+pub(crate) fn read(dir: &InstanceDir, machine: Machine) -> Ending {
+    let events = Events::read(dir);
+    if let Some(event) = events
+        .last
+        .filter(|event| matches!(event.phase, Some(Phase::Exiting | Phase::Stopping)))
     {
         if !event.status.errors.is_empty() {
             return Ending {
@@ -44,13 +45,63 @@ pub(crate) fn read(dir: &InstanceDir) -> Ending {
             };
         }
     }
+    let mut cause = last_words(&last_bytes(&dir.ha_stderr_log()));
+    if events.had_machine && machine == Machine::Absent {
+        // Both ended, and the hostagent could not say what it had seen of the machine.
+        let files = MachineFiles::of(dir);
+        for (name, path) in [
+            ("QEMU", &files.stderr_log),
+            ("the guest's console", &files.serial_log),
+        ] {
+            let lines = tail::of_file(path);
+            if !lines.is_empty() {
+                cause.push_str(&format!("\nlast lines of {name}:\n{lines}"));
+            }
+        }
+    }
     Ending {
         powered_off: false,
-        cause: last_words(&tail(&dir.ha_stderr_log())),
+        cause,
     }
 }
 
-fn tail(path: &Path) -> String {
+/// What the hostagent that lived last has measured.
+pub(crate) fn stages(dir: &InstanceDir) -> Vec<Stage> {
+    Events::read(dir)
+        .last
+        .map(|event| event.stages)
+        .unwrap_or_default()
+}
+
+/// The end of `ha.stdout.log`, which begins anew with each hostagent.
+struct Events {
+    last: Option<Event>,
+    /// A machine ran, so the logs that it wrote are of this run and not of an earlier one.
+    had_machine: bool,
+}
+
+impl Events {
+    fn read(dir: &InstanceDir) -> Events {
+        let text = last_bytes(&dir.ha_stdout_log());
+        let events = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Event>(line).ok());
+        let mut all = Events {
+            last: None,
+            had_machine: false,
+        };
+        for event in events {
+            all.had_machine |= matches!(
+                event.phase,
+                Some(Phase::Booting | Phase::Running | Phase::Degraded)
+            );
+            all.last = Some(event);
+        }
+        all
+    }
+}
+
+fn last_bytes(path: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -147,7 +198,7 @@ mod tests {
             "{\"time\":\"t\",\"status\":{\"running\":true},\"phase\":\"running\"}\n\
                {\"time\":\"t\",\"status\":{\"exiting\":true},\"phase\":\"exiting\",\"reason\":\"the guest powered itself off\"}\n",
         );
-        let ending = read(&dir);
+        let ending = read(&dir, Machine::Absent);
         assert!(
             ending.powered_off && ending.cause.contains("powered itself off"),
             "{ending:?}"
@@ -156,11 +207,33 @@ mod tests {
             "{\"time\":\"t\",\"status\":{\"exiting\":true,\"errors\":[\"QEMU crashed\"]},\"phase\":\"exiting\",\"reason\":\"x\"}\n",
         );
         assert_eq!(
-            read(&dir),
+            read(&dir, Machine::Absent),
             Ending {
                 powered_off: false,
                 cause: "QEMU crashed".into()
             }
         );
+    }
+
+    #[test]
+    fn h19_what_nobody_could_report_is_told_by_the_last_lines_of_machine_and_guest() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = InstanceDir::at(folder.path(), "vm");
+        let write = |path: std::path::PathBuf, text: &str| std::fs::write(path, text).unwrap();
+        write(dir.ha_stderr_log(), "Error: killed");
+        write(MachineFiles::of(&dir).stderr_log, "qemu: disk is gone");
+        write(dir.serial_log(), "\u{1b}[31mKernel panic\u{1b}[0m\r\n");
+        // No machine has run since these were written: they tell of another run.
+        assert_eq!(read(&dir, Machine::Absent).cause, "killed");
+        write(
+            dir.ha_stdout_log(),
+            "{\"time\":\"t\",\"status\":{},\"phase\":\"booting\"}\n",
+        );
+        assert_eq!(
+            read(&dir, Machine::Absent).cause,
+            "killed\nlast lines of QEMU:\nqemu: disk is gone\nlast lines of the guest's console:\nKernel panic"
+        );
+        // It runs on: nothing was its last word.
+        assert_eq!(read(&dir, Machine::Alive).cause, "killed");
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::lima::reason;
-use hostagent::client::{kill, wait_gone};
+use hostagent::client::{kill, prove_gone};
 use lima::image::Cache;
 use lima::instance;
 use lima::layout::{InstanceDir, LimaHome};
@@ -90,6 +90,11 @@ pub(crate) fn resolve(
     }
 }
 
+/// Whether a deletion or a preparation of this VM has broken off and left something.
+pub(crate) fn remains(place: &Place) -> bool {
+    instance::has_remains(&place.home, place.dir.name())
+}
+
 fn mark_path(dir: &InstanceDir) -> PathBuf {
     dir.path().join(MARK)
 }
@@ -121,6 +126,14 @@ pub(crate) fn state(dir: &InstanceDir, accepted: bool, wanted: Option<&Resolved>
 fn write_mark(dir: &InstanceDir, digest: &str) -> Result<(), FilesError> {
     let path = mark_path(dir);
     process::file::write_atomic(&path, digest.as_bytes(), 0o600).map_err(|error| FilesError::Mark {
+        path,
+        reason: error.to_string(),
+    })
+}
+
+fn remove_mark(dir: &InstanceDir) -> Result<(), FilesError> {
+    let path = mark_path(dir);
+    process::file::remove_if_there(&path).map_err(|error| FilesError::Mark {
         path,
         reason: error.to_string(),
     })
@@ -163,7 +176,9 @@ pub(crate) async fn prepare(
             &progress,
             &cancel,
         )?;
-        write_mark(&place.dir, &digest)
+        write_mark(&place.dir, &digest)?;
+        process::crash::point("create.after-mark");
+        Ok(())
     })
     .await
 }
@@ -174,10 +189,16 @@ pub(crate) async fn write_template(
     template: Arc<Template>,
     digest: String,
 ) -> Result<(), FilesError> {
-    let lock = wait_gone(&place.dir, LOCK_LIMIT).await?;
+    let lock = prove_gone(&place.dir, LOCK_LIMIT).await?;
+    process::crash::point("template.after-lock");
     blocking(move || {
+        // Without a mark the folder is taken for outdated. The old one must not vouch for a template that a crash has
+        // left half way, when the owner changes his mind back.
+        remove_mark(&place.dir)?;
         instance::update_template(&place.dir, &template)?;
+        process::crash::point("template.after-write");
         write_mark(&place.dir, &digest)?;
+        process::crash::point("template.after-mark");
         drop(lock);
         Ok(())
     })
@@ -191,12 +212,20 @@ pub(crate) async fn end(place: Place) -> Result<FileLock, FilesError> {
 
 /// Deletes the folder, having proved that nobody lives (hazard 21).
 pub(crate) async fn delete(place: Place) -> Result<(), FilesError> {
+    if !place.dir.path().exists() {
+        // An earlier deletion has proved it already, and nobody can live without the folder.
+        return blocking(move || Ok(instance::delete_remains(&place.home, place.dir.name())?))
+            .await;
+    }
     let lock = end(place.clone()).await?;
+    process::crash::point("delete.after-kill");
     blocking(move || {
         if let Some(folder) = &place.kept_logs {
             instance::keep_logs(&place.dir, folder)?;
         }
-        Ok(instance::delete(&place.home, &place.dir, lock)?)
+        instance::delete(&place.home, &place.dir, lock)?;
+        process::crash::point("delete.after-files");
+        Ok(())
     })
     .await
 }
@@ -208,5 +237,76 @@ pub(crate) fn failed_reason(job: super::plan::Job) -> &'static str {
         Job::Prepare | Job::WriteTemplate => reason::CREATE_FAILED,
         Job::Kill => reason::STOP_FAILED,
         Job::DeleteFiles => reason::DELETE_FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use driver::MachineFiles;
+
+    use super::*;
+
+    /// A folder whose mark says `old`, and a template to be written into it.
+    fn folder() -> (tempfile::TempDir, Place, Arc<Template>) {
+        let root = tempfile::tempdir().unwrap();
+        let home = LimaHome::new(root.path().join("lima"));
+        let dir = InstanceDir::at(home.root.join("vm"), "vm");
+        std::fs::create_dir_all(dir.path()).unwrap();
+        write_mark(&dir, "old").unwrap();
+        let place = Place {
+            home,
+            cache: Cache::new(root.path().join("cache")),
+            dir,
+            kept_logs: None,
+        };
+        let template = Template::parse("images: []").unwrap().template;
+        (root, place, Arc::new(template))
+    }
+
+    fn files(place: &Place, template: &Arc<Template>) -> Files {
+        let wanted = Resolved {
+            digest: "old".into(),
+            template: Ok(template.clone()),
+        };
+        state(&place.dir, true, Some(&wanted))
+    }
+
+    #[tokio::test]
+    async fn h25_the_old_mark_does_not_vouch_for_a_template_that_was_written_half_way() {
+        let (_root, place, template) = folder();
+        assert_eq!(files(&place, &template), Files::Current);
+        // It breaks off: there is no lima.yaml to be replaced.
+        let written = write_template(place.clone(), template.clone(), "new".into()).await;
+        written.unwrap_err();
+        // The owner wants the old one again.
+        assert_eq!(files(&place, &template), Files::Outdated);
+    }
+
+    #[tokio::test]
+    async fn h21_a_template_is_not_written_while_a_machine_lives_without_hostagent() {
+        let (_root, place, template) = folder();
+        let machine = FileLock::try_acquire(&MachineFiles::of(&place.dir).lock, "a machine");
+        let machine = machine.unwrap().unwrap();
+        let written = write_template(place.clone(), template.clone(), "new".into()).await;
+        let error = written.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                FilesError::Gone(hostagent::client::GoneError::Machine { .. })
+            ),
+            "{error}"
+        );
+        assert_eq!(files(&place, &template), Files::Current, "nothing changed");
+        drop(machine);
+    }
+
+    #[tokio::test]
+    async fn h22_the_remains_of_a_deletion_go_without_the_folder() {
+        let (_root, place, _) = folder();
+        assert!(!remains(&place));
+        std::fs::rename(place.dir.path(), place.home.root.join(".vm.tmp")).unwrap();
+        assert!(remains(&place));
+        delete(place.clone()).await.unwrap();
+        assert!(!remains(&place) && !place.dir.path().exists());
     }
 }

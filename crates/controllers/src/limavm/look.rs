@@ -62,10 +62,6 @@ pub(crate) fn note(info: &Info) -> String {
                 .map_or("the user cannot log in", String::as_str),
         );
     }
-    if let Some(warning) = &info.accelerator_warning {
-        note.push_str("; ");
-        note.push_str(warning);
-    }
     note
 }
 

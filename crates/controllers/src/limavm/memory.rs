@@ -3,17 +3,20 @@
 use std::time::{Duration, Instant};
 
 use api::LimaVM;
+use api::lima::PhaseStatus;
 use hostagent::client::{Client as HostagentClient, Observation, observe};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use process::Identity;
 
-use super::actor::{API_RETRY, Actor};
+use super::actor::Actor;
 use super::back_off::BackOff;
 use super::dispatch::Leave;
 use super::job::Running;
-use super::plan::{Agent, Desired, Fate, Files, Machine, Observed, Stop};
+use super::plan::{Agent, Desired, Fate, Files, Job, Machine, Observed};
 use super::status::{Ended, Known};
-use super::{files, look};
+use super::stopping::{StopClock, wants_up};
+use super::{ending, files, look, phases};
 
 /// A hostagent says something within this time of its start, also on a machine that boots eight of them.
 const SILENT_LIMIT: Duration = Duration::from_secs(20);
@@ -21,8 +24,6 @@ const SILENT_LIMIT: Duration = Duration::from_secs(20);
 const SILENT_LIMIT_LEAVING: Duration = Duration::from_secs(4);
 /// So many hostagents in a row that could not take over the machine are enough.
 const MAX_ADOPTIONS: u32 = 3;
-/// A VM that was up for so long is no crash loop (hazard 19).
-const PROVED: Duration = Duration::from_secs(600);
 /// A process that was started holds its lock within this time.
 const LOCK_TAKEN: Duration = Duration::from_secs(5);
 
@@ -37,18 +38,26 @@ pub(super) struct Memory {
     pub(super) stop_failure: Option<String>,
     pub(super) delete_failure: Option<String>,
     pub(super) ended: Option<Ended>,
+    /// What went wrong last, whatever it was.
+    pub(super) failure: Option<String>,
+    /// How far the run of the VM that is seen has come, or how far the last one came.
+    pub(super) phases: Vec<PhaseStatus>,
+    /// This controller has looked at the VM before.
+    pub(super) looked: bool,
+    /// What its user was told about the accelerator.
+    pub(super) told_accelerator: Option<String>,
     /// The hostagent that was started last, until it has answered once or is gone.
     pub(super) started: Option<(Identity, Instant)>,
-    /// When a hostagent that was asked to stop should be gone.
-    pub(super) asked: Option<Instant>,
+    /// How far a stop has come.
+    pub(super) stop: StopClock,
     /// A hostagent was seen alive, and nobody has asked it to stop.
     pub(super) lived: bool,
     /// This run of the VM is in `status.restartCount`.
     pub(super) counted: bool,
     /// The last request to the hostagent did not reach it.
     pub(super) unheard: bool,
+    /// Since when nobody answers, or it cannot be told whether somebody lives.
     pub(super) silent_since: Option<Instant>,
-    pub(super) up_since: Option<Instant>,
     /// What the owner wants; a change is worth a new try at once.
     pub(super) wish: Option<(Option<i64>, Option<String>, bool, bool)>,
     pub(super) leaving: bool,
@@ -81,6 +90,26 @@ impl Actor {
             .map_or(Agent::Absent, |seen| look::agent(seen, starting));
         let machine = observation.as_ref().map_or(Machine::Absent, look::machine);
         self.learn(agent, machine, now);
+        if let Some(info) = observation.as_ref().and_then(|seen| seen.info.as_ref())
+            && !info.stages.is_empty()
+        {
+            self.memory.phases = phases::of_stages(&info.stages);
+        }
+        let wants_up = wants_up(desired, files);
+        if wants_up || (agent == Agent::Absent && machine == Machine::Absent) {
+            self.memory.stop.not_wanted();
+        } else {
+            let grace = self.grace(vm, desired, leave);
+            self.memory.stop.wanted(now, grace);
+        }
+        let prepares = self
+            .job
+            .as_ref()
+            .is_some_and(|job| job.kind() == Job::Prepare);
+        if agent == Agent::Absent && machine == Machine::Absent && !prepares {
+            self.end_phases();
+        }
+        self.memory.looked = true;
         self.listen(agent).await;
 
         let silent_limit = if desired.leaving {
@@ -95,17 +124,21 @@ impl Actor {
         let orphan = agent == Agent::Absent && machine == Machine::Alive;
         let mut observed = Observed {
             files,
+            remains: accepted && files::remains(&self.place),
             agent,
             machine,
-            stop: self.stop_state(vm, desired, leave, now),
+            stop: self.memory.stop.state(now),
             job: self.job.as_ref().map(Running::kind),
             held_back: false,
-            hopeless: silent || (orphan && self.memory.starts.failures() >= MAX_ADOPTIONS),
+            hopeless: silent
+                || (orphan && self.memory.starts.failures() >= MAX_ADOPTIONS)
+                || self.memory.stop.is_overdue(now),
         };
+        let asks_next = machine == Machine::Alive && !observed.hopeless;
         let starts_next = files == Files::Current
             && agent == Agent::Absent
             && desired.fate == Fate::Keep
-            && (machine == Machine::Alive || (desired.running && !desired.restart));
+            && (asks_next || wants_up);
         let back_off = if starts_next {
             &self.memory.starts
         } else {
@@ -145,7 +178,11 @@ impl Actor {
             running_note: info.map(look::note).unwrap_or_default(),
             unknown: observation.and_then(look::unknown),
             started_agent: self.memory.started.is_some(),
-            asked_to_stop: self.memory.asked.is_some(),
+            asked_to_stop: self.memory.stop.is_told()
+                || self.job.as_ref().is_some_and(|job| job.kind() == Job::Kill),
+            observation: observation.cloned(),
+            phases: self.memory.phases.clone(),
+            failure: self.memory.failure.clone(),
             uncounted: !self.memory.counted,
         }
     }
@@ -153,8 +190,8 @@ impl Actor {
     /// Takes in what has changed since the last look.
     fn learn(&mut self, agent: Agent, machine: Machine, now: Instant) {
         let memory = &mut self.memory;
-        match agent {
-            Agent::Silent => {
+        match (agent, machine) {
+            (Agent::Silent | Agent::Unknown, _) | (Agent::Absent, Machine::Unknown) => {
                 memory.silent_since.get_or_insert(now);
             }
             _ => memory.silent_since = None,
@@ -162,22 +199,19 @@ impl Actor {
         match agent {
             Agent::Up => {
                 memory.ended = None;
-                let since = *memory.up_since.get_or_insert(now);
-                if now.duration_since(since) > PROVED {
-                    memory.starts.reset();
-                }
+                memory.starts.is_up(now);
             }
-            _ => memory.up_since = None,
+            _ => memory.starts.is_not_up(),
         }
         match agent {
             Agent::Booting | Agent::Up => {
                 memory.started = None;
-                memory.lived = memory.asked.is_none();
+                memory.lived = !memory.stop.is_told();
             }
             Agent::Stopping => {
                 memory.started = None;
                 // It stops by itself: the guest has powered off, or the machine has crashed.
-                memory.lived |= memory.asked.is_none();
+                memory.lived |= !memory.stop.is_told();
             }
             Agent::Absent => self.agent_is_gone(machine, now),
             Agent::Silent | Agent::Unknown => {}
@@ -191,30 +225,36 @@ impl Actor {
     /// No hostagent lives. When one should, that was the end of a run.
     fn agent_is_gone(&mut self, machine: Machine, now: Instant) {
         let should_live = self.memory.lived || self.memory.started.is_some();
-        let asked = self.memory.asked.take().is_some();
+        let asked = self.memory.stop.take_told();
+        if should_live || asked || !self.memory.looked {
+            self.take_last_phases();
+        }
         self.memory.lived = false;
         self.memory.started = None;
-        if asked {
+        if asked && machine == Machine::Absent {
             self.memory.ended = None;
             return;
         }
-        if should_live {
-            self.run_failed(super::ending::read(&self.place.dir), machine, now);
+        // One that was asked to stop and has left its machine behind has failed, too: after some of those it is killed.
+        if should_live || asked {
+            self.run_failed(ending::read(&self.place.dir, machine), machine, now);
         }
     }
 
-    fn stop_state(&self, vm: &LimaVM, desired: &Desired, leave: Leave, now: Instant) -> Stop {
-        match self.memory.asked {
-            None => Stop::NotAsked,
-            Some(until) if now >= until => Stop::Overdue,
-            // It has been given more time than there is now.
-            Some(until)
-                if now + self.grace(vm, desired, leave) + super::step::OVERDUE + API_RETRY
-                    < until =>
-            {
-                Stop::NotAsked
-            }
-            Some(_) => Stop::Asked,
+    /// What the hostagent that is gone has measured; it may have ended while no controller was there.
+    fn take_last_phases(&mut self) {
+        let stages = ending::stages(&self.place.dir);
+        if !stages.is_empty() {
+            self.memory.phases = phases::of_stages(&stages);
+        }
+    }
+
+    /// Nothing lives: what nobody has ended, as its hostagent was killed, ended just now.
+    fn end_phases(&mut self) {
+        let is_open = |phase: &PhaseStatus| phase.duration.is_none();
+        if self.memory.phases.iter().any(is_open) {
+            self.take_last_phases();
+            phases::end(&mut self.memory.phases, Timestamp::now());
         }
     }
 

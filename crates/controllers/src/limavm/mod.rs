@@ -19,10 +19,12 @@ mod job;
 mod look;
 mod memory;
 mod names;
+mod phases;
 pub mod plan;
 mod progress;
 mod status;
 mod step;
+mod stopping;
 mod template_copy;
 
 pub(crate) use dispatch::{Leave, dispatch};

@@ -41,6 +41,8 @@ pub enum Fate {
 pub struct Observed {
     /// Its folder.
     pub files: Files,
+    /// A deletion or a preparation has broken off and left something beside the folder's place.
+    pub remains: bool,
     /// Its hostagent.
     pub agent: Agent,
     /// Its machine.
@@ -51,7 +53,8 @@ pub struct Observed {
     pub job: Option<Job>,
     /// The last try failed, and it is too early for the next.
     pub held_back: bool,
-    /// The hostagent has been silent, or new ones have failed to take the machine over, for too long.
+    /// The hostagent has been silent, or it could not be told whether it or the machine lives, or new ones have failed
+    /// to take the machine over, for too long.
     pub hopeless: bool,
 }
 
@@ -164,6 +167,10 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Action {
     match (observed.files, desired.fate) {
         (Files::Foreign, Fate::Delete) => Action::Release,
         (Files::Foreign, _) => Action::Rest,
+        // A deletion has succeeded when nothing is left (hazard 22), and not when it is out of sight.
+        (Files::Absent, Fate::Delete | Fate::Reset) if observed.remains => {
+            remove(desired, observed)
+        }
         (Files::Absent, Fate::Delete) => Action::Release,
         (Files::Absent, Fate::Reset) => Action::ResetDone,
         (Files::Absent, Fate::Keep) => without_files(desired, observed),
@@ -237,7 +244,9 @@ fn stop(desired: &Desired, observed: &Observed) -> Action {
         Action::Kill
     };
     match (observed.agent, observed.machine) {
-        (Agent::Unknown, _) | (Agent::Absent, Machine::Unknown) => kill,
+        // A look that failed is no reason to switch a guest off; one that fails again and again is.
+        (Agent::Unknown, _) | (Agent::Absent, Machine::Unknown) if observed.hopeless => kill,
+        (Agent::Unknown, _) | (Agent::Absent, Machine::Unknown) => Action::Wait,
         (Agent::Absent, Machine::Alive | Machine::Absent) => {
             // Without a hostagent nobody can ask the guest, and a guest whose disk stays is asked.
             if observed.hopeless || desired.fate != Fate::Keep {

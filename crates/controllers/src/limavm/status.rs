@@ -2,10 +2,15 @@
 //! unless something has changed (hazard 27).
 
 use api::LimaVMStatus;
-use api::lima::{condition, reason};
+use api::lima::{PhaseStatus, ProcessStatus, condition, reason};
+use driver::MachineState;
+use hostagent::client::{AgentState, Observation};
+use hostagent::status::Phase;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
+use process::Identity;
 
+use super::phases;
 use super::plan::{Agent, Desired, Fate, Files, Job, Machine, Observed, lives};
 
 /// Kubernetes allows 32 KiB; a person reads the first lines. In bytes.
@@ -34,8 +39,14 @@ pub(crate) struct Known {
     pub(crate) unknown: Option<String>,
     /// This controller started the hostagent that does not answer yet.
     pub(crate) started_agent: bool,
-    /// The hostagent was asked to stop. It falls silent before it is gone.
+    /// The hostagent was asked to stop, or is ended without asking. It falls silent before it is gone.
     pub(crate) asked_to_stop: bool,
+    /// What was seen from outside, with its numbers.
+    pub(crate) observation: Option<Observation>,
+    /// How far the run of the VM that is seen has come, or how far the last one came.
+    pub(crate) phases: Vec<PhaseStatus>,
+    /// What went wrong last, whatever it was.
+    pub(crate) failure: Option<String>,
     /// The run of the VM that is seen has not been counted yet.
     pub(crate) uncounted: bool,
 }
@@ -102,6 +113,15 @@ pub(crate) fn status(
         set(condition::RUNNING, Some(verdict));
     }
     set(condition::DELETING, deleting(desired, known));
+    new.phases = phases::merged(&old.phases, &known.phases);
+    processes(&mut new, observed, known);
+    if let Some(failure) = &known.failure {
+        let failure = shortened(failure, api::lima::MAX_LAST_ERROR);
+        if old.last_error.as_ref() != Some(&failure) {
+            new.last_error = Some(failure);
+            new.last_error_time = Some(Time(now));
+        }
+    }
     if up && known.uncounted {
         new.restart_count = new.restart_count.saturating_add(1);
     }
@@ -181,10 +201,11 @@ fn running(
     }
     let was_up = old.is_some_and(|old| old.status != FALSE);
     let verdict = match (observed.agent, observed.machine) {
+        (Agent::Up | Agent::Booting | Agent::Silent, _) if known.asked_to_stop => being_stopped(),
         (Agent::Up, _) => (TRUE, reason::STARTED, known.running_note.clone()),
         (Agent::Booting, _) => (FALSE, reason::STARTING, "the VM is booting".into()),
-        (Agent::Stopping, _) => being_stopped(old),
-        (Agent::Silent, _) if known.asked_to_stop => being_stopped(old),
+        (Agent::Stopping, _) if ends_by_itself(known) => ending(old),
+        (Agent::Stopping, _) => being_stopped(),
         (Agent::Unknown, _) | (Agent::Absent, Machine::Unknown) => {
             let why = known
                 .unknown
@@ -214,13 +235,72 @@ fn running(
     Some(verdict)
 }
 
-/// INTERFACE has no reason for this: it is what it was until it is gone.
-fn being_stopped(old: Option<&Condition>) -> Verdict {
-    let message = "the VM is being stopped".into();
+/// Neither True, since its user is about to be thrown out, nor False, which is told once nothing runs: scripts wait for
+/// that after a stop.
+fn being_stopped() -> Verdict {
+    (UNKNOWN, reason::STOPPING, "the VM is being stopped".into())
+}
+
+/// Nobody asked for the end that the hostagent reports.
+fn ends_by_itself(known: &Known) -> bool {
+    let info = known
+        .observation
+        .as_ref()
+        .and_then(|seen| seen.info.as_ref());
+    !known.asked_to_stop && info.is_some_and(|info| info.phase == Phase::Exiting)
+}
+
+/// How it ended is told in a moment, when its hostagent is gone: it is what it was until then.
+fn ending(old: Option<&Condition>) -> Verdict {
+    let message = "the VM has ended".into();
     match old.map(|old| old.status.as_str()) {
         Some(TRUE) => (TRUE, reason::STARTED, message),
         Some(UNKNOWN) => (UNKNOWN, reason::RECONCILING, message),
         _ => (FALSE, reason::STARTING, message),
+    }
+}
+
+/// Who is there, as people want to know it. What cannot be seen at the moment is taken to be as it was.
+fn processes(status: &mut LimaVMStatus, observed: &Observed, known: &Known) {
+    let info = known
+        .observation
+        .as_ref()
+        .and_then(|seen| seen.info.as_ref());
+    let known_again = |old: &Option<ProcessStatus>, identity: &Identity, started: Option<u64>| {
+        let pid = i64::from(identity.pid());
+        let started = started
+            .and_then(|seconds| i64::try_from(seconds).ok())
+            .and_then(|seconds| Timestamp::from_second(seconds).ok())
+            .map(Time);
+        let before = old.as_ref().filter(|old| old.pid == pid);
+        ProcessStatus {
+            pid,
+            start_time: started.or_else(|| before.and_then(|old| old.start_time.clone())),
+        }
+    };
+    match known.observation.as_ref().map(|seen| &seen.agent) {
+        Some(AgentState::Alive {
+            identity: Some(identity),
+            ..
+        }) => {
+            let started = info.and_then(|info| info.hostagent_started_at);
+            status.hostagent = Some(known_again(&status.hostagent, identity, started));
+        }
+        _ if observed.agent == Agent::Absent => status.hostagent = None,
+        _ => {}
+    }
+    match known.observation.as_ref().map(|seen| &seen.machine) {
+        Some(MachineState::Alive { identity }) => {
+            let started = info.and_then(|info| info.started_at);
+            status.machine = Some(known_again(&status.machine, identity, started));
+        }
+        _ if observed.machine == Machine::Absent => status.machine = None,
+        _ => {}
+    }
+    match info {
+        Some(info) if info.ssh_local_port != 0 => status.ssh_local_port = Some(info.ssh_local_port),
+        _ if observed.agent == Agent::Absent => status.ssh_local_port = None,
+        _ => {}
     }
 }
 
@@ -274,7 +354,7 @@ fn put(
         type_: kind.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
-        message: shortened(message),
+        message: shortened(message, MAX_MESSAGE),
         observed_generation: generation,
         last_transition_time: since,
     };
@@ -285,12 +365,12 @@ fn put(
 }
 
 /// The end is kept: that is where a program says why it gave up.
-fn shortened(message: &str) -> String {
+fn shortened(message: &str, limit: usize) -> String {
     let message = message.trim();
-    if message.len() <= MAX_MESSAGE {
+    if message.len() <= limit {
         return message.to_owned();
     }
-    let cut = (message.len() - MAX_MESSAGE..message.len())
+    let cut = (message.len() - limit..message.len())
         .find(|&at| message.is_char_boundary(at))
         .unwrap_or(0);
     format!("…{}", &message[cut..])

@@ -16,6 +16,7 @@ const OFF: Desired = Desired {
 };
 const DOWN: Observed = Observed {
     files: Files::Current,
+    remains: false,
     agent: Agent::Absent,
     machine: Machine::Absent,
     stop: Stop::NotAsked,
@@ -83,6 +84,23 @@ fn told<'a>(status: &'a LimaVMStatus, kind: &str) -> Option<(&'a str, &'a str)> 
     Some((&found.status, &found.reason))
 }
 
+/// What is seen of a VM whose hostagent answers.
+fn seen(phase: Phase) -> Observation {
+    let process = Identity::of_current().unwrap();
+    let info = serde_json::json!({
+        "sshLocalPort": 60022, "name": "vm", "phase": phase, "hostagent": process, "hostagentStartedAt": 1000,
+        "qemu": process, "adopted": false, "startedAt": 2000, "bootCount": 1,
+    });
+    Observation {
+        agent: AgentState::Alive {
+            identity: Some(process.clone()),
+            silent: None,
+        },
+        machine: MachineState::Alive { identity: process },
+        info: Some(serde_json::from_value(info).unwrap()),
+    }
+}
+
 fn failed() -> Known {
     let ended = Ended {
         powered_off: false,
@@ -131,6 +149,10 @@ fn the_running_condition() {
         asked_to_stop: true,
         ..Known::default()
     };
+    let exiting = Known {
+        observation: Some(seen(Phase::Exiting)),
+        ..Known::default()
+    };
     let idle = Known::default();
     let broken = failed();
     let restart = Desired {
@@ -167,10 +189,24 @@ fn the_running_condition() {
         (&up, ON, blind, &idle, Some(("Unknown", "Reconciling"))),
         (&none, ON, BOOTING, &idle, Some(("False", "Starting"))),
         (&starting, ON, UP, &idle, Some(("True", "Started"))),
-        (&up, OFF, STOPPING, &idle, Some(("True", "Started"))),
-        (&starting, OFF, STOPPING, &idle, Some(("False", "Starting"))),
-        (&up, OFF, SILENT, &asked, Some(("True", "Started"))),
-        (&starting, OFF, SILENT, &asked, Some(("False", "Starting"))),
+        (&up, OFF, STOPPING, &idle, Some(("Unknown", "Stopping"))),
+        (&up, OFF, UP, &asked, Some(("Unknown", "Stopping"))),
+        (&up, ON, STOPPING, &exiting, Some(("True", "Started"))),
+        (
+            &starting,
+            ON,
+            STOPPING,
+            &exiting,
+            Some(("False", "Starting")),
+        ),
+        (&up, OFF, SILENT, &asked, Some(("Unknown", "Stopping"))),
+        (
+            &starting,
+            OFF,
+            BOOTING,
+            &asked,
+            Some(("Unknown", "Stopping")),
+        ),
         (&up, OFF, UP, &stop_failed, Some(("False", "StopFailed"))),
         (&up, OFF, DOWN, &stop_failed, Some(("False", "Stopped"))),
     ];
@@ -312,13 +348,75 @@ fn each_run_is_counted_once_and_a_template_is_in_effect_when_the_vm_is_up_with_i
 }
 
 #[test]
+fn who_is_there_is_shown_and_what_cannot_be_seen_is_as_it_was() {
+    let pid = i64::from(std::process::id());
+    let with = |observation| Known {
+        observation: Some(observation),
+        ..Known::default()
+    };
+    let up = show(
+        &LimaVMStatus::default(),
+        &ON,
+        &UP,
+        &with(seen(Phase::Running)),
+    );
+    let process = |seconds: i64| {
+        Some(ProcessStatus {
+            pid,
+            start_time: Some(Time(Timestamp::from_second(seconds).unwrap())),
+        })
+    };
+    assert_eq!(
+        (&up.hostagent, &up.machine),
+        (&process(1000), &process(2000))
+    );
+    assert_eq!(up.ssh_local_port, Some(60022));
+    // It hangs: the lock says who it is, and nobody says the rest.
+    let mut hung = seen(Phase::Running);
+    hung.info = None;
+    hung.machine = MachineState::Unknown { reason: "?".into() };
+    let silent = show(&up, &ON, &SILENT, &with(hung));
+    assert_eq!(
+        (&silent.hostagent, &silent.machine, silent.ssh_local_port),
+        (&up.hostagent, &up.machine, up.ssh_local_port)
+    );
+    let down = show(&silent, &OFF, &DOWN, &Known::default());
+    assert_eq!(
+        (&down.hostagent, &down.machine, down.ssh_local_port),
+        (&None, &None, None)
+    );
+}
+
+#[test]
+fn the_last_error_stays_with_its_time_until_there_is_another_one() {
+    let wrong = |text: &str| Known {
+        failure: Some(text.into()),
+        ..Known::default()
+    };
+    let first = show(&LimaVMStatus::default(), &ON, &DOWN, &wrong("no QEMU"));
+    assert_eq!(first.last_error.as_deref(), Some("no QEMU"));
+    let later: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    let at_later = |known: &Known| status(&first, Some(1), later, &ON, &UP, known);
+    for known in [wrong("no QEMU"), Known::default()] {
+        let same = at_later(&known);
+        assert_eq!(
+            (&same.last_error, &same.last_error_time),
+            (&first.last_error, &first.last_error_time)
+        );
+    }
+    let other = at_later(&wrong(&"no disk ".repeat(1000)));
+    assert!(other.last_error.unwrap().len() <= api::lima::MAX_LAST_ERROR + '…'.len_utf8());
+    assert_eq!(other.last_error_time, Some(Time(later)));
+}
+
+#[test]
 fn long_messages_keep_their_end() {
     let long = format!("{}ä the reason", "x".repeat(2 * MAX_MESSAGE));
-    let short = shortened(&long);
+    let short = shortened(&long, MAX_MESSAGE);
     assert!(
         short.ends_with("ä the reason")
             && short.starts_with('…')
             && short.len() <= MAX_MESSAGE + '…'.len_utf8()
     );
-    assert_eq!(shortened(" as it is \n"), "as it is");
+    assert_eq!(shortened(" as it is \n", MAX_MESSAGE), "as it is");
 }

@@ -1,11 +1,13 @@
 //! Doing: the steps of the plan, each short, and what is learnt from how they end.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::LimaVM;
-use api::lima::FORCE_DELETE;
+use api::lima::{FORCE_DELETE, phase};
 use api::rdd::CLEANUP_FINALIZER;
-use hostagent::client::{Client as HostagentClient, SpawnOptions, spawn};
+use driver::MachineState;
+use hostagent::client::{AgentState, Client as HostagentClient, SpawnOptions, spawn};
+use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use lima::progress::Cancel;
 use process::lock::Holder;
@@ -13,40 +15,18 @@ use process::{Process, Signal};
 
 use super::actor::Actor;
 use super::back_off::{LONGEST_FILES, LONGEST_START};
-use super::dispatch::Leave;
 use super::ending::Ending;
 use super::files::{self, failed_reason};
 use super::job::{Outcome, Running};
-use super::plan::{Action, Desired, Fate, Job, Machine};
+use super::phases;
+use super::plan::{Action, Files, Job, Machine, Observed};
 use super::progress::ProgressLine;
-use super::status::Ended;
+use super::status::{Ended, Known};
 use super::template_copy;
 use crate::api_call::CallError;
 use crate::events::Severity;
 
-/// After its grace a guest's machine is switched off and its hostagent exits; what is not gone this long after the
-/// grace is killed. With [`files::KILL_LIMIT`] it fits into the 10 s that hazard 17 allows.
-pub(super) const OVERDUE: Duration = Duration::from_secs(5);
-/// For a VM whose disk is about to be deleted: enough for a guest to write back what it has mounted from the host.
-const DELETE_GRACE: Duration = Duration::from_secs(10);
-
 impl Actor {
-    /// How long the guest may take to shut down.
-    pub(super) fn grace(&self, vm: &LimaVM, desired: &Desired, leave: Leave) -> Duration {
-        let own = vm.grace_period().unwrap_or(self.shared.config.stop_grace);
-        let own = if desired.fate == Fate::Keep {
-            own
-        } else {
-            own.min(DELETE_GRACE)
-        };
-        match leave {
-            Leave::StopVms { deadline } => {
-                own.min(deadline.saturating_duration_since(Instant::now()))
-            }
-            Leave::Stay | Leave::KeepVms => own,
-        }
-    }
-
     pub(super) fn start_job(&mut self, action: Action) {
         let place = self.place.clone();
         let cancel = Cancel::new();
@@ -59,6 +39,7 @@ impl Actor {
         });
         let job = match (action, template) {
             (Action::Prepare, Some((template, digest))) => {
+                self.memory.phases = vec![phases::begun(phase::CREATING, Timestamp::now())];
                 let progress = ProgressLine::new(self.wake.clone());
                 let work =
                     files::prepare(place, template, digest, progress.clone(), cancel.clone());
@@ -90,18 +71,17 @@ impl Actor {
                 .tell(vm.clone(), Severity::Warning, "Template", warning);
         }
         let memory = &mut self.memory;
+        if outcome.kind == Job::Prepare {
+            phases::end(&mut memory.phases, Timestamp::now());
+        }
         match outcome.result {
             Ok(()) => {
                 memory.work.reset();
                 memory.files_failure = None;
                 if outcome.kind == Job::Kill {
                     // It was ended on purpose: no run has failed.
-                    (
-                        memory.lived,
-                        memory.started,
-                        memory.asked,
-                        memory.stop_failure,
-                    ) = (false, None, None, None);
+                    memory.stop.take_told();
+                    (memory.lived, memory.started, memory.stop_failure) = (false, None, None);
                 }
                 if outcome.kind == Job::DeleteFiles {
                     memory.delete_failure = None;
@@ -120,12 +100,13 @@ impl Actor {
                     Job::Kill => &mut memory.stop_failure,
                     Job::DeleteFiles => &mut memory.delete_failure,
                 };
+                memory.failure = Some(message.clone());
                 *slot = Some(message);
             }
         }
     }
 
-    fn about(&self) -> k8s_openapi::api::core::v1::ObjectReference {
+    pub(super) fn about(&self) -> k8s_openapi::api::core::v1::ObjectReference {
         k8s_openapi::api::core::v1::ObjectReference {
             api_version: Some(LimaVM::api_version(&()).into_owned()),
             kind: Some(LimaVM::kind(&()).into_owned()),
@@ -150,6 +131,7 @@ impl Actor {
         };
         match spawn(&command.program, &self.place.dir, &options).await {
             Ok(identity) => {
+                process::crash::point("start.after-spawn");
                 tracing::info!(
                     vm = self.name,
                     pid = identity.pid(),
@@ -157,8 +139,11 @@ impl Actor {
                     "started a hostagent"
                 );
                 self.memory.started = Some((identity, Instant::now()));
-                self.memory.asked = None;
+                self.memory.stop.take_told();
                 self.memory.ended = None;
+                if machine == Machine::Absent {
+                    self.memory.phases.clear();
+                }
             }
             Err(error) => {
                 let ending = Ending {
@@ -190,13 +175,18 @@ impl Actor {
             cause,
             "the VM's hostagent has ended; {again}"
         );
+        let message = format!("{cause}; {again}");
+        if !powered_off {
+            self.memory.failure = Some(message.clone());
+        }
         self.memory.ended = Some(Ended {
             powered_off,
-            message: format!("{cause}; {again}"),
+            message,
         });
     }
 
-    pub(super) async fn ask_to_stop(&mut self, grace: Duration) -> Result<bool, CallError> {
+    pub(super) async fn ask_to_stop(&mut self) -> Result<bool, CallError> {
+        let grace = self.memory.stop.left(Instant::now());
         let stop = async {
             HostagentClient::connect(&self.place.dir)
                 .await?
@@ -205,21 +195,24 @@ impl Actor {
         };
         match stop.await {
             Ok(()) => {
+                process::crash::point("stop.after-ask");
                 tracing::info!(
                     vm = self.name,
-                    grace = grace.as_secs(),
+                    grace_ms = grace.as_millis(),
                     "asked the hostagent to stop the VM"
                 );
-                self.memory.asked = Some(Instant::now() + grace + OVERDUE);
+                self.memory.stop.told(Instant::now());
                 self.memory.lived = false;
+                // Shown at once, also when the hostagent takes its time to say so.
+                Ok(true)
             }
             // It is looked at again soon, and killed when it stays like that.
             Err(error) => {
                 tracing::warn!(vm = self.name, %error, "cannot ask the hostagent to stop");
                 self.memory.unheard = true;
+                Ok(false)
             }
         }
-        Ok(false)
     }
 
     /// Ends a hostagent that hangs. Its machine lives in a session of its own and goes on.
@@ -257,9 +250,48 @@ impl Actor {
             return Ok(false);
         }
         template_copy::release(&self.shared.client, vm, &self.namespace).await?;
+        process::crash::point("delete.after-copy");
         self.remove_finalizer(vm).await?;
+        process::crash::point("delete.after-finalizer");
         tracing::info!(vm = self.name, "deleted the VM");
         Ok(true)
+    }
+
+    /// What stays behind when its user gives a VM up; he has to look after it from now on.
+    pub(super) fn tell_what_is_left(&self, observed: &Observed, known: &Known) {
+        let mut left = Vec::new();
+        if observed.files != Files::Absent || observed.remains {
+            let folder = self.place.dir.path();
+            left.push(format!(
+                "the folder {}, or what is left of it beside",
+                folder.display()
+            ));
+        }
+        let seen = known.observation.as_ref();
+        if let Some(AgentState::Alive {
+            identity: Some(identity),
+            ..
+        }) = seen.map(|seen| &seen.agent)
+        {
+            left.push(format!("its hostagent, process {}", identity.pid()));
+        }
+        if let Some(MachineState::Alive { identity }) = seen.map(|seen| &seen.machine) {
+            left.push(format!("its machine, process {}", identity.pid()));
+        }
+        let why = [&self.memory.delete_failure, &self.memory.stop_failure]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect::<Vec<_>>();
+        let message = format!(
+            "given up on request ({FORCE_DELETE}); left behind: {}; the cause: {}",
+            left.join("; "),
+            why.join("; ")
+        );
+        tracing::warn!(vm = self.name, "{message}");
+        self.shared
+            .recorder
+            .tell(self.about(), Severity::Warning, "ForceDeleted", &message);
     }
 
     /// The user gives up what cannot be cleaned up (hazard 22).

@@ -105,7 +105,11 @@ pub(crate) async fn ensure(
     let created = api.create(&params, &copy);
     match call(|| format!("create ConfigMap {namespace}/{name}"), created).await {
         Err(error) if error.is_conflict() => Err(taken()),
-        other => Ok(other?),
+        other => {
+            let made = other?;
+            process::crash::point("create.after-copy");
+            Ok(made)
+        }
     }
 }
 
@@ -160,6 +164,7 @@ pub(crate) async fn release(
         let params = PatchParams::default();
         let patched = api.patch(&name, &params, &patch);
         let patched = call_opt(|| format!("release ConfigMap {namespace}/{name}"), patched).await?;
+        process::crash::point("delete.after-copy-released");
         if patched.is_none() || copy.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! What may be written, asked as an API server asks a webhook.
 
 use api::LimaVM;
-use api::lima::{TEMPLATE_COPY, condition as types, reason};
+use api::lima::{STOP_GRACE_PERIOD, TEMPLATE_COPY, condition as types, reason};
 use api::rdd::CLEANUP_FINALIZER;
 use controllers::admission::Admission;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -287,4 +287,26 @@ async fn the_copy_stays_valid_labelled_and_with_its_vm() {
     plane.wait_gone("vm").await;
     allowed(&delete().await);
     plane.end().await;
+}
+
+#[tokio::test]
+async fn a_grace_period_that_cannot_be_read_is_refused() {
+    let plane = Plane::without_controllers().await;
+    plane.put_template("source", &plane.template()).await;
+    let admission = admission(&plane);
+    let with = |grace: &str| {
+        let mut vm = vm("vm", true);
+        vm.metadata.annotations = Some([(STOP_GRACE_PERIOD.to_owned(), grace.to_owned())].into());
+        vm
+    };
+    for bad in ["", "soon", "-3s", "5"] {
+        let parts = ["stopGracePeriod", "no duration", "0s"];
+        refused(&create(&admission, "default", &with(bad)).await, &parts);
+        let update = request("UPDATE", "default", Some(&with("5s")), Some(&with(bad)));
+        refused(&admission.validate_limavm(&update).await, &parts);
+        // One that is there already does not keep the rest from being changed.
+        let update = request("UPDATE", "default", Some(&with(bad)), Some(&with(bad)));
+        allowed(&admission.validate_limavm(&update).await);
+    }
+    allowed(&create(&admission, "default", &with("0s")).await);
 }

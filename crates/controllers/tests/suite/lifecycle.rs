@@ -1,21 +1,18 @@
-//! Create, start, stop, restart, crash, adopt, delete.
+//! Create, start, stop, restart, adopt, delete: when all goes well.
 
 use std::time::Duration;
 
-use api::lima::{CONTROLLER, FORCE_DELETE, RESTART_REQUESTED, condition as types, reason};
+use api::lima::{CONTROLLER, RESTART_REQUESTED, condition as types, reason};
 use api::rdd::{
     CLEANUP_FINALIZER, DISCOVERY_CONFIG_MAP, ManagerEntry, READY_ANNOTATION, SYSTEM_NAMESPACE,
 };
 use controllers::Shutdown;
-use k8s_openapi::api::core::v1::{ConfigMap, Event};
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
-use process::{Process, Signal};
 use serde_json::json;
-use testutils::poll_async;
 
-use crate::support::{GRACE, LONG, Plane, condition, holder, status};
+use crate::support::{GRACE, Plane, condition, holder, status};
 
 #[tokio::test]
 async fn a_vm_is_created_started_stopped_and_deleted() {
@@ -59,11 +56,7 @@ async fn a_vm_is_created_started_stopped_and_deleted() {
         .await;
     assert_eq!(holder(&plane, "vm"), None);
 
-    plane
-        .vms()
-        .delete("vm", &DeleteParams::default())
-        .await
-        .unwrap();
+    plane.delete("vm").await;
     plane.wait_gone("vm").await;
     assert!(!plane.dir("vm").exists());
     assert!(
@@ -75,26 +68,6 @@ async fn a_vm_is_created_started_stopped_and_deleted() {
             .is_none()
     );
 
-    let events: Api<Event> = Api::default_namespaced(plane.client.clone());
-    let told: Vec<String> = poll_async(LONG, "the events", async || {
-        let told: Vec<_> = events
-            .list(&ListParams::default())
-            .await
-            .unwrap()
-            .into_iter()
-            .filter_map(|e| e.reason)
-            .collect();
-        let all = ["Created", "Started", "Stopped"]
-            .iter()
-            .all(|reason| told.iter().any(|told| told == reason));
-        if all {
-            Ok(told)
-        } else {
-            Err(format!("{told:?}"))
-        }
-    })
-    .await;
-    assert!(!told.is_empty());
     plane.end().await;
 }
 
@@ -115,16 +88,8 @@ async fn the_controllers_are_announced() {
 #[tokio::test]
 async fn a_restart_happens_once_and_its_annotation_goes() {
     let plane = Plane::start().await;
-    plane.create("vm", true).await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
-    plane
-        .patch(
-            "vm",
-            json!({ "metadata": { "annotations": { RESTART_REQUESTED: "now" } } }),
-        )
-        .await;
+    plane.create_up("vm").await;
+    plane.annotate("vm", RESTART_REQUESTED, "now").await;
     let vm = plane
         .wait("vm", "restarted", |vm| {
             status(vm).restart_count == 2 && condition(vm, types::RUNNING).status == "True"
@@ -138,12 +103,7 @@ async fn a_restart_happens_once_and_its_annotation_goes() {
     plane
         .wait_reason("vm", types::RUNNING, reason::STOPPED)
         .await;
-    plane
-        .patch(
-            "vm",
-            json!({ "metadata": { "annotations": { RESTART_REQUESTED: "again" } } }),
-        )
-        .await;
+    plane.annotate("vm", RESTART_REQUESTED, "again").await;
     plane
         .wait("vm", "rid of the request", |vm| {
             !vm.annotations().contains_key(RESTART_REQUESTED) && !status(vm).restart_needed
@@ -156,10 +116,7 @@ async fn a_restart_happens_once_and_its_annotation_goes() {
 #[tokio::test]
 async fn h20_a_running_vm_is_adopted_by_the_next_controller() {
     let mut plane = Plane::start().await;
-    plane.create("vm", true).await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
+    plane.create_up("vm").await;
     let before = holder(&plane, "vm").unwrap();
     plane.crash().await;
     plane.start_controllers().await;
@@ -181,64 +138,12 @@ async fn h20_a_running_vm_is_adopted_by_the_next_controller() {
 #[tokio::test]
 async fn a_vm_that_ended_by_itself_is_started_again() {
     let plane = Plane::start().await;
-    plane.create("vm", true).await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
-    let hostagent = Process::open(&holder(&plane, "vm").unwrap())
-        .unwrap()
-        .unwrap();
-    hostagent.signal(Signal::Kill).unwrap();
+    plane.create_up("vm").await;
+    plane.kill_hostagent("vm");
     plane
         .wait("vm", "up again", |vm| status(vm).restart_count == 2)
         .await;
     assert_eq!(plane.starts("vm"), 2);
-    plane.end().await;
-}
-
-#[tokio::test]
-async fn h19_a_vm_that_cannot_start_says_why_and_starts_once_it_can() {
-    let plane = Plane::start().await;
-    plane.create("vm", false).await;
-    plane
-        .wait_reason("vm", types::CREATED, reason::CREATED)
-        .await;
-    let no_luck = plane.dir("vm").join("no-luck");
-    std::fs::write(&no_luck, "").unwrap();
-    plane.set_running("vm", true).await;
-    let vm = plane
-        .wait_reason("vm", types::RUNNING, reason::START_FAILED)
-        .await;
-    let message = &condition(&vm, types::RUNNING).message;
-    assert!(
-        message.contains("out of luck") && message.contains("starting again in"),
-        "{message}"
-    );
-    std::fs::remove_file(no_luck).unwrap();
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
-    plane.end().await;
-}
-
-#[tokio::test]
-async fn h17_a_hostagent_that_ignores_a_stop_is_ended() {
-    let plane = Plane::start().await;
-    plane.create("vm", true).await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
-    std::fs::write(plane.dir("vm").join("deaf"), "").unwrap();
-    plane
-        .patch(
-            "vm",
-            json!({ "spec": { "running": false, "stop": { "gracePeriod": "0s" } } }),
-        )
-        .await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STOPPED)
-        .await;
-    assert_eq!(holder(&plane, "vm"), None);
     plane.end().await;
 }
 
@@ -292,61 +197,13 @@ async fn the_logs_of_a_deleted_vm_are_kept_on_request() {
         let mut plane = Plane::without_controllers().await;
         plane.keep_logs = keep;
         plane.start_controllers().await;
-        plane.create("vm", true).await;
-        plane
-            .wait_reason("vm", types::RUNNING, reason::STARTED)
-            .await;
+        plane.create_up("vm").await;
         std::fs::write(plane.dir("vm").join("serial.log"), "what the guest said").unwrap();
-        plane
-            .vms()
-            .delete("vm", &DeleteParams::default())
-            .await
-            .unwrap();
+        plane.delete("vm").await;
         plane.wait_gone("vm").await;
         assert!(!plane.dir("vm").exists());
         let kept = std::fs::read_to_string(plane.kept_logs().join("vm.1/serial.log")).ok();
         assert_eq!(kept.as_deref(), keep.then_some("what the guest said"));
         plane.stop(Shutdown::KeepVms).await;
     }
-}
-
-#[tokio::test]
-async fn h22_a_vm_whose_files_cannot_be_deleted_stays_and_says_why() {
-    let plane = Plane::start().await;
-    for (name, forced) in [("a", false), ("b", true)] {
-        plane.create(name, false).await;
-        plane
-            .wait_reason(name, types::RUNNING, reason::STOPPED)
-            .await;
-        // Lima's own way to keep an instance.
-        let protected = plane.dir(name).join("protected");
-        std::fs::write(&protected, "").unwrap();
-        plane
-            .vms()
-            .delete(name, &DeleteParams::default())
-            .await
-            .unwrap();
-        let vm = plane
-            .wait_reason(name, types::DELETING, reason::DELETE_FAILED)
-            .await;
-        let message = &condition(&vm, types::DELETING).message;
-        assert!(
-            message.contains("is protected") && message.contains("trying again"),
-            "{message}"
-        );
-        assert!(vm.finalizers().contains(&CLEANUP_FINALIZER.to_owned()));
-        if forced {
-            plane
-                .patch(
-                    name,
-                    json!({ "metadata": { "annotations": { FORCE_DELETE: "true" } } }),
-                )
-                .await;
-        } else {
-            std::fs::remove_file(protected).unwrap();
-        }
-        plane.wait_gone(name).await;
-        assert_eq!(plane.dir(name).exists(), forced);
-    }
-    plane.end().await;
 }

@@ -10,9 +10,15 @@
 )]
 
 mod admission;
+mod crashing;
+mod crowds;
+mod deleting;
 mod lifecycle;
 mod names;
 mod shutdown;
 mod stand_in;
+mod stopping;
+mod story;
 mod support;
+mod template_changes;
 mod templates;

@@ -30,10 +30,7 @@ async fn wait_other(api: &Api<LimaVM>, wanted: &str) -> LimaVM {
 #[tokio::test]
 async fn a_second_vm_of_a_name_waits_until_the_first_is_gone() {
     let mut plane = Plane::start().await;
-    plane.create("vm", true).await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
+    plane.create_up("vm").await;
     let other = in_other(&plane).await;
     let second = wait_other(&other, reason::CREATE_FAILED).await;
     let message = &condition(&second, types::CREATED).message;
@@ -49,11 +46,7 @@ async fn a_second_vm_of_a_name_waits_until_the_first_is_gone() {
         .await;
     assert_eq!(plane.starts("vm"), 1);
 
-    plane
-        .vms()
-        .delete("vm", &DeleteParams::default())
-        .await
-        .unwrap();
+    plane.delete("vm").await;
     plane.wait_gone("vm").await;
     wait_other(&other, reason::CREATED).await;
     plane.end().await;
@@ -62,10 +55,7 @@ async fn a_second_vm_of_a_name_waits_until_the_first_is_gone() {
 #[tokio::test]
 async fn deleting_the_second_vm_does_no_harm_to_the_first() {
     let plane = Plane::start().await;
-    plane.create("vm", true).await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
+    plane.create_up("vm").await;
     let other = in_other(&plane).await;
     wait_other(&other, reason::CREATE_FAILED).await;
     other.delete("vm", &DeleteParams::default()).await.unwrap();
@@ -95,11 +85,7 @@ async fn a_folder_that_is_no_vms_is_left_alone() {
             .message
             .contains("exists already")
     );
-    plane
-        .vms()
-        .delete("vm", &DeleteParams::default())
-        .await
-        .unwrap();
+    plane.delete("vm").await;
     plane.wait_gone("vm").await;
     assert!(plane.dir("vm").join("dear").is_file());
     // Once it is moved away, a VM can be made.

@@ -1,21 +1,37 @@
-//! A hostagent without a machine: holds `ha.lock`, answers on `ha.sock`, boots in no time, stops when asked.
+//! A hostagent without a machine: holds `ha.lock`, answers on `ha.sock`, keeps its events, boots in no time, stops when
+//! asked.
 //!
 //! The test program starts itself again as this (`support.rs` has the command line). Files in the VM's folder make it
-//! misbehave: `no-luck` (ends at once with an error), `deaf` (accepts a stop and ignores it).
+//! misbehave; those in *italics* also while it runs:
+//! - `no-luck`: ends at once with an error, as does a template that cannot boot;
+//! - `unbound`: lives and does not listen, as one that is slow to start, until the file goes;
+//! - *`boots`*: is not up before the file goes;
+//! - *`deaf`*: accepts a stop and ignores it;
+//! - *`lingers`*: says that it stops, and does not;
+//! - *`mute`*: takes connections and says nothing, as one that hangs;
+//! - *`crashes`*: its machine ends by itself, with the file's text as the cause.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hostagent::status::{Event, GuestStatus, Info, LimaStatus, Phase};
+use hostagent::status::{Event, GuestStatus, Info, LimaStatus, Phase, Stage, StageName};
 use lima::layout::InstanceDir;
 use process::{FileLock, Identity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
-/// A stand-in whose folder is gone belongs to a test that has failed.
-const ORPHANED: Duration = Duration::from_millis(200);
+use crate::support::LONG;
+
+/// Between two looks at the folder: for misbehaviour, and for its end, which means that the test has failed.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The port that all of them name.
+pub(crate) const PORT: u16 = 60022;
+/// What all of them say about their accelerator.
+pub(crate) const SLOW: &str = "the VM is emulated, which is slow";
 
 #[test]
 #[ignore = "not a test: the process that stands in for a hostagent"]
@@ -36,6 +52,12 @@ fn hostagent() {
     if dir.path().join("no-luck").exists() {
         panic!("\nError: out of luck");
     }
+    testutils::poll(LONG, "it may listen", || {
+        match dir.path().join("unbound").exists() {
+            true => Err("not yet"),
+            false => Ok(()),
+        }
+    });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -47,34 +69,88 @@ fn hostagent() {
 async fn serve(dir: &InstanceDir) {
     let _ = std::fs::remove_file(dir.ha_sock());
     let listener = UnixListener::bind(dir.ha_sock()).unwrap();
-    let phase = Arc::new(watch::Sender::new(Phase::Booting));
-    let mut gone = phase.subscribe();
-    tokio::spawn({
-        let phase = phase.clone();
-        async move {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            phase.send_if_modified(|phase| {
-                let boots = *phase == Phase::Booting;
-                if boots {
-                    *phase = Phase::Running;
-                }
-                boots
-            });
-        }
-    });
-    let mut orphaned = tokio::time::interval(ORPHANED);
+    let state = Arc::new(watch::Sender::new(State {
+        phase: Phase::Booting,
+        errors: Vec::new(),
+        stages: Vec::new(),
+    }));
+    let mut gone = state.subscribe();
+    enter(&state, dir, Phase::Booting, None);
+    let mut look = tokio::time::interval(LOOK);
+    // The first tick is at once, and nobody boots that fast.
+    look.tick().await;
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
-                tokio::spawn(answer(stream, dir.clone(), phase.clone()));
+                tokio::spawn(answer(stream, dir.clone(), state.clone()));
             }
-            _ = gone.wait_for(|phase| *phase == Phase::Exiting) => return,
-            _ = orphaned.tick() => if !dir.path().exists() { return },
+            _ = gone.wait_for(|state| state.phase == Phase::Exiting) => return,
+            _ = look.tick() => {
+                let has = |name: &str| dir.path().join(name).exists();
+                let phase = state.borrow().phase;
+                if let Ok(cause) = std::fs::read_to_string(dir.path().join("crashes")) {
+                    let _ = std::fs::remove_file(dir.path().join("crashes"));
+                    enter(&state, dir, Phase::Exiting, Some(cause));
+                } else if phase == Phase::Booting && !has("boots") {
+                    enter(&state, dir, Phase::Running, None);
+                }
+                if !dir.path().exists() {
+                    return;
+                }
+            }
         }
     }
 }
 
-async fn answer(mut stream: UnixStream, dir: InstanceDir, phase: Arc<watch::Sender<Phase>>) {
+#[derive(Clone)]
+struct State {
+    phase: Phase,
+    errors: Vec<String>,
+    stages: Vec<Stage>,
+}
+
+/// Goes on to a phase, and tells and keeps the event.
+fn enter(state: &watch::Sender<State>, dir: &InstanceDir, phase: Phase, error: Option<String>) {
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
+    state.send_modify(|state| {
+        state.phase = phase;
+        state.errors.extend(error);
+        if let Some(open) = state.stages.last_mut() {
+            open.millis
+                .get_or_insert(now.saturating_sub(open.started_at_millis));
+        }
+        let name = match phase {
+            Phase::Booting => StageName::Booting,
+            Phase::Stopping => StageName::Stopping,
+            _ => return,
+        };
+        state.stages.push(Stage {
+            name,
+            started_at_millis: now,
+            millis: None,
+        });
+    });
+    let line = serde_json::to_string(&event(&state.borrow())).unwrap() + "\n";
+    let mut log = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(dir.ha_stdout_log())
+        .unwrap();
+    log.write_all(line.as_bytes()).unwrap();
+}
+
+fn event(state: &State) -> Event {
+    Event {
+        time: jiff::Timestamp::now().to_string(),
+        status: LimaStatus::of(state.phase, &state.errors, PORT),
+        phase: Some(state.phase),
+        reason: (state.phase == Phase::Exiting).then(|| "stopped".to_owned()),
+        stages: state.stages.clone(),
+    }
+}
+
+async fn answer(mut stream: UnixStream, dir: InstanceDir, state: Arc<watch::Sender<State>>) {
+    let has = |name: &str| dir.path().join(name).exists();
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let Ok(byte) = stream.read_u8().await else {
@@ -82,9 +158,12 @@ async fn answer(mut stream: UnixStream, dir: InstanceDir, phase: Arc<watch::Send
         };
         request.push(byte);
     }
+    while has("mute") {
+        tokio::time::sleep(LOOK).await;
+    }
     let request = String::from_utf8(request).unwrap();
     if request.starts_with("GET /v1/info") {
-        let body = serde_json::to_string(&info(&dir, *phase.borrow())).unwrap();
+        let body = serde_json::to_string(&info(&dir, &state.borrow())).unwrap();
         let head = format!(
             "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             body.len()
@@ -94,18 +173,10 @@ async fn answer(mut stream: UnixStream, dir: InstanceDir, phase: Arc<watch::Send
         let _ = stream
             .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
             .await;
-        let mut phases = phase.subscribe();
+        let mut states = state.subscribe();
         loop {
-            let phase = *phases.borrow_and_update();
-            let status = LimaStatus::of(phase, &[], 60022);
-            let event = Event {
-                time: "2026-01-01T00:00:00Z".into(),
-                status,
-                phase: Some(phase),
-                reason: None,
-            };
-            let line = serde_json::to_string(&event).unwrap() + "\n";
-            if stream.write_all(line.as_bytes()).await.is_err() || phases.changed().await.is_err() {
+            let line = serde_json::to_string(&event(&states.borrow_and_update())).unwrap() + "\n";
+            if stream.write_all(line.as_bytes()).await.is_err() || states.changed().await.is_err() {
                 return;
             }
         }
@@ -113,30 +184,35 @@ async fn answer(mut stream: UnixStream, dir: InstanceDir, phase: Arc<watch::Send
         let _ = stream
             .write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             .await;
-        if dir.path().join("deaf").exists() {
+        if has("deaf") || state.borrow().phase == Phase::Stopping {
             return;
         }
-        phase.send_replace(Phase::Stopping);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        phase.send_replace(Phase::Exiting);
+        enter(&state, &dir, Phase::Stopping, None);
+        while has("lingers") {
+            tokio::time::sleep(LOOK).await;
+        }
+        enter(&state, &dir, Phase::Exiting, None);
     }
 }
 
-fn info(dir: &InstanceDir, phase: Phase) -> Info {
+fn info(dir: &InstanceDir, state: &State) -> Info {
     Info {
-        ssh_local_port: 60022,
+        ssh_local_port: PORT,
         name: dir.name().into(),
-        phase,
-        errors: Vec::new(),
+        phase: state.phase,
+        errors: state.errors.clone(),
         hostagent: Identity::of_current().unwrap(),
+        hostagent_started_at: Some(1_700_000_000),
         qemu: None,
         run_status: None,
         adopted: false,
         accelerator: None,
-        accelerator_warning: None,
+        accelerator_warning: Some(SLOW.into()),
         started_at: Some(1),
         ready_at: None,
         boot_count: 1,
         guest: GuestStatus::default(),
+        stages: state.stages.clone(),
+        notes: Vec::new(),
     }
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::LimaVM;
+use api::lima::{condition as types, reason};
 use apiserver::{Server, User};
 use controllers::{Config, HostagentCommand, Manager, ManagerError, Shutdown};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Event};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use lima::layout::LimaHome;
+use process::{Process, Signal};
 use serde_json::{Value, json};
 use store::{IndexedStore, Options};
 use tempfile::TempDir;
@@ -162,27 +164,29 @@ impl Plane {
     }
 
     pub(crate) async fn put_template(&self, name: &str, text: &str) {
+        assert!(self.try_put_template(name, text).await, "{name} is new");
+    }
+
+    /// Makes a template ConfigMap unless it is there; whether it has.
+    async fn try_put_template(&self, name: &str, text: &str) -> bool {
         let map: ConfigMap = serde_json::from_value(json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "template": text },
         }))
         .unwrap();
-        self.config_maps()
+        match self
+            .config_maps()
             .create(&PostParams::default(), &map)
             .await
-            .unwrap();
+        {
+            Ok(_) => true,
+            Err(kube::Error::Api(status)) if status.code == 409 => false,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Declares a VM from the template that works.
     pub(crate) async fn create(&self, name: &str, running: bool) {
-        if self
-            .config_maps()
-            .get_opt("source")
-            .await
-            .unwrap()
-            .is_none()
-        {
-            self.put_template("source", &self.template()).await;
-        }
+        self.try_put_template("source", &self.template()).await;
         self.vms()
             .create(&PostParams::default(), &vm(name, running))
             .await
@@ -239,6 +243,107 @@ impl Plane {
             }
         })
         .await;
+    }
+
+    /// Makes the VM's hostagent misbehave (`stand_in.rs`), from now on.
+    pub(crate) fn make(&self, vm: &str, behaviour: &str) {
+        std::fs::write(self.dir(vm).join(behaviour), "").unwrap();
+    }
+
+    /// The VM's hostagent behaves again.
+    pub(crate) fn heal(&self, vm: &str, behaviour: &str) {
+        std::fs::remove_file(self.dir(vm).join(behaviour)).unwrap();
+    }
+
+    /// A VM that is declared and stopped, with its files.
+    pub(crate) async fn create_stopped(&self, name: &str) {
+        self.create(name, false).await;
+        self.wait_reason(name, types::RUNNING, reason::STOPPED)
+            .await;
+    }
+
+    /// A VM whose hostagent misbehaves (`stand_in.rs`), as far as it comes: it lives, and hangs where that is due.
+    pub(crate) async fn create_hanging(&self, name: &str, behaviour: &str) {
+        self.create_stopped(name).await;
+        // One that hangs while the VM is up has to get there first.
+        let later = behaviour == "mute";
+        if !later {
+            self.make(name, behaviour);
+        }
+        self.set_running(name, true).await;
+        let reached = match behaviour {
+            "boots" | "unbound" => reason::STARTING,
+            _ => reason::STARTED,
+        };
+        self.wait_reason(name, types::RUNNING, reached).await;
+        poll_async(LONG, "a hostagent", async || {
+            holder(self, name).ok_or("nobody holds the lock")
+        })
+        .await;
+        if later {
+            self.make(name, behaviour);
+        }
+    }
+
+    /// The VM's hostagent behaves again, whatever it did.
+    pub(crate) fn heal_all(&self, name: &str) {
+        for behaviour in ["no-luck", "unbound", "boots", "deaf", "lingers", "mute"] {
+            let _ = std::fs::remove_file(self.dir(name).join(behaviour));
+        }
+    }
+
+    /// A VM that is up.
+    pub(crate) async fn create_up(&self, name: &str) {
+        self.create(name, true).await;
+        self.wait_reason(name, types::RUNNING, reason::STARTED)
+            .await;
+    }
+
+    pub(crate) async fn annotate(&self, name: &str, annotation: &str, value: &str) {
+        self.patch(
+            name,
+            json!({ "metadata": { "annotations": { annotation: value } } }),
+        )
+        .await;
+    }
+
+    pub(crate) async fn delete(&self, name: &str) {
+        self.vms()
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+
+    /// Kills the VM's hostagent, as `kill -9` does.
+    pub(crate) fn kill_hostagent(&self, name: &str) {
+        let identity = holder(self, name).expect("a hostagent lives");
+        if let Some(process) = Process::open(&identity).unwrap() {
+            process.signal(Signal::Kill).unwrap();
+        }
+    }
+
+    /// The events of a VM, when there is one for each of these reasons.
+    pub(crate) async fn wait_events(&self, name: &str, reasons: &[&str]) -> Vec<Event> {
+        let api: Api<Event> = Api::default_namespaced(self.client.clone());
+        poll_async(LONG, &format!("events of {name}"), async || {
+            let told: Vec<Event> = api
+                .list(&ListParams::default())
+                .await
+                .unwrap()
+                .into_iter()
+                .filter(|event| event.involved_object.name.as_deref() == Some(name))
+                .collect();
+            let has = |reason: &&str| told.iter().any(|e| e.reason.as_deref() == Some(*reason));
+            if reasons.iter().all(has) {
+                Ok(told)
+            } else {
+                Err(format!(
+                    "{:?}",
+                    told.iter().map(|e| &e.reason).collect::<Vec<_>>()
+                ))
+            }
+        })
+        .await
     }
 
     /// How often a hostagent was started for the VM.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Plane, condition, status, vm};
 
-async fn change_template(plane: &Plane, patch: Value) -> String {
+pub(crate) async fn change_template(plane: &Plane, patch: Value) -> String {
     let api = plane.config_maps();
     let changed = api
         .patch("vm-template", &PatchParams::default(), &Patch::Merge(patch))
@@ -18,7 +18,7 @@ async fn change_template(plane: &Plane, patch: Value) -> String {
     changed.resource_version().unwrap()
 }
 
-fn lima_yaml(plane: &Plane) -> String {
+pub(crate) fn lima_yaml(plane: &Plane) -> String {
     std::fs::read_to_string(plane.dir("vm").join("lima.yaml")).unwrap()
 }
 
@@ -90,50 +90,6 @@ async fn a_changed_template_is_written_to_a_stopped_vm() {
 }
 
 #[tokio::test]
-async fn h25_a_changed_template_restarts_a_running_vm_once_and_a_label_does_not() {
-    let plane = Plane::start().await;
-    plane.create("vm", true).await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
-    let version = change_template(
-        &plane,
-        json!({ "metadata": { "labels": { "some": "label" } } }),
-    )
-    .await;
-    let in_effect = move |vm: &api::LimaVM, version: &str| {
-        status(vm).observed_template_resource_version.as_deref() == Some(version)
-    };
-    plane
-        .wait("vm", "aware of the label", |vm| in_effect(vm, &version))
-        .await;
-    assert_eq!(plane.starts("vm"), 1);
-
-    // Three changes in a row: the last one wins.
-    let mut version = String::new();
-    for cpus in 2..5 {
-        let text = plane
-            .template()
-            .replace("cpus: 1", &format!("cpus: {cpus}"));
-        version = change_template(&plane, json!({ "data": { "template": text } })).await;
-    }
-    let vm = plane
-        .wait("vm", "up with the last template", |vm| {
-            in_effect(vm, &version)
-                && condition(vm, types::RUNNING).status == "True"
-                && !status(vm).restart_needed
-        })
-        .await;
-    assert!(lima_yaml(&plane).contains("cpus: 4"));
-    assert_eq!(status(&vm).restart_count as usize, plane.starts("vm"));
-    assert!(
-        plane.starts("vm") <= 4,
-        "at most one restart for each change"
-    );
-    plane.end().await;
-}
-
-#[tokio::test]
 async fn a_vm_whose_image_is_missing_says_so_and_is_created_once_it_is_there() {
     let plane = Plane::start().await;
     let image = plane.folder.path().join("later.raw");
@@ -180,10 +136,7 @@ async fn a_vm_without_template_waits_for_it() {
 #[tokio::test]
 async fn a_reset_makes_the_files_anew() {
     let plane = Plane::start().await;
-    plane.create("vm", true).await;
-    plane
-        .wait_reason("vm", types::RUNNING, reason::STARTED)
-        .await;
+    plane.create_up("vm").await;
     let mark = plane.dir("vm").join("written-by-the-old-vm");
     std::fs::write(&mark, "").unwrap();
     plane

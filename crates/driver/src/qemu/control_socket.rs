@@ -3,12 +3,13 @@
 //! The kernel notes who called `listen` and tells each client (`SO_PEERCRED`, `LOCAL_PEERPID`). Nobody else can pose as
 //! that process, and it is alive as long as the connection is: that is QEMU's identity here.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use process::{Identity, Process};
-use tokio::net::UnixStream;
+
+use super::sys;
 
 /// Between two tries while the socket is not there yet or its queue is full.
 const RETRY: Duration = Duration::from_millis(10);
@@ -21,7 +22,7 @@ pub(crate) enum Found {
     /// Its listener, held, and the connection that proves it alive.
     Listener {
         process: Process,
-        stream: UnixStream,
+        stream: sys::Stream,
     },
     /// A listener that could not be identified.
     Unclear { reason: String },
@@ -32,7 +33,7 @@ pub(crate) async fn look(socket: &Path) -> Found {
     let unclear = |what: &str, error: &dyn std::fmt::Display| Found::Unclear {
         reason: format!("cannot {what} {}: {error}", socket.display()),
     };
-    let stream = match UnixStream::connect(socket).await {
+    let stream = match sys::connect(socket).await {
         Ok(stream) => stream,
         Err(error)
             if matches!(
@@ -45,7 +46,7 @@ pub(crate) async fn look(socket: &Path) -> Found {
         // A full queue too: somebody listens, and has too many clients waiting to tell who it is.
         Err(error) => return unclear("connect to", &error),
     };
-    let pid = match stream.peer_cred().map(|peer| peer.pid()) {
+    let pid = match sys::listener(&stream) {
         Ok(Some(pid)) => pid,
         Ok(None) => {
             return unclear(
@@ -73,25 +74,10 @@ pub(crate) async fn look(socket: &Path) -> Found {
     };
     // The number could have changed hands until the process was held. If the listener is alive now, it was all along,
     // and the number is its own.
-    if is_closed(&stream) {
+    if sys::is_closed(&stream) {
         Found::Nobody
     } else {
         Found::Listener { process, stream }
-    }
-}
-
-/// Whether the other side is gone. A greeting that waits to be read stays there.
-fn is_closed(stream: &UnixStream) -> bool {
-    use std::os::fd::AsFd;
-    let mut byte = [0u8; 1];
-    match rustix::net::recv(
-        stream.as_fd(),
-        &mut byte[..],
-        rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT,
-    ) {
-        Ok((_, 0)) => true,
-        Ok(_) => false,
-        Err(error) => io::Error::from(error).kind() != ErrorKind::WouldBlock,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::control_socket::{Found, look};
 use super::qmp::{Qmp, QmpError, QmpEvent, RunState};
-use super::tail;
+use super::{spare, tail};
 use crate::{DriverError, Exit, Machine, MachineEvent, MachineFiles, MachineRecord, RunStatus};
 
 /// Events kept for a reader that is slow; see [`Machine::events`].
@@ -155,6 +155,8 @@ impl Machine for QemuMachine {
     }
 
     async fn status(&self) -> Result<RunStatus, DriverError> {
+        // Whoever comes after us needs the names.
+        spare::restore(&self.files);
         let state = self
             .qmp()?
             .status()

@@ -5,7 +5,10 @@
 //! | [`command_line`](mod@command_line) | QEMU's options for a machine |
 //! | [`accelerator_probe`] | whether the hardware really runs a guest |
 //! | [`qmp`] | the control protocol |
+//! | `owner` | which process is the VM: the holder of `qemu.lock` |
 //! | `control_socket` | who listens on `qmp.sock` |
+//! | `spare` | second names of the sockets, for when the first are removed |
+//! | `sandbox` | whether QEMU can lock itself in |
 //! | `machine` | one running QEMU: its events, its end |
 //! | `program` | where QEMU and its firmware are, and what to install |
 
@@ -13,10 +16,20 @@ pub mod accelerator_probe;
 mod command_line;
 mod control_socket;
 mod machine;
+mod owner;
 mod probe_guest;
 mod program;
 pub mod qmp;
-mod tail;
+mod sandbox;
+mod spare;
+pub mod tail;
+
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod sys;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod sys;
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -28,9 +41,11 @@ use async_trait::async_trait;
 pub use command_line::command_line;
 use control_socket::Found;
 use machine::QemuMachine;
+use owner::Owner;
 use process::file::{remove_if_there, write_atomic};
 use process::spawn::{Child, Spawn};
 use process::tree::{Tree, kill_tree_async};
+use process::{Identity, Process};
 use qmp::Qmp;
 
 use crate::machine_spec::Firmware;
@@ -45,6 +60,10 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 const ADOPT_DEADLINE: Duration = Duration::from_secs(10);
 /// From a closed control socket to the end of the process that closed it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Between two looks for the process or its socket.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Where the guest's sshd listens.
+const SSH: u16 = 22;
 /// A record is a few hundred bytes; more is not ours.
 const RECORD_LIMIT: u64 = 64 * 1024;
 /// QEMU's own variables: where it finds its libraries, its temporary folder, its time zone.
@@ -100,6 +119,7 @@ impl Driver for Qemu {
         spec: &MachineSpec,
         files: &MachineFiles,
     ) -> Result<Arc<dyn Machine>, DriverError> {
+        sys::supported()?;
         let program = program::find(spec.arch, &self.search_path)?;
         let choice =
             accelerator_probe::choose(&program, spec.arch, spec.accelerator, &self.cache_dir)
@@ -108,50 +128,67 @@ impl Driver for Qemu {
             tracing::warn!(vm = %spec.name, "{warning}");
         }
         let spec = with_firmware_of_host(spec, &program);
-        let args = command_line(&spec, files, choice.accelerator)?;
+        let mut args = command_line(&spec, files, choice.accelerator)?;
+        if let Some(setting) = sandbox::setting(&program).await {
+            args.extend(["-sandbox".to_owned(), setting.to_owned()]);
+        }
 
-        // Left-overs of a QEMU that is gone: it would refuse to bind to them.
-        for socket in [&files.qmp_socket, &files.agent_socket] {
+        let lock = owner::take(files, &spec.name).await?;
+        // Left-overs of a QEMU that is gone, as the lock proves: it would refuse to bind to them.
+        for socket in [
+            &files.qmp_socket,
+            &files.agent_socket,
+            &files.qmp_spare,
+            &files.agent_spare,
+        ] {
             remove_if_there(socket).map_err(file_error)?;
         }
         let mut record = MachineRecord {
             accelerator: choice.accelerator,
             accelerator_warning: choice.warning,
             ssh_local_port: spec.ssh_local_port,
-            started_at: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_secs(),
+            started_at: unix_seconds(SystemTime::now()),
             program: program.clone(),
             identity: None,
         };
         // Before the start: whoever finds QEMU running finds this too, even if we die in between.
         write_record(files, &record)?;
+        process::crash::point("qemu.start.after-record");
         let stderr = open_log(&files.stderr_log)?;
         tracing::debug!(program = %program.display(), ?args, "starting QEMU");
-        let mut child = Spawn::new(&program)
+        let failed = |error: &dyn std::fmt::Display| DriverError::Spawn {
+            program: program.clone(),
+            reason: error.to_string(),
+        };
+        let spawn = Spawn::new(&program)
             .args(&args)
             .env_only(ENVIRONMENT)
             .cwd(root_folder())
-            .stderr(stderr)
-            .spawn()
-            .map_err(|error| DriverError::Spawn {
-                program: program.clone(),
-                reason: error.to_string(),
-            })?;
-        // No await since the start: who cancels us finds QEMU in the record, even before it listens.
+            .stderr(stderr);
+        // From here on the lock is QEMU's.
+        let spawn = sys::hand_over(lock, spawn).map_err(|error| failed(&error))?;
+        let mut child = spawn.spawn().map_err(|error| failed(&error))?;
+        process::crash::point("qemu.start.after-spawn");
+        // For who comes after us and has no kernel that tells who holds a lock. No await since the start.
         record.identity = Some(child.identity().clone());
         let started = match write_record(files, &record) {
-            Ok(()) => first_answer(&mut child, files, &program).await,
+            Ok(()) => {
+                process::crash::point("qemu.start.after-identity");
+                first_answer(&mut child, files, &program).await
+            }
             Err(error) => Err(error),
         };
         match started {
-            Ok(qmp) => Ok(Arc::new(QemuMachine::of_child(
-                child,
-                qmp,
-                record,
-                files.clone(),
-            ))),
+            Ok(qmp) => {
+                process::crash::point("qemu.start.after-answer");
+                spare::keep(files);
+                Ok(Arc::new(QemuMachine::of_child(
+                    child,
+                    qmp,
+                    record,
+                    files.clone(),
+                )))
+            }
             Err(error) => {
                 // It may hang with the disks open.
                 let killed = kill_tree_async(&child.tree(), Duration::ZERO).await;
@@ -166,12 +203,10 @@ impl Driver for Qemu {
     }
 
     async fn observe(&self, files: &MachineFiles) -> MachineState {
-        match control_socket::look(&files.qmp_socket).await {
-            Found::Listener { process, .. } => MachineState::Alive {
-                identity: process.identity().clone(),
-            },
-            Found::Unclear { reason } => MachineState::Unknown { reason },
-            Found::Nobody => state_by_record(files),
+        match who(files) {
+            Owner::Nobody => MachineState::Absent,
+            Owner::Process(identity) => MachineState::Alive { identity },
+            Owner::Unclear(reason) => MachineState::Unknown { reason },
         }
     }
 
@@ -181,38 +216,42 @@ impl Driver for Qemu {
             reason,
         };
         let deadline = Instant::now() + ADOPT_DEADLINE;
-        let (process, stream) = match control_socket::look(&files.qmp_socket).await {
-            Found::Listener { process, stream } => (process, stream),
-            Found::Nobody => match state_by_record(files) {
-                MachineState::Absent => return Ok(None),
-                MachineState::Alive { identity } => {
-                    let reason = format!(
-                        "QEMU (process {}) runs, but its control socket is gone",
-                        identity.pid()
-                    );
-                    return Err(not_answering(reason));
-                }
-                MachineState::Unknown { reason } => return Err(not_answering(reason)),
-            },
-            // Its queue is full of clients that left: it empties within a moment.
-            Found::Unclear { .. } => {
-                match control_socket::wait_for_listener(&files.qmp_socket, deadline).await {
-                    Found::Listener { process, stream } => (process, stream),
-                    Found::Nobody => return Ok(None),
-                    Found::Unclear { reason } => return Err(not_answering(reason)),
-                }
+        // One that was just started does not listen yet; another client may just be leaving.
+        let (process, stream) = loop {
+            let identity = match who(files) {
+                Owner::Nobody => return Ok(None),
+                Owner::Process(identity) => identity,
+                Owner::Unclear(reason) => return Err(not_answering(reason)),
+            };
+            spare::restore(files);
+            let reason = match listener(files, &identity).await {
+                Ok(found) => break found,
+                Err(reason) => reason,
+            };
+            if Instant::now() >= deadline {
+                let pid = identity.pid();
+                return Err(not_answering(format!(
+                    "QEMU (process {pid}) runs, but {reason}"
+                )));
             }
+            tokio::time::sleep(LOOK_AGAIN).await;
         };
         let qmp = Qmp::handshake(stream)
             .await
             .map_err(|error| not_answering(error.to_string()))?;
-        let mut record = read_record(files).ok_or_else(|| {
-            not_answering(format!(
-                "{} does not tell how it was started",
-                files.identity.display()
-            ))
-        })?;
-        record.identity = Some(process.identity().clone());
+        let known = read_record(files);
+        let record = match known {
+            Some(record) if record.identity.as_ref() == Some(process.identity()) => record,
+            _ => {
+                let record = record_of(&qmp, &process, files, known).await;
+                // The next one would find it out again.
+                if let Err(error) = write_record(files, &record) {
+                    tracing::warn!(%error, "how the VM was started is not kept");
+                }
+                record
+            }
+        };
+        spare::keep(files);
         Ok(Some(Arc::new(QemuMachine::adopted(
             process,
             qmp,
@@ -224,34 +263,35 @@ impl Driver for Qemu {
     async fn destroy(&self, files: &MachineFiles, limit: Duration) -> Result<(), DriverError> {
         let deadline = Instant::now() + limit;
         loop {
-            let identity = match self.observe(files).await {
-                MachineState::Absent => return Ok(()),
-                MachineState::Alive { identity } => Some(identity),
-                // The queue is full, so who listens cannot be asked; its own record may tell.
-                MachineState::Unknown { .. } => {
-                    read_record(files).and_then(|record| record.identity)
+            let identity = match who(files) {
+                Owner::Nobody => return Ok(()),
+                Owner::Process(identity) => identity,
+                Owner::Unclear(reason) if Instant::now() >= deadline => {
+                    return Err(DriverError::NotAnswering {
+                        socket: files.qmp_socket.clone(),
+                        reason,
+                    });
                 }
-            };
-            let Some(identity) = identity else {
-                return Err(DriverError::NotAnswering {
-                    socket: files.qmp_socket.clone(),
-                    reason: "somebody listens on it and cannot be identified".into(),
-                });
+                Owner::Unclear(_) => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    continue;
+                }
             };
             let pid = identity.pid();
             let killed = kill_tree_async(&Tree::new(identity, None), Duration::ZERO).await;
+            process::crash::point("qemu.destroy.after-kill");
             if Instant::now() >= deadline || killed.is_err() {
-                return match (self.observe(files).await, killed) {
-                    (MachineState::Absent, _) => Ok(()),
+                return match (who(files), killed) {
+                    (Owner::Nobody, _) => Ok(()),
                     (_, Err(error)) => Err(DriverError::NotGone {
                         pid,
                         limit,
                         reason: error.to_string(),
                     }),
-                    (state, Ok(_)) => Err(DriverError::NotGone {
+                    (owner, Ok(_)) => Err(DriverError::NotGone {
                         pid,
                         limit,
-                        reason: format!("{state:?}"),
+                        reason: format!("{owner:?}"),
                     }),
                 };
             }
@@ -259,19 +299,77 @@ impl Driver for Qemu {
     }
 }
 
-/// Nobody listens, but QEMU may still be there: between its start and its socket, or with the socket's file removed.
-/// The record's identity says so; it is checked against start time and boot.
-fn state_by_record(files: &MachineFiles) -> MachineState {
-    let Some(identity) = read_record(files).and_then(|record| record.identity) else {
-        return MachineState::Absent;
-    };
-    match process::Process::open(&identity) {
-        Ok(Some(_)) => MachineState::Alive { identity },
-        Ok(None) => MachineState::Absent,
-        Err(error) => MachineState::Unknown {
-            reason: error.to_string(),
-        },
+/// The process that is the VM of these files.
+fn who(files: &MachineFiles) -> Owner {
+    let likely = read_record(files).and_then(|record| record.identity);
+    owner::of(&files.lock, likely.as_ref())
+}
+
+/// A connection to QEMU's control socket, by whichever of its names leads there.
+async fn listener(files: &MachineFiles, qemu: &Identity) -> Result<(Process, sys::Stream), String> {
+    let mut reason = String::from("its control socket is gone");
+    for name in [&files.qmp_socket, &files.qmp_spare] {
+        match control_socket::look(name).await {
+            Found::Listener { process, stream } if process.identity() == qemu => {
+                return Ok((process, stream));
+            }
+            Found::Listener { process, .. } => {
+                reason = format!(
+                    "another process ({}) listens on {}",
+                    process.identity().pid(),
+                    name.display()
+                );
+            }
+            Found::Unclear { reason: why } => reason = why,
+            Found::Nobody => {}
+        }
     }
+    Err(reason)
+}
+
+/// How a QEMU was started, as it says itself: who started it died before he could write it down, or the file is lost or
+/// not its own.
+async fn record_of(
+    qmp: &Qmp,
+    process: &Process,
+    files: &MachineFiles,
+    known: Option<MachineRecord>,
+) -> MachineRecord {
+    // Written before the start, and only the identity is missing.
+    let known = known.filter(|record| record.identity.is_none());
+    let port = qmp.forwarded_port(SSH).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "QEMU does not tell its ssh port");
+        None
+    });
+    let accelerator = match &known {
+        Some(known) => known.accelerator,
+        None if qmp.kvm_enabled().await.unwrap_or(false) => Accelerator::Kvm,
+        None => Accelerator::Tcg,
+    };
+    // Bound in QEMU's first instant.
+    let started = std::fs::metadata(&files.qmp_socket).and_then(|socket| socket.modified());
+    MachineRecord {
+        accelerator,
+        ssh_local_port: port
+            .or(known.as_ref().map(|known| known.ssh_local_port))
+            .unwrap_or(0),
+        started_at: known.as_ref().map_or_else(
+            || unix_seconds(started.unwrap_or_else(|_| SystemTime::now())),
+            |known| known.started_at,
+        ),
+        program: known
+            .as_ref()
+            .map(|known| known.program.clone())
+            .unwrap_or_default(),
+        accelerator_warning: known.and_then(|known| known.accelerator_warning),
+        identity: Some(process.identity().clone()),
+    }
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// Waits until the QEMU that was just started speaks QMP.

@@ -130,6 +130,7 @@ pub struct Qmp {
 #[derive(Debug)]
 struct Command {
     name: &'static str,
+    arguments: Value,
     answer: oneshot::Sender<Result<Value, QmpError>>,
 }
 
@@ -248,6 +249,34 @@ impl Qmp {
             .to_owned())
     }
 
+    /// `query-kvm`: whether the guest runs on the hardware of a Linux host.
+    ///
+    /// # Errors
+    /// As every command.
+    pub async fn kvm_enabled(&self) -> Result<bool, QmpError> {
+        let value = self.execute("query-kvm").await?;
+        Ok(value
+            .get("enabled")
+            .and_then(Value::as_bool)
+            .unwrap_or(false))
+    }
+
+    /// The port of the host that the user network forwards to `guest_port`, if one is. QMP has no command for it; the
+    /// monitor's `info usernet` shows a line for each (`net/slirp.c`, libslirp `slirp_connection_info`).
+    ///
+    /// # Errors
+    /// As every command.
+    pub async fn forwarded_port(&self, guest_port: u16) -> Result<Option<u16>, QmpError> {
+        let arguments = json!({ "command-line": "info usernet" });
+        let value = self
+            .execute_with("human-monitor-command", arguments)
+            .await?;
+        Ok(forwarded_port(
+            value.as_str().unwrap_or_default(),
+            guest_port,
+        ))
+    }
+
     /// `system_powerdown`: presses the ACPI power button. A guest that is not listening yet loses it silently.
     ///
     /// # Errors
@@ -285,10 +314,18 @@ impl Qmp {
     }
 
     async fn execute(&self, name: &'static str) -> Result<Value, QmpError> {
+        self.execute_with(name, Value::Null).await
+    }
+
+    async fn execute_with(&self, name: &'static str, arguments: Value) -> Result<Value, QmpError> {
         let exchange = async {
             let (answer, result) = oneshot::channel();
             self.commands
-                .send(Command { name, answer })
+                .send(Command {
+                    name,
+                    arguments,
+                    answer,
+                })
                 .await
                 .map_err(|_| QmpError::Closed)?;
             result.await.map_err(|_| QmpError::Closed)?
@@ -322,7 +359,11 @@ async fn connection<R, W>(
                 // Who stopped waiting leaves its answer here; forget it, or a hung QEMU makes this grow.
                 pending.retain(|_, c| !c.answer.is_closed());
                 last_id += 1;
-                let mut line = json!({ "execute": command.name, "id": last_id }).to_string();
+                let mut line = match &command.arguments {
+                    Value::Null => json!({ "execute": command.name, "id": last_id }),
+                    given => json!({ "execute": command.name, "arguments": given, "id": last_id }),
+                }
+                .to_string();
                 line.push('\n');
                 pending.insert(last_id, command);
                 // A peer that does not read makes this wait; the socket's buffer holds thousands of commands.
@@ -353,6 +394,18 @@ async fn connection<R, W>(
             }
         }
     }
+}
+
+/// `TCP[HOST_FORWARD]  13  127.0.0.1 60022  10.0.2.15 22  0 0`
+fn forwarded_port(usernet: &str, guest_port: u16) -> Option<u16> {
+    usernet.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [kind, _, _, host, _, guest, ..] = fields[..] else {
+            return None;
+        };
+        (kind == "TCP[HOST_FORWARD]" && guest.parse() == Ok(guest_port))
+            .then(|| host.parse().ok())?
+    })
 }
 
 fn event(name: String, data: &Value) -> QmpEvent {
@@ -429,5 +482,20 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         });
         self.line.clear();
         parsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forwarded_port_is_read_from_what_people_are_shown() {
+        let text = "Hub -1 (net0):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n  \
+                    TCP[ESTABLISHED]   15       127.0.0.1 60022       10.0.2.15    22     0     0\r\n  \
+                    TCP[HOST_FORWARD]  13       127.0.0.1 60023       10.0.2.15    22     0     0\r\n";
+        assert_eq!(forwarded_port(text, 22), Some(60023));
+        assert_eq!(forwarded_port(text, 80), None);
+        assert_eq!(forwarded_port("", 22), None);
     }
 }

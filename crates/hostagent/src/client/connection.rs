@@ -11,9 +11,9 @@ use http_body_util::{BodyExt, BodyStream, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use lima::layout::InstanceDir;
-use tokio::net::UnixStream;
 
 use crate::status::{Event, Info};
+use crate::sys;
 
 /// How long a request may take. The hostagent answers from memory; it may be swapped out.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(3);
@@ -148,8 +148,8 @@ impl Client {
             .map(drop)
     }
 
-    async fn open(&self) -> Result<UnixStream, ClientError> {
-        UnixStream::connect(&self.socket)
+    async fn open(&self) -> Result<sys::ClientStream, ClientError> {
+        sys::connect(&self.socket)
             .await
             .map_err(|source| ClientError::Connect {
                 socket: self.socket.clone(),

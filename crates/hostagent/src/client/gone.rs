@@ -1,8 +1,9 @@
 //! Proving that a hostagent, and its VM, are gone. The proof is the lock, held.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use driver::{Driver, MachineFiles};
+use driver::{Driver, DriverError, MachineFiles, MachineState};
 use lima::layout::InstanceDir;
 use process::FileLock;
 use process::lock::{Holder, LockError, holder};
@@ -29,7 +30,7 @@ pub enum GoneError {
     #[error("cannot use the lock {}: {reason}", path.display())]
     Lock {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why not.
         reason: String,
     },
@@ -39,7 +40,7 @@ pub enum GoneError {
         /// The instance.
         name: String,
         /// Why.
-        source: driver::DriverError,
+        source: DriverError,
     },
 }
 
@@ -56,6 +57,32 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 /// Somebody still holds it after `limit`, or the file cannot be used.
 pub async fn wait_gone(dir: &InstanceDir, limit: Duration) -> Result<FileLock, GoneError> {
     take_lock(dir, limit, "it was waited for").await
+}
+
+/// [`wait_gone`], and a look for the VM's process while the lock is held: who gets it may change the VM's files. A
+/// hostagent may have come, started QEMU and died since the caller looked. Ends nobody.
+///
+/// # Errors
+/// As for [`wait_gone`]; the VM's process lives, or it cannot be told.
+pub async fn prove_gone(dir: &InstanceDir, limit: Duration) -> Result<FileLock, GoneError> {
+    let lock = wait_gone(dir, limit).await?;
+    let files = MachineFiles::of(dir);
+    let source = match driver_of(dir).observe(&files).await {
+        MachineState::Absent => return Ok(lock),
+        MachineState::Alive { identity } => DriverError::NotGone {
+            pid: identity.pid(),
+            limit,
+            reason: "it runs without a hostagent".into(),
+        },
+        MachineState::Unknown { reason } => DriverError::NotAnswering {
+            socket: files.qmp_socket,
+            reason,
+        },
+    };
+    Err(GoneError::Machine {
+        name: dir.name().to_owned(),
+        source,
+    })
 }
 
 async fn take_lock(dir: &InstanceDir, limit: Duration, tried: &str) -> Result<FileLock, GoneError> {

@@ -9,6 +9,6 @@ mod observe;
 mod spawn;
 
 pub use connection::{Client, ClientError, Events, REQUEST_DEADLINE};
-pub use gone::{GoneError, kill, wait_gone};
+pub use gone::{GoneError, kill, prove_gone, wait_gone};
 pub use observe::{AgentState, Observation, observe};
 pub use spawn::{SpawnError, SpawnOptions, spawn};

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use driver::{Driver, MachineState};
 use hostagent::client::{self, AgentState, Client, Observation, SpawnOptions, observe};
 use hostagent::status::{Info, Phase};
 use lima::layout::InstanceDir;
@@ -23,6 +24,8 @@ pub(crate) struct Vm {
     pub(crate) ready: u64,
     /// The default grace period, in seconds.
     pub(crate) grace: u64,
+    /// Where the next hostagents die.
+    pub(crate) crash_point: Option<&'static str>,
 }
 
 impl Vm {
@@ -49,6 +52,7 @@ impl Vm {
             dir,
             ready: 600,
             grace: 1,
+            crash_point: None,
         };
         vm.set_ssh("echo no route >&2; exit 255");
         vm
@@ -56,10 +60,47 @@ impl Vm {
 
     /// What `ssh` does from now on.
     pub(crate) fn set_ssh(&self, script: &str) {
+        self.set_program("ssh", script);
+    }
+
+    /// What QEMU does from now on, when it is to run a machine; `$QEMU` is the real one.
+    pub(crate) fn set_qemu(&self, script: &str) {
+        let name = "qemu-system-x86_64";
+        let real = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+            .map(|folder| folder.join(name))
+            .find(|path| path.exists())
+            .unwrap();
+        let text = format!(
+            "QEMU={}\ncase \"$*\" in *-version) exit 0;; esac\n{script}",
+            real.display()
+        );
+        self.set_program(name, &text);
+    }
+
+    pub(crate) fn set_program(&self, name: &str, script: &str) {
         let bin = self.root.path().join("bin");
         std::fs::write(bin.join("new"), format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(bin.join("new"), std::fs::Permissions::from_mode(0o700)).unwrap();
-        std::fs::rename(bin.join("new"), bin.join("ssh")).unwrap();
+        std::fs::rename(bin.join("new"), bin.join(name)).unwrap();
+    }
+
+    /// The VM's process, whatever its hostagent knows of it.
+    pub(crate) async fn machine(&self) -> MachineState {
+        let files = driver::MachineFiles::of(&self.dir);
+        driver::qemu::Qemu::new("", self.dir.path())
+            .observe(&files)
+            .await
+    }
+
+    /// Waits until the VM has a process, also one that nobody can talk to yet.
+    pub(crate) async fn wait_for_process(&self) -> Identity {
+        testutils::poll_async(PATIENCE, "the VM's process", async || {
+            match self.machine().await {
+                MachineState::Alive { identity } => Ok(identity),
+                other => Err(format!("{other:?}\n{}", self.log())),
+            }
+        })
+        .await
     }
 
     fn args(&self) -> Vec<OsString> {
@@ -79,6 +120,11 @@ impl Vm {
     pub(crate) async fn spawn(&self) -> Identity {
         let options = SpawnOptions {
             args: self.args(),
+            env: self
+                .crash_point
+                .iter()
+                .map(|point| (process::crash::VARIABLE.into(), point.into()))
+                .collect(),
             ..SpawnOptions::default()
         };
         client::spawn(
@@ -168,11 +214,19 @@ impl Drop for Vm {
         {
             send(&holder.identity, Signal::Kill);
         }
-        let files = driver::MachineFiles::of(&self.dir);
-        if let Some(identity) = driver::qemu::last_record(&files).and_then(|record| record.identity)
-        {
-            send(&identity, Signal::Kill);
-        }
+        // Whoever holds its lock: a test may have lost the record.
+        let (dir, finished) = (self.dir.clone(), std::sync::mpsc::channel());
+        std::thread::spawn(move || {
+            let files = driver::MachineFiles::of(&dir);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let destroyed = runtime.map(|runtime| {
+                runtime.block_on(driver::qemu::Qemu::new("", dir.path()).destroy(&files, PATIENCE))
+            });
+            let _ = finished.0.send(destroyed.is_ok());
+        });
+        let _ = finished.1.recv();
     }
 }
 

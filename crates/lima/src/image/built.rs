@@ -67,6 +67,9 @@ pub struct BuiltImage {
     /// What it was built from and how, for people: `debian 12 minbase, linux 6.1.0-…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What it was made by (recipe, agent, settings), as its builder sums that up; absent in images of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// The disk of a built image.

@@ -40,6 +40,21 @@ pub fn delete(home: &LimaHome, dir: &InstanceDir, lock: FileLock) -> Result<(), 
     remove(&aside)
 }
 
+/// Whether a deletion or a preparation of `name` that broke off has left something beside the instance's place. Also
+/// true while one is under way.
+pub fn has_remains(home: &LimaHome, name: &str) -> bool {
+    stale::temporary(home, name).exists()
+}
+
+/// Deletes what [`has_remains`] has found; success when nothing is there.
+///
+/// # Errors
+/// Somebody prepares or deletes the instance just now, or a file cannot be removed.
+pub fn delete_remains(home: &LimaHome, name: &str) -> Result<(), InstanceError> {
+    let _preparing = stale::lock(home, name)?;
+    remove(&stale::temporary(home, name))
+}
+
 fn remove(folder: &std::path::Path) -> Result<(), InstanceError> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

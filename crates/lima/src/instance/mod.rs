@@ -8,7 +8,7 @@ mod logs;
 mod prepare;
 mod stale;
 
-pub use delete::delete;
+pub use delete::{delete, delete_remains, has_remains};
 pub use error::InstanceError;
 pub use folder::{BootHints, Instance, list, load, update_template};
 pub use logs::keep_logs;

@@ -34,6 +34,8 @@ pub(crate) fn run(name: &str, folder: &Path, point: &str) -> End {
     match output.status.code() {
         Some(0) => End::Finished,
         None => End::Killed,
+        // Windows has no signals: the exit code with which `process` kills.
+        Some(137) if cfg!(windows) => End::Killed,
         other => panic!(
             "{name} at {point}: {other:?}\n{}",
             String::from_utf8_lossy(&output.stdout)

@@ -32,6 +32,7 @@ pub(crate) fn image(name: &str, text: &[u8]) -> BuiltImage {
         root_bus: RootBus::Nvme,
         size: 0,
         description: None,
+        fingerprint: None,
     }
 }
 

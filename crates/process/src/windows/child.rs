@@ -9,6 +9,7 @@ use std::process::{Child, Command};
 use std::time::Instant;
 
 use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
+use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_PIPE, GetFileType};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW};
 
@@ -41,9 +42,10 @@ impl Prepared {
     }
 
     /// The child runs already; what it started within this instant is found by its parent.
+    /// A child is in all the jobs that we are in, so a tree within a tree needs nothing more.
     #[expect(clippy::unused_self, reason = "Unix passes descriptors here")]
     pub(crate) fn started(&mut self, child: &Child, mark: &Mark) -> io::Result<()> {
-        Job::create(mark)?.adopt(child.as_raw_handle() as HANDLE)
+        Job::create(mark.as_str())?.adopt(child.as_raw_handle() as HANDLE)
     }
 }
 
@@ -63,11 +65,12 @@ pub(crate) fn adopt_pipe(value: &str) -> io::Result<PipeWriter> {
     let refuse = || {
         io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("handle {value:?} is not a number"),
+            format!("{value:?} is not the handle of a pipe"),
         )
     };
     let number: usize = value.parse().map_err(|_| refuse())?;
-    if number == 0 {
+    // SAFETY: asks what a handle is, and does nothing to it; a number that is no handle is answered as unknown.
+    if number == 0 || unsafe { GetFileType(number as HANDLE) } != FILE_TYPE_PIPE {
         return Err(refuse());
     }
     // SAFETY: inherited from the parent for the one who was told its number, which is us.

@@ -16,7 +16,6 @@ use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
 use super::handle::is;
 use super::wide;
-use crate::tree::Mark;
 
 /// JOB_OBJECT_QUERY, the right to ask who is in it.
 const QUERY: u32 = 0x0004;
@@ -33,9 +32,9 @@ fn name(mark: &str) -> Vec<u16> {
 
 impl Job {
     /// A job with the mark's name. It does not end with its last handle: what is in it outlives us.
-    pub(crate) fn create(mark: &Mark) -> io::Result<Self> {
+    pub(crate) fn create(mark: &str) -> io::Result<Self> {
         // SAFETY: no security attributes, and a name that ends in NUL.
-        owned(unsafe { CreateJobObjectW(std::ptr::null(), name(mark.as_str()).as_ptr()) })
+        owned(unsafe { CreateJobObjectW(std::ptr::null(), name(mark).as_ptr()) })
     }
 
     /// The job with this mark's name, if somebody keeps it open.

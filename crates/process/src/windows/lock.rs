@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, HANDLE};
 use windows_sys::Win32::Storage::FileSystem::{
-    LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFileEx,
+    BY_HANDLE_FILE_INFORMATION, GetFileInformationByHandle, LOCKFILE_EXCLUSIVE_LOCK,
+    LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFileEx,
 };
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
@@ -36,10 +37,31 @@ pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// A file that is open cannot be replaced here.
-#[expect(clippy::unnecessary_wraps, reason = "Unix has to look")]
-pub(crate) fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
-    Ok(true)
+/// A file that somebody has open can be removed, and its name is free at once (POSIX semantics, since Windows 10 1809).
+pub(crate) fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
+    let there = match File::open(path) {
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(which(file)? == which(&there)?)
+}
+
+/// The volume and the file's number on it.
+fn which(file: &File) -> io::Result<(u32, u32, u32)> {
+    // SAFETY: a plain C struct of integers, for which all zeros is a value.
+    let mut information: BY_HANDLE_FILE_INFORMATION = unsafe { std::mem::zeroed() };
+    // SAFETY: the handle is open and the structure is writable.
+    if unsafe { GetFileInformationByHandle(file.as_raw_handle() as HANDLE, &raw mut information) }
+        == 0
+    {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((
+        information.dwVolumeSerialNumber,
+        information.nFileIndexHigh,
+        information.nFileIndexLow,
+    ))
 }
 
 fn position() -> OVERLAPPED {

@@ -5,32 +5,26 @@ use std::time::Duration;
 
 use process::command::{CommandError, Run, Stream};
 
+use crate::role::helper;
 use crate::{PATIENCE, process_in, soon};
-
-fn sh(script: &str) -> Run {
-    Run::new("sh", PATIENCE).args(["-c", script])
-}
 
 #[test]
 fn output_error_and_status_come_back() {
-    let output = sh("cat; echo err >&2").input("in").run().unwrap();
-    assert_eq!(
-        (output.text().as_str(), output.stderr.as_slice()),
-        ("in", b"err\n".as_slice())
-    );
-    let any = sh("exit 7").run_any().unwrap();
-    assert_eq!(any.status.code(), Some(7));
+    let output = helper("cat", "").input("in").run().unwrap();
+    assert!(output.text().ends_with("in"), "{output:?}");
+    assert_eq!(output.stderr.trim_ascii_end(), b"err");
+    assert_eq!(helper("fail", "").run_any().unwrap().status.code(), Some(3));
 }
 
 #[tokio::test]
 async fn a_failure_names_the_command_and_shows_the_end_of_its_errors() {
-    let error = sh("echo no such disk >&2; exit 3")
+    let error = helper("fail", "")
         .run_async()
         .await
         .unwrap_err()
         .to_string();
     assert!(
-        error.starts_with("sh -c") && error.ends_with("failed (exit status: 3): no such disk"),
+        error.contains(" role::play ") && error.ends_with(": no such disk"),
         "{error}"
     );
     let error = Run::new("no-such-helper", PATIENCE)
@@ -47,41 +41,41 @@ async fn a_failure_names_the_command_and_shows_the_end_of_its_errors() {
 #[test]
 fn more_input_and_output_than_a_pipe_holds_passes_through() {
     let input = b"0123456789abcdef".repeat(64 * 1024);
-    let output = Run::new("cat", PATIENCE)
-        .input(input.clone())
-        .run()
-        .unwrap();
-    assert!(output.stdout == input);
+    let output = helper("cat", "").input(input.clone()).run().unwrap();
+    assert!(output.stdout.ends_with(&input));
     // A helper that reads nothing is no failure.
-    assert!(Run::new("true", PATIENCE).input(input).run().is_ok());
+    assert!(helper("nothing", "").input(input).run().is_ok());
 }
 
 #[test]
 fn h08_a_helper_that_never_returns_is_killed_with_all_that_it_started() {
     let folder = tempfile::tempdir().unwrap();
-    let script = "setsid sleep 1000 & echo $! > below; echo stuck >&2; exec >&- 2>&-; sleep 1000";
-    let run = Run::new("sh", Duration::from_millis(500))
-        .args(["-c", script])
-        .cwd(folder.path());
-    let error = run.run().unwrap_err();
-    assert!(matches!(&error, CommandError::TimedOut { .. }));
+    // Long enough for it to start its child.
+    let limit = Duration::from_secs(15);
+    let run = Run::new(std::env::current_exe().unwrap(), limit)
+        .args(["--exact", "role::play", "--nocapture"])
+        .env("CONTRACT_ROLE", "hang")
+        .env("CONTRACT_ARG", folder.path());
+    let (below, error) = std::thread::scope(|scope| {
+        let running = scope.spawn(|| run.run().unwrap_err());
+        (
+            process_in(&folder.path().join("below")),
+            running.join().unwrap(),
+        )
+    });
+    assert!(matches!(&error, CommandError::TimedOut { .. }), "{error}");
     let text = error.to_string();
     assert!(
-        text.contains("sleep 1000 did not end within 500 ms: killed it: stuck"),
+        text.contains("--nocapture did not end within 15 s: killed it") && text.ends_with("stuck"),
         "{text}"
     );
-    let pid = std::fs::read_to_string(folder.path().join("below")).unwrap();
-    assert!(
-        !std::fs::read_to_string(format!("/proc/{}/cmdline", pid.trim()))
-            .is_ok_and(|line| line.contains("sleep"))
-    );
+    assert!(!below.is_running());
 }
 
 #[tokio::test]
-async fn h08_cancelling_kills_the_helper() {
+async fn h08_h09_cancelling_kills_the_helper() {
     let folder = tempfile::tempdir().unwrap();
-    let run = sh("sleep 1000 & echo $! > below; wait").cwd(folder.path());
-    let task = tokio::spawn(run.run_async());
+    let task = tokio::spawn(helper("hang", folder.path()).run_async());
     let file = folder.path().join("below");
     let below = tokio::task::spawn_blocking(move || process_in(&file))
         .await
@@ -92,30 +86,27 @@ async fn h08_cancelling_kills_the_helper() {
 
 #[test]
 fn output_beyond_the_limit_is_an_error_and_ends_it() {
-    let error = Run::new("cat", PATIENCE)
-        .arg("/dev/zero")
-        .limit(1000)
-        .run()
-        .unwrap_err();
+    let error = helper("flood", "").limit(1000).run().unwrap_err();
     assert!(
         matches!(error, CommandError::TooMuchOutput { limit: 1000, .. }),
         "{error}"
     );
     // Of standard error the end is kept.
-    let output = sh("head -c 1000000 /dev/zero >&2; echo end >&2")
-        .run()
-        .unwrap();
-    assert!(output.stderr.len() <= 128 * 1024 && output.stderr.ends_with(b"end\n"));
+    let output = helper("flood-errors", "").run().unwrap();
+    assert!(
+        output.stderr.len() <= 128 * 1024 && output.stderr.trim_ascii_end().ends_with(b"end"),
+        "{} bytes",
+        output.stderr.len()
+    );
 }
 
 #[test]
 fn what_a_helper_leaves_in_the_background_does_not_hold_us_up() {
     let folder = tempfile::tempdir().unwrap();
-    // Without a limit of its own on what comes after the end, this would take the hour.
-    let run = Run::new("sh", Duration::from_secs(3600))
-        .args(["-c", "sleep 1000 & echo $! > below; echo done"]);
-    let output = run.cwd(folder.path()).run().unwrap();
-    assert_eq!(output.text(), "done");
+    // The child holds the pipes open for ever: without a limit of its own on what comes after the end, this would be
+    // an error after the helper's whole time.
+    let output = helper("leave-background", folder.path()).run().unwrap();
+    assert!(output.text().ends_with("done"));
     process_in(&folder.path().join("below"))
         .signal(process::Signal::Kill)
         .unwrap();
@@ -126,16 +117,16 @@ fn output_is_shown_as_it_comes() {
     type Pieces = Vec<(Stream, Vec<u8>)>;
     let seen: Arc<Mutex<Pieces>> = Arc::default();
     let observed = Arc::clone(&seen);
-    let run = sh("echo out; echo err >&2")
+    let run = helper("cat", "")
+        .input("out")
         .observe(move |stream, piece| observed.lock().unwrap().push((stream, piece.to_vec())));
-    run.run().unwrap();
-    let mut seen = seen.lock().unwrap().clone();
-    seen.sort_by_key(|(stream, _)| *stream == Stream::Stderr);
-    assert_eq!(
-        seen,
-        [
-            (Stream::Stdout, b"out\n".to_vec()),
-            (Stream::Stderr, b"err\n".to_vec())
-        ]
-    );
+    let output = run.run().unwrap();
+    let seen = seen.lock().unwrap().clone();
+    let of = |wanted: Stream| -> Vec<u8> {
+        let pieces = seen.iter().filter(|(stream, _)| *stream == wanted);
+        pieces.flat_map(|(_, piece)| piece.clone()).collect()
+    };
+    assert!(of(Stream::Stdout).ends_with(b"out"));
+    assert_eq!(of(Stream::Stdout), output.stdout);
+    assert_eq!(of(Stream::Stderr), output.stderr);
 }

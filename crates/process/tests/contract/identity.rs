@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use process::spawn::Spawn;
 use process::tree::{Tree, kill_tree};
 use process::{Exit, Identity, Process, Signal};
 use serde_json::json;
 use testutils::Bystander;
 
-use crate::soon;
+use crate::role::run_as;
+use crate::{sleeper, soon};
 
 #[test]
 fn an_identity_survives_being_stored() {
@@ -54,7 +54,7 @@ fn h06_h28_a_strangers_number_with_another_start_or_boot_is_nobody() {
 
 #[test]
 fn h07_a_process_that_ended_is_not_opened_again_and_what_is_held_stays_dead() {
-    let mut child = Spawn::new("true").spawn().unwrap();
+    let mut child = run_as("nothing", "").spawn().unwrap();
     let identity = child.identity().clone();
     assert!(child.process().wait(soon()).is_exited());
     // A zombie still has the number, and is gone all the same.
@@ -68,7 +68,7 @@ fn h07_a_process_that_ended_is_not_opened_again_and_what_is_held_stays_dead() {
 
 #[tokio::test]
 async fn h10_a_wait_that_runs_out_of_time_is_not_an_exit() {
-    let mut child = Spawn::new("sleep").arg("1000").spawn().unwrap();
+    let mut child = sleeper();
     assert!(matches!(
         child.process().wait(Instant::now()),
         Exit::TimedOut

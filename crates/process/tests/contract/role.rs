@@ -1,85 +1,48 @@
-//! This test program, run again as a process with something to do.
+//! This test program, run again as a process with something to do: the same on every system, where a shell is not.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use process::spawn::{Notifier, Spawn};
-use process::{FileLock, file};
+use process::stop::{StopReason, StopRequests};
+use process::{FileLock, Identity, file};
 
 const ROLE: &str = "CONTRACT_ROLE";
+const ARG: &str = "CONTRACT_ARG";
+pub(crate) const READY: &str = "CONTRACT_READY";
+
+const PLAY: [&str; 4] = ["--exact", "role::play", "--nocapture", "--test-threads=1"];
 
 /// This program, to be run in a role with an argument.
 pub(crate) fn run_as(role: &str, arg: impl AsRef<Path>) -> Spawn {
     Spawn::new(std::env::current_exe().unwrap())
-        .args(["--exact", "role::play", "--nocapture"])
+        .args(PLAY)
         .env(ROLE, role)
-        .env("CONTRACT_ARG", arg.as_ref())
+        .env(ARG, arg.as_ref())
 }
 
-/// Not a test: what the processes of the other tests do.
-#[test]
-fn play() {
-    let Ok(role) = std::env::var(ROLE) else {
-        return;
-    };
-    let arg = PathBuf::from(std::env::var_os("CONTRACT_ARG").unwrap());
-    match role.as_str() {
-        // Holds the lock until it is killed.
-        "hold" => {
-            let lock = FileLock::try_acquire(&arg, "the holder").unwrap();
-            notifier()
-                .ready(if lock.is_some() { "mine" } else { "taken" })
-                .unwrap();
-            std::thread::park();
-            drop(lock);
-        }
-        "write" => file::write_atomic(&arg, &new_content(), 0o600).unwrap(),
-        // Starts a tree and ends at once: what it started has no living parent that knows it.
-        "leave" => {
-            let child = Spawn::new("sh")
-                .args(["-c", "setsid sleep 1000 & echo $! > pid; wait"])
-                .cwd(&arg);
-            let child = child.spawn().unwrap();
-            file::write_atomic(
-                &arg.join("tree"),
-                &serde_json::to_vec(&child.tree()).unwrap(),
-                0o600,
-            )
-            .unwrap();
-        }
-        "listen" => {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let mut requests = process::stop::StopRequests::listen().unwrap();
-                notifier().ready("").unwrap();
-                let reason = requests.next().await;
-                std::fs::write(&arg, format!("{reason:?}\n")).unwrap();
-            });
-        }
-        "mark" => std::fs::write(&arg, format!("{:?}", process::tree::Mark::of_current())).unwrap(),
-        "refuse" => notifier().refused("no room\nat all").unwrap(),
-        "die" => drop(notifier()),
-        other => panic!("no role {other}"),
-    }
+/// The same as a helper. Its standard output begins with the test harness's own lines.
+pub(crate) fn helper(role: &str, arg: impl AsRef<Path>) -> process::command::Run {
+    process::command::Run::new(std::env::current_exe().unwrap(), crate::PATIENCE)
+        .args(PLAY)
+        .env(ROLE, role)
+        .env(ARG, arg.as_ref())
 }
 
-/// The same role for a process that [`Spawn`] does not start, by way of another program.
-#[cfg(target_os = "linux")]
-pub(crate) fn run_below(
-    program: &str,
-    args: &[&str],
-    role: &str,
-    arg: &Path,
-) -> std::process::Command {
-    let mut command = std::process::Command::new(program);
+/// The same by other means than [`Spawn`]: no session or job of its own.
+pub(crate) fn plain(role: &str, arg: impl AsRef<Path>) -> Command {
+    plain_below(Command::new(std::env::current_exe().unwrap()), role, arg)
+}
+
+/// [`plain`], by way of another program that runs what follows.
+pub(crate) fn plain_below(mut command: Command, role: &str, arg: impl AsRef<Path>) -> Command {
     command
-        .args(args)
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "role::play", "--nocapture"])
+        .args(PLAY)
         .env(ROLE, role)
-        .env("CONTRACT_ARG", arg);
+        .env(ARG, arg.as_ref())
+        .env_remove(READY);
     command
 }
 
@@ -88,8 +51,192 @@ pub(crate) fn new_content() -> Vec<u8> {
     b"new ".repeat(100_000)
 }
 
-pub(crate) const READY: &str = "CONTRACT_READY";
+/// Not a test: what the processes of the other tests do.
+#[test]
+#[expect(clippy::zombie_processes, reason = "some are to outlive this one")]
+fn play() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
+    let arg = PathBuf::from(std::env::var_os(ARG).unwrap());
+    match role.as_str() {
+        "nothing" => {}
+        "sleep" => {
+            tell(&arg);
+            sleep();
+        }
+        // Holds the lock until it is killed.
+        "hold" => {
+            let lock = FileLock::try_acquire(&arg, "the holder").unwrap();
+            notifier()
+                .unwrap()
+                .ready(if lock.is_some() { "mine" } else { "taken" })
+                .unwrap();
+            sleep();
+        }
+        "write" => file::write_atomic(&arg, &new_content(), 0o600).unwrap(),
+        "refuse" => notifier().unwrap().refused("no room\nat all").unwrap(),
+        "die" => drop(notifier().unwrap()),
+        "mark" => std::fs::write(&arg, format!("{:?}", process::tree::Mark::of_current())).unwrap(),
+        "environment" => {
+            let variables: Vec<String> = std::env::vars()
+                .map(|(name, value)| format!("{name}={value}\n"))
+                .collect();
+            let folder = std::env::current_dir().unwrap();
+            let text = format!("{}in {}\n", variables.concat(), folder.display());
+            std::fs::write(&arg, text).unwrap();
+        }
 
-fn notifier() -> Notifier {
-    Notifier::from_variable(&std::env::var(READY).unwrap()).unwrap()
+        // Helpers. They end at once, before the harness prints more.
+        "cat" => {
+            let mut input = Vec::new();
+            std::io::stdin().read_to_end(&mut input).unwrap();
+            std::io::stdout().write_all(&input).unwrap();
+            eprintln!("err");
+            leave(0);
+        }
+        "fail" => {
+            eprintln!("no such disk");
+            leave(3);
+        }
+        "flood" => loop {
+            if std::io::stdout().write_all(&[0; 4096]).is_err() {
+                leave(1);
+            }
+        },
+        "flood-errors" => {
+            std::io::stderr().write_all(&[b'x'; 1_000_000]).unwrap();
+            eprintln!("\nend");
+            leave(0);
+        }
+        // Leaves a child in the background that holds its outputs open.
+        "leave-background" => {
+            plain("sleep", arg.join("below")).spawn().unwrap();
+            crate::wait_for_file(&arg.join("below"));
+            print!("done");
+            leave(0);
+        }
+        // Never returns, and has a child that left its session.
+        "hang" => {
+            run_as("sleep", arg.join("below")).spawn().unwrap();
+            crate::wait_for_file(&arg.join("below"));
+            eprintln!("stuck");
+            sleep();
+        }
+
+        // Trees. Who is in them is told in files of the folder `arg`.
+        "family" => {
+            plain("middle", &arg).spawn().unwrap();
+            sleep();
+        }
+        "middle" => {
+            plain("sleep", arg.join("stays")).spawn().unwrap();
+            // A session of its own on Unix, a group and a job of its own on Windows.
+            run_as("sleep", arg.join("leaves"))
+                .env_remove(READY)
+                .spawn()
+                .unwrap();
+            tell(&arg.join("middle"));
+            sleep();
+        }
+        "siblings" => {
+            for name in ["member", "sibling"] {
+                plain("sleep", arg.join(name)).spawn().unwrap();
+            }
+            sleep();
+        }
+        // Ends when asked to, and leaves one child that will end when asked to, and one that will not.
+        "host" => {
+            plain("listen", arg.join("polite")).spawn().unwrap();
+            plain("ignore", arg.join("stubborn")).spawn().unwrap();
+            crate::wait_for_file(&arg.join("polite"));
+            crate::wait_for_file(&arg.join("stubborn"));
+            requests(true, || tell(&arg));
+        }
+        // Starts a tree and ends at once: what it started has no living parent that knows it.
+        "leave" => {
+            let child = run_as("family", &arg).spawn().unwrap();
+            crate::wait_for_file(&arg.join("leaves"));
+            let tree = serde_json::to_vec(&child.tree()).unwrap();
+            file::write_atomic(&arg.join("tree"), &tree, 0o600).unwrap();
+        }
+        // Starts two trees, and tells them.
+        "outer" => {
+            for name in ["one", "two"] {
+                let child = run_as("sleep", "").spawn().unwrap();
+                let tree = format!("{}\n", serde_json::to_string(&child.tree()).unwrap());
+                file::write_atomic(&arg.join(name), tree.as_bytes(), 0o600).unwrap();
+            }
+            sleep();
+        }
+        // Each starts the next, and none waits for it. `arg` says how many more: a test that fails must not leave a
+        // machine full of them.
+        "breed" => {
+            for _ in 0..2 {
+                plain("sleep", "").spawn().unwrap();
+            }
+            let more: u32 = arg.to_str().unwrap().parse().unwrap();
+            if more > 0 {
+                plain("breed", (more - 1).to_string()).spawn().unwrap();
+            }
+            sleep();
+        }
+
+        "listen" => {
+            let heard = requests(true, || tell(&arg));
+            if !arg.as_os_str().is_empty() {
+                std::fs::write(arg.with_extension("heard"), format!("{heard}\n")).unwrap();
+            }
+        }
+        "ignore" => drop(requests(false, || tell(&arg))),
+        other => panic!("no role {other}"),
+    }
+}
+
+/// Listens for requests to stop, `ready` once it does, and ends with the first one or with none.
+fn requests(obeys: bool, ready: impl FnOnce()) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut requests = StopRequests::listen().unwrap();
+        ready();
+        loop {
+            let reason: StopReason = requests.next().await;
+            if obeys {
+                return format!("{reason:?}");
+            }
+        }
+    })
+}
+
+/// Tells who this is: through the readiness pipe if there is one, else as a line in `file` if that has a name.
+fn tell(file: &Path) {
+    let identity = serde_json::to_string(&Identity::of_current().unwrap()).unwrap();
+    match notifier() {
+        Some(notifier) => notifier.ready(&identity).unwrap(),
+        None if file.as_os_str().is_empty() => {}
+        None => file::write_atomic(file, format!("{identity}\n").as_bytes(), 0o600).unwrap(),
+    }
+}
+
+fn notifier() -> Option<Notifier> {
+    let value = std::env::var(READY).ok()?;
+    Some(Notifier::from_variable(&value).unwrap())
+}
+
+#[expect(clippy::disallowed_methods, reason = "it must print nothing more")]
+fn leave(status: i32) -> ! {
+    std::io::stdout().flush().unwrap();
+    std::process::exit(status)
+}
+
+/// Until somebody ends this process; a test that failed may not, so not for ever.
+fn sleep() -> ! {
+    let until = Instant::now() + Duration::from_secs(600);
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+    leave(4)
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use process::spawn::{Child, Spawn, Start};
+use process::spawn::Child;
 use process::tree::{Patience, Stopped, stop};
 use process::{Process, Signal};
 
-use crate::role::{READY, run_as};
-use crate::{PATIENCE, soon, wait_for_file};
+use crate::role::run_as;
+use crate::{PATIENCE, process_in, ready, sleeper, wait_for_file};
 
 const LONG: Patience = Patience {
     request: PATIENCE,
@@ -18,20 +18,14 @@ const SHORT: Patience = Patience {
     signal: Duration::from_millis(50),
 };
 
-fn sleeper() -> Child {
-    Spawn::new("sleep").arg("1000").spawn().unwrap()
+/// Ends when it is asked to (SIGTERM, the named event).
+fn obedient() -> Child {
+    ready(run_as("listen", "")).0
 }
 
-/// Ignores everything that can be ignored.
-fn stubborn(folder: &std::path::Path) -> Child {
-    let script = "trap '' TERM INT HUP; echo > ready; while :; do sleep 1000; done";
-    let child = Spawn::new("sh")
-        .args(["-c", script])
-        .cwd(folder)
-        .spawn()
-        .unwrap();
-    wait_for_file(&folder.join("ready"));
-    child
+/// Hears every request and follows none.
+fn stubborn() -> Child {
+    ready(run_as("ignore", "")).0
 }
 
 #[tokio::test]
@@ -46,12 +40,12 @@ async fn h17_each_step_is_tried_and_none_takes_for_ever() {
         stop(&child.tree(), LONG, obeys).await.unwrap(),
         Stopped::OnRequest
     );
-    let child = sleeper();
+    let child = obedient();
     assert_eq!(
         stop(&child.tree(), LONG, refused).await.unwrap(),
         Stopped::OnSignal
     );
-    let child = sleeper();
+    let child = obedient();
     let patience = Patience {
         request: SHORT.request,
         ..LONG
@@ -60,8 +54,7 @@ async fn h17_each_step_is_tried_and_none_takes_for_ever() {
         stop(&child.tree(), patience, deaf).await.unwrap(),
         Stopped::OnSignal
     );
-    let folder = tempfile::tempdir().unwrap();
-    let child = stubborn(folder.path());
+    let child = stubborn();
     assert_eq!(
         stop(&child.tree(), SHORT, hung).await.unwrap(),
         Stopped::ByForce
@@ -78,41 +71,37 @@ async fn h17_each_step_is_tried_and_none_takes_for_ever() {
 #[tokio::test]
 async fn h03_what_an_obedient_process_leaves_is_ended_too() {
     let folder = tempfile::tempdir().unwrap();
-    let script = "sleep 1000 & echo $! > below; trap exit INT; wait";
-    let child = Spawn::new("sh")
-        .args(["-c", script])
-        .cwd(folder.path())
-        .spawn()
-        .unwrap();
-    wait_for_file(&folder.path().join("below"));
+    let child = run_as("family", folder.path()).spawn().unwrap();
+    let below = ["middle", "stays", "leaves"].map(|name| process_in(&folder.path().join(name)));
     let ask = async { child.process().signal(Signal::Kill) };
     assert_eq!(
-        stop(&child.tree(), LONG, ask).await.unwrap(),
+        stop(
+            &child.tree(),
+            Patience {
+                signal: SHORT.signal,
+                ..LONG
+            },
+            ask
+        )
+        .await
+        .unwrap(),
         Stopped::OnRequest
     );
     assert!(child.tree().members().unwrap().is_empty());
+    assert!(!below.iter().any(Process::is_running));
 }
 
 #[test]
 fn h12_a_request_to_stop_is_heard_without_a_terminal() {
-    for (signal, heard) in [
-        (None, "Requested"),
-        (Some(Signal::Interrupt), "Interrupted"),
-        (Some(Signal::Hangup), "TerminalClosed"),
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("heard");
-        let mut child = run_as("listen", &file).readiness(READY).spawn().unwrap();
-        assert!(matches!(
-            child.readiness().unwrap().wait(soon()),
-            Start::Ready(_)
-        ));
-        let process = Process::open(child.identity()).unwrap().unwrap();
-        match signal {
-            None => process::stop::ask(&process).unwrap(),
-            Some(signal) => process.signal(signal).unwrap(),
-        }
-        assert_eq!(wait_for_file(&file), format!("{heard}\n"));
-        assert!(child.wait(soon()).is_exited());
-    }
+    let folder = tempfile::tempdir().unwrap();
+    let (child, _) = ready(run_as("listen", folder.path().join("one")));
+    let process = Process::open(child.identity()).unwrap().unwrap();
+    process::stop::ask(&process).unwrap();
+    assert_eq!(
+        wait_for_file(&folder.path().join("one.heard")),
+        "Requested\n"
+    );
+    assert!(process.wait(crate::soon()).is_exited());
+    // Asked again: gone is success.
+    process::stop::ask(&process).unwrap();
 }

@@ -12,6 +12,7 @@ use lima::progress::Cancel;
 use process::stop::StopRequests;
 
 use crate::context::Context;
+use crate::exit::Failure;
 use crate::logging::RESULT;
 
 /// How often the line moves: it shows that the program lives.
@@ -31,18 +32,32 @@ pub(crate) fn run(
     mirror: Option<String>,
     force: bool,
 ) -> anyhow::Result<()> {
-    if !force && cache.built(name).is_ok() {
-        tracing::info!(target: RESULT, "image {name:?} is in the cache; `--force` builds it anew");
-        return say_how_to_use(name);
-    }
     let mut options = Options::new(name);
+    if !force && let Ok(image) = cache.built(name) {
+        if guestimage::is_current(&image, &options)? {
+            tracing::info!(target: RESULT, "image {name:?} is in the cache; `--force` builds it anew");
+            return say_how_to_use(name);
+        }
+        tracing::info!(
+            target: RESULT,
+            "image {name:?} in the cache was made by another version of rdd; building it anew (VMs keep their disks)"
+        );
+    }
     options.mirror = mirror;
     options.search_path = with_system_programs(&context.environment.search_path);
     let display = Arc::new(Display::new(name));
     let progress: Arc<dyn Progress> = display.clone();
     let result = interruptible(|cancel| guestimage::build(&options, cache, &progress, cancel));
     display.bar.finish_and_clear();
-    let image = result?.with_context(|| format!("cannot build the image {name:?}"))?;
+    let image = match result? {
+        Err(guestimage::BuildError::Cancelled) => {
+            return Err(Failure::interrupted(format_args!(
+                "building the image {name:?} was interrupted; nothing of it was kept"
+            ))
+            .into());
+        }
+        image => image.with_context(|| format!("cannot build the image {name:?}"))?,
+    };
     tracing::info!(target: RESULT, "built image {name:?}: {} MiB", image.size >> 20);
     say_how_to_use(name)
 }

@@ -14,17 +14,19 @@ use store::{IndexedStore, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::decision::{Decision, StopEndpoint};
 use super::{Readiness, admission, port, write_plain};
 use crate::cli::ServeSettings;
 use crate::context::Context;
 use crate::service::state::Ready;
+use crate::service::stop_request::StopRequest;
 
 /// The namespace of what belongs to the system itself.
 const SYSTEM_NAMESPACE: &str = "rdd-system";
 /// Who the controllers are to the API server.
 const CONTROLLERS_USER: &str = "system:rdd:controllers";
 
-/// How long guests may take to shut down when the daemon stops.
+/// How long guests may take to shut down when the daemon stops, unless the request says otherwise.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 /// How much longer the controllers may take: to switch off what is left, and to write it down.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
@@ -57,6 +59,7 @@ pub(super) async fn run(
     );
     let store: Arc<dyn Store> = Arc::new(store.context("opening the database broke")??);
     let pki = pki.context("making the certificates broke")??;
+    process::crash::point("daemon.after-store");
     let listener = port::listen(&context.instance, settings.secure_port)?;
     let port = listener
         .local_addr()
@@ -81,7 +84,9 @@ pub(super) async fn run(
     for plugin in admission::plugins(&decisions) {
         server.add_admission(plugin);
     }
+    let decision = Decision::new();
     write_kubeconfig(context, &pki, port)?;
+    process::crash::point("daemon.after-kubeconfig");
 
     let (stop_serving, serving_stopped) = oneshot::channel::<()>();
     let mut serving: JoinHandle<std::io::Result<()>> = tokio::spawn({
@@ -108,6 +113,11 @@ pub(super) async fn run(
             stop_grace: STOP_GRACE,
         },
     );
+    server.add_endpoint(Arc::new(StopEndpoint {
+        decision: decision.clone(),
+        sooner: manager.sooner(),
+        default_grace: STOP_GRACE,
+    }));
     let mut controllers_ready = manager.ready();
     let readable = manager.ready();
     server.add_ready_check(ReadyCheck {
@@ -132,14 +142,20 @@ pub(super) async fn run(
                 }
             }
             ended_early = &mut serving => return ended("the API server", ended_early.map(|result| result.map_err(anyhow::Error::from))),
-            reason = requests.next() => { tracing::info!(?reason, "asked to stop while starting"); return Ok(()); }
+            reason = requests.next() => {
+                tracing::info!(?reason, "asked to stop while starting");
+                return Ok(decision.decide(StopRequest::BY_SIGNAL));
+            }
+            request = decision.made() => return Ok(request),
         }
-        let ready = Ready { daemon: identity, port };
+        let ready = Ready::of(identity, port);
         write_plain(&paths.ready_file(), &serde_json::to_string(&ready)?)?;
         tracing::info!(port, "Marked control plane as ready");
+        process::crash::point("daemon.after-ready");
         readiness.ready();
         tokio::select! {
-            () = stop_requested(&mut requests, background) => Ok(()),
+            () = stop_requested(&mut requests, background) => Ok(decision.decide(StopRequest::BY_SIGNAL)),
+            request = decision.made() => Ok(request),
             result = &mut serving => ended("the API server", result.map(|result| result.map_err(anyhow::Error::from))),
             result = &mut controlling => ended("the controllers", result.map(|result| result.map_err(anyhow::Error::from))),
         }
@@ -147,23 +163,26 @@ pub(super) async fn run(
     .await;
 
     // In reverse: the controllers still need the API to write down how the VMs ended.
-    let how = if outcome.is_ok() {
-        Shutdown::StopVms { grace: STOP_GRACE }
-    } else {
-        Shutdown::KeepVms
+    let grace = match outcome {
+        Ok(request) => request.grace(STOP_GRACE),
+        // An error of ours is not the VMs' fault.
+        Err(_) => None,
     };
-    let _ = stop_controllers.send(how);
+    let _ =
+        stop_controllers.send(grace.map_or(Shutdown::KeepVms, |grace| Shutdown::StopVms { grace }));
     if !controlling.is_finished() {
+        let limit = grace.unwrap_or_default().saturating_add(STOP_MARGIN);
         tokio::select! {
-            result = tokio::time::timeout(STOP_GRACE + STOP_MARGIN, &mut controlling) => match result {
+            result = tokio::time::timeout(limit, &mut controlling) => match result {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(error))) => tracing::error!("the controllers ended with an error: {error}"),
                 Ok(Err(error)) => tracing::error!("the controllers ended badly: {error}"),
-                Err(_) => tracing::error!("the controllers have not ended after {:?}; leaving them", STOP_GRACE + STOP_MARGIN),
+                Err(_) => tracing::error!("the controllers have not ended after {limit:?}; leaving them"),
             },
             () = impatience(&mut requests, background) => tracing::warn!("interrupted again: not waiting for the VMs"),
         }
     }
+    process::crash::point("daemon.stop.after-controllers");
     drop(stop_serving);
     if !serving.is_finished() && tokio::time::timeout(SERVER_STOP, serving).await.is_err() {
         tracing::warn!("requests are still under way after {SERVER_STOP:?}; ending without them");
@@ -171,7 +190,7 @@ pub(super) async fn run(
     server.shutdown().await;
     store.close().await;
     tracing::info!("the control plane has stopped");
-    outcome
+    outcome.map(|_| ())
 }
 
 /// Resolves when the daemon is to stop. One in the background does not mind that its terminal is gone.
@@ -195,14 +214,14 @@ async fn impatience(requests: &mut StopRequests, background: bool) {
     }
 }
 
-/// A part that was to run as long as the daemon has ended.
-fn ended(
+/// A part that was to run as long as the daemon has ended: always an error.
+fn ended<T>(
     part: &str,
     result: Result<anyhow::Result<()>, tokio::task::JoinError>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<T> {
     match result {
         Ok(Ok(())) => bail!("{part} ended by itself"),
-        Ok(Err(error)) => Err(error).with_context(|| format!("{part} ended")),
+        Ok(Err(error)) => Err(error.context(format!("{part} ended"))),
         Err(error) => Err(error).with_context(|| format!("{part} ended badly")),
     }
 }

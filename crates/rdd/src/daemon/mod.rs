@@ -6,6 +6,7 @@
 mod admission;
 mod assembly;
 mod controllers;
+mod decision;
 mod limits;
 mod port;
 
@@ -70,6 +71,7 @@ fn run(
         );
     };
     let identity = Identity::of_current()?;
+    process::crash::point("daemon.after-lock");
     // What a daemon that was killed left behind. Nobody else writes here while the lock is ours.
     process::file::remove_if_there(&paths.ready_file())?;
     process::file::remove_temporaries(&paths.dir)?;
@@ -85,6 +87,7 @@ fn run(
     let result = runtime.block_on(assembly::run(
         context, &settings, enabled, background, identity, readiness,
     ));
+    process::crash::point("daemon.stop.after-store");
     // What still blocks by now is a read of a hung disk or network; the process ends without it.
     runtime.shutdown_background();
     for file in [paths.ready_file(), paths.pid_file()] {

@@ -19,6 +19,11 @@ const WEBHOOK: &str = "admission webhook";
 /// A client, once the daemon is ready; starts it when needed.
 pub(crate) async fn connect(context: &Context) -> anyhow::Result<kube::Client> {
     start::ensure(context)?;
+    open(context).await
+}
+
+/// A client of whatever listens, ready or not. Nothing is started, and nothing asked yet.
+pub(crate) async fn open(context: &Context) -> anyhow::Result<kube::Client> {
     let file = context.paths.config();
     let doing = || format!("cannot use the kubeconfig {}", file.display());
     let kubeconfig = Kubeconfig::read_from(&file).with_context(doing)?;

@@ -3,7 +3,9 @@
 pub(crate) mod client;
 mod orphans;
 pub(crate) mod remove;
+pub(crate) mod restart;
 pub(crate) mod settings;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod stop;
+pub(crate) mod stop_request;

@@ -24,15 +24,19 @@ pub(crate) fn exists(context: &Context) -> bool {
 /// before the daemon has stopped, everything stays.
 pub(crate) fn delete(context: &Context, timeout: Timeout) -> anyhow::Result<()> {
     let locks = Quiet::enforce(context, timeout)?;
+    process::crash::point("svc.delete.after-stop");
     let gone = orphans::end(&context.paths.lima_home())?;
+    process::crash::point("svc.delete.after-vms");
     keep_vm_logs(context)?;
     remove_all(&context.paths.short_dir)?;
+    process::crash::point("svc.delete.after-short-dir");
     drop(gone);
     if !context.environment.keep_logs {
         remove_logs(context)?;
     }
     // The settings first: an interrupted removal leaves no instance that looks whole.
     process::file::remove_if_there(&context.paths.args_file())?;
+    process::crash::point("svc.delete.after-settings");
     for entry in list(&context.paths.dir)? {
         if !locks.are(&entry) {
             remove_all(&entry)?;
@@ -53,6 +57,7 @@ pub(crate) fn reset(context: &Context, timeout: Timeout) -> anyhow::Result<bool>
         }
     }
     drop(gone);
+    process::crash::point("svc.reset.after-vms");
     let database = context.paths.database();
     for entry in list(&context.paths.dir)? {
         // SQLite keeps its log and its index beside the database, under the same name and more.
@@ -92,7 +97,7 @@ impl Quiet {
         process::file::create_private_dir(&context.paths.dir)?;
         let label = format!("a command that removes {}", context.instance);
         let start = acquire(&context.paths.start_lock(), &label, deadline)?;
-        let was_running = stop::stop(context, true, timeout)?;
+        let was_running = stop::stop(context, None, true, deadline)?;
         let daemon = acquire(&context.paths.lock(), &label, deadline)?;
         Ok(Self {
             start,

@@ -35,7 +35,7 @@ const SHOWN_LINES: usize = 20;
 /// Makes sure that the daemon is ready, for a command that talks to it.
 pub(crate) fn ensure(context: &Context) -> anyhow::Result<Ready> {
     if let State::Ready(ready) = State::of(&context.paths)? {
-        return Ok(ready);
+        return Ok(ready.compatible(&context.instance)?);
     }
     let ready = start(context, &ServeSettings::default(), true, AUTOMATIC_START)?;
     ready.with_context(|| format!("\"{}\" control plane is not ready", context.instance))
@@ -50,30 +50,57 @@ pub(crate) fn start(
     timeout: Timeout,
 ) -> anyhow::Result<Option<Ready>> {
     let deadline = timeout.deadline();
-    if settings::load(&context.paths)?.is_none() {
-        settings::save(&context.paths, &ServeSettings::default())?;
-        tracing::info!(target: logging::RESULT, "successfully created \"{}\" control plane", context.instance);
-    }
+    create_if_missing(context)?;
     if State::of(&context.paths)?.is_running() {
         return join(context, wait, deadline);
     }
-    let label = format!("a command that starts {}", context.instance);
-    let lock = match FileLock::acquire(&context.paths.start_lock(), &label, deadline) {
-        Ok(lock) => lock,
-        Err(process::lock::LockError::TimedOut { .. }) => return Err(not_ready_in_time(context)),
-        Err(error) => return Err(error.into()),
-    };
+    let lock = lock(context, deadline)?;
     // Another command may have started it while this one waited for the lock.
     if State::of(&context.paths)?.is_running() {
         drop(lock);
         return join(context, wait, deadline);
     }
+    match start_locked(context, overrides, wait, deadline, lock)? {
+        Started::Ours(ready) => Ok(ready),
+        Started::Another => join(context, wait, deadline),
+    }
+}
+
+/// What came of a start.
+pub(crate) enum Started {
+    /// The daemon was started; it is ready, if that was waited for.
+    Ours(Option<Ready>),
+    /// `rdd svc serve` was run by hand at the same moment, and that one has the daemon's lock.
+    Another,
+}
+
+/// Takes the lock that who starts the daemon holds meanwhile.
+pub(crate) fn lock(context: &Context, deadline: Instant) -> anyhow::Result<FileLock> {
+    process::file::create_private_dir(&context.paths.dir)?;
+    let label = format!("a command that starts {}", context.instance);
+    match FileLock::acquire(&context.paths.start_lock(), &label, deadline) {
+        Ok(lock) => Ok(lock),
+        Err(process::lock::LockError::TimedOut { .. }) => Err(not_ready_in_time(context)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Starts the daemon under the lock; it is given back when the daemon is ready.
+pub(crate) fn start_locked(
+    context: &Context,
+    overrides: &ServeSettings,
+    wait: bool,
+    deadline: Instant,
+    lock: FileLock,
+) -> anyhow::Result<Started> {
+    create_if_missing(context)?;
     let mut child = spawn(context, overrides)?;
+    process::crash::point("svc.start.after-spawn");
     tracing::info!(target: logging::RESULT, "starting \"{}\" control plane", context.instance);
     if !wait {
         until_locked(context, &mut child)?;
         context.report("is starting");
-        return Ok(None);
+        return Ok(Started::Ours(None));
     }
     let readiness = child
         .readiness()
@@ -81,11 +108,7 @@ pub(crate) fn start(
     match readiness.wait(deadline) {
         Start::Ready(_) => {}
         Start::TimedOut => return Err(not_ready_in_time(context)),
-        // `rdd svc serve` was run by hand at the same moment, and that one has the lock.
-        Start::Refused(_) if is_another(context, &child)? => {
-            drop(lock);
-            return join(context, wait, deadline);
-        }
+        Start::Refused(_) if is_another(context, &child)? => return Ok(Started::Another),
         Start::Refused(reason) => bail!(
             "\"{}\" control plane cannot start: {reason}",
             context.instance
@@ -101,10 +124,20 @@ pub(crate) fn start(
         }
     }
     context.report("is ready");
+    drop(lock);
     match State::of(&context.paths)? {
-        State::Ready(ready) => Ok(Some(ready)),
+        State::Ready(ready) => Ok(Started::Ours(Some(ready))),
         _ => Err(died(context, &mut child)),
     }
+}
+
+/// Saves the default settings of an instance that was never created.
+fn create_if_missing(context: &Context) -> anyhow::Result<()> {
+    if settings::load(&context.paths)?.is_none() {
+        settings::save(&context.paths, &ServeSettings::default())?;
+        tracing::info!(target: logging::RESULT, "successfully created \"{}\" control plane", context.instance);
+    }
+    Ok(())
 }
 
 /// Waits for a daemon that somebody else started.
@@ -116,6 +149,10 @@ fn join(context: &Context, wait: bool, deadline: Instant) -> anyhow::Result<Opti
     loop {
         match State::of(&context.paths)? {
             State::Ready(ready) => {
+                let ready = ready.compatible(&context.instance)?;
+                if let Some(old) = ready.other_version() {
+                    tracing::warn!(target: logging::RESULT, "\"{}\" control plane {old}", context.instance);
+                }
                 context.report("is ready");
                 return Ok(Some(ready));
             }

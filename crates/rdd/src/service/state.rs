@@ -7,10 +7,13 @@ use process::Identity;
 use process::lock::{self, Holder};
 use serde::{Deserialize, Serialize};
 
+use crate::exit::Failure;
+use crate::instance::Instance;
 use crate::paths::Paths;
+use crate::version;
 
 /// What the daemon calls itself in its lock.
-pub(crate) fn lock_label(instance: &crate::instance::Instance) -> String {
+pub(crate) fn lock_label(instance: &Instance) -> String {
     format!("the control plane of {instance}")
 }
 
@@ -21,6 +24,59 @@ pub(crate) struct Ready {
     pub(crate) daemon: Identity,
     /// The port of the API.
     pub(crate) port: u16,
+    /// The version of the program.
+    #[serde(default)]
+    pub(crate) version: String,
+    /// The [`PROTOCOL`] that it speaks.
+    #[serde(default)]
+    pub(crate) protocol: u32,
+}
+
+/// What commands and daemon must agree on: raised when a command could no longer talk to an older daemon, or an older
+/// command to this one. The version of the program alone says nothing about that.
+pub(crate) const PROTOCOL: u32 = 1;
+
+impl Ready {
+    /// What the daemon of this program says.
+    pub(crate) fn of(daemon: Identity, port: u16) -> Self {
+        Self {
+            daemon,
+            port,
+            version: version::short(),
+            protocol: PROTOCOL,
+        }
+    }
+
+    /// Refuses a daemon that this program cannot talk to.
+    pub(crate) fn compatible(self, instance: &Instance) -> Result<Self, Failure> {
+        if self.protocol == PROTOCOL {
+            return Ok(self);
+        }
+        Err(Failure::incompatible(format_args!(
+            "\"{instance}\" control plane runs as {}, which this rdd ({}) cannot talk to; `rdd svc restart` replaces \
+             it by this version and keeps its VMs running",
+            self.name(),
+            version::short(),
+        )))
+    }
+
+    /// What a user should know of a daemon of another version.
+    pub(crate) fn other_version(&self) -> Option<String> {
+        (self.version != version::short()).then(|| {
+            format!(
+                "is still {}, and this is {}; `rdd svc restart` replaces it and keeps its VMs running",
+                self.name(),
+                version::short()
+            )
+        })
+    }
+
+    fn name(&self) -> &str {
+        match self.version.as_str() {
+            "" => "an unknown version",
+            version => version,
+        }
+    }
 }
 
 /// The daemon as it is at this moment.

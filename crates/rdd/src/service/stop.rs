@@ -1,27 +1,44 @@
-//! Stops the daemon, and with it the VMs that it keeps.
+//! Stops the daemon; its VMs are stopped with it, or kept.
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use process::{Exit, Process};
 
 use crate::context::Context;
-use crate::duration::Timeout;
 use crate::exit::Failure;
+use crate::service::client;
 use crate::service::state::State;
+use crate::service::stop_request::{PATH, StopRequest};
 
 /// How often a daemon that has just started is asked who it is.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
+/// How long the daemon may take to answer a request, which it does at once unless it hangs.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// HTTP's "not found".
+const NOT_FOUND: u16 = 404;
+
 /// Asks the daemon to stop and, with `wait`, waits until it is gone. False when none was running.
 ///
-/// The process is the one that holds the daemon's lock, opened by its identity and found to hold the lock still
-/// (hazard 6): no number in a file decides who gets a signal.
-pub(crate) fn stop(context: &Context, wait: bool, timeout: Timeout) -> anyhow::Result<bool> {
-    let deadline = timeout.deadline();
+/// Without a `request` a signal says it, which every version understands and which needs no API. The process is the
+/// one that holds the daemon's lock, opened by its identity and found to hold the lock still (hazard 6): no number in
+/// a file decides who gets a signal.
+pub(crate) fn stop(
+    context: &Context,
+    request: Option<StopRequest>,
+    wait: bool,
+    deadline: Instant,
+) -> anyhow::Result<bool> {
     let Some(daemon) = open(context, deadline)? else {
         return Ok(false);
     };
-    process::stop::ask(&daemon)?;
+    match request {
+        None => process::stop::ask(&daemon)?,
+        Some(request) => tell(context, &daemon, request, deadline)?,
+    }
+    process::crash::point("svc.stop.after-ask");
     if !wait {
         return Ok(true);
     }
@@ -54,6 +71,66 @@ fn open(context: &Context, deadline: Instant) -> anyhow::Result<Option<Process>>
         }
         std::thread::park_timeout(LOOK_AGAIN);
     }
+}
+
+/// Tells the daemon how to stop, and hears that it does so.
+fn tell(
+    context: &Context,
+    daemon: &Process,
+    request: StopRequest,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    // While it starts, nobody knows its port.
+    while let State::Starting(_) = State::of(&context.paths)? {
+        if Instant::now() >= deadline {
+            return Err(not_stopped_in_time(context));
+        }
+        std::thread::park_timeout(LOOK_AGAIN);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let answer_by = deadline.min(Instant::now() + ANSWER);
+    let answer = runtime.block_on(async {
+        tokio::time::timeout_at(answer_by.into(), post(context, request)).await
+    });
+    match answer {
+        Ok(Ok(())) => Ok(()),
+        // It ended before it was asked.
+        Ok(Err(_)) if !daemon.is_running() => Ok(()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(does_not_answer(context, daemon)),
+    }
+}
+
+async fn post(context: &Context, request: StopRequest) -> anyhow::Result<()> {
+    let client = client::open(context).await?;
+    let body = serde_json::to_vec(&request)?;
+    let post = http::Request::post(PATH)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body)?;
+    let name = &context.instance;
+    match client.request::<StopRequest>(post).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == NOT_FOUND => anyhow::bail!(
+            "\"{name}\" control plane is an older version, which can only be stopped with its VMs: `rdd svc stop`"
+        ),
+        Err(kube::Error::Api(status)) => anyhow::bail!("\"{name}\": {}", status.message),
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot ask \"{name}\" control plane to stop; `rdd svc status` shows whether it runs")
+        }),
+    }
+}
+
+/// A daemon that hangs is no reason to lose the VMs, so the user is told the way that keeps them.
+fn does_not_answer(context: &Context, daemon: &Process) -> anyhow::Error {
+    let pid = daemon.identity().pid();
+    Failure::deadline(format_args!(
+        "waiting for \"{}\" control plane (PID {pid}) to answer the request to stop; if it hangs, `kill -KILL {pid}` \
+         ends it, its VMs go on running, and `rdd svc start` takes them over",
+        context.instance
+    ))
+    .into()
 }
 
 fn not_stopped_in_time(context: &Context) -> anyhow::Error {

@@ -99,3 +99,14 @@ fn a_reader_that_goes_away_is_no_error() {
         .run()
         .unwrap();
 }
+
+#[test]
+fn a_relative_home_folder_is_refused() {
+    let mut instance = instance();
+    instance.env("HOME", "somewhere");
+    let error = instance.rdd_fails(&["svc", "start"], 1);
+    assert!(
+        error.contains("somewhere") && error.contains("no absolute path") && error.contains("HOME"),
+        "{error}"
+    );
+}

@@ -10,7 +10,7 @@ use crate::api::kubectl;
 use crate::said::{SOON, instance, messages, said, stderr};
 
 /// A template whose image is good for everything but booting; its path.
-fn template(instance: &Instance) -> String {
+pub(crate) fn template(instance: &Instance) -> String {
     let image = instance.scratch().join("disk.qcow2");
     let create = ["create", "-q", "-f", "qcow2"];
     instance
@@ -321,4 +321,33 @@ fn images_are_listed_and_unknown_ones_named() {
         error.contains("debian-99") && error.contains("debian-12"),
         "{error}"
     );
+}
+
+#[test]
+fn an_interrupted_build_of_an_image_says_so_and_leaves_nothing() {
+    let instance = instance();
+    // A mirror that takes the call and says nothing.
+    let mirror = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/debian", mirror.local_addr().unwrap());
+    std::thread::scope(|scope| {
+        let build = scope
+            .spawn(|| instance.rdd(&["image", "build", "debian-12", "--force", "--mirror", &url]));
+        let command = testutils::poll(SOON, "the build to be under way", || {
+            let all = instance.leftovers();
+            let begun = all.iter().any(|one| one.command.contains("mmdebstrap"));
+            let found = all
+                .into_iter()
+                .find(|one| one.command.contains("image build"));
+            found.filter(|_| begun).ok_or("not yet")
+        });
+        command.process.signal(process::Signal::Interrupt).unwrap();
+        let output = build.join().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("was interrupted"),
+            "{}",
+            stderr(&output)
+        );
+    });
+    instance.assert_no_leftovers();
 }

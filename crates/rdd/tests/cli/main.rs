@@ -10,9 +10,12 @@
 mod api;
 mod command_line;
 mod daemon;
+mod describe;
 mod docs;
 mod instances;
 mod limavm;
 mod logs;
+mod restart;
 mod said;
 mod service;
+mod waiting;

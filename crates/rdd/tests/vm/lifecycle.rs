@@ -217,9 +217,10 @@ fn h14_a_home_folder_with_an_awkward_name() {
 
 /// `svc stop` ends the VMs in an orderly way: the guest's journal has its own power-down.
 #[test]
-fn h11_stopping_the_daemon_shuts_the_guest_down_in_order() {
+fn h11_h45_stopping_the_daemon_shuts_the_guest_down_in_order() {
     let guest = Guest::boot();
     guest.ssh(&["sudo", "sh", "-c", "printf 'orderly' > /root/at-stop.tmp && systemd-run --quiet --property=Type=oneshot --property=RemainAfterExit=yes --property='ExecStop=/bin/mv /root/at-stop.tmp /root/at-stop' /bin/true"]);
+    // Each command runs in a session of its own, without a terminal: this one is not the one that started the daemon.
     guest.rdd(&["svc", "stop"]);
     guest.instance.assert_no_leftovers();
     guest.rdd(&["svc", "start"]);

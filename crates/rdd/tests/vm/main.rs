@@ -11,7 +11,11 @@
 
 mod adoption;
 mod bad_input;
+mod crash_points;
 mod full_disk;
 mod guest;
+mod health;
 mod kubectl;
 mod lifecycle;
+mod service_stop;
+mod soak;

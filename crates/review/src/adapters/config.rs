@@ -49,6 +49,12 @@ pub struct Config {
     /// Values that are to be blacked out beyond those of the variables passed on.
     #[serde(default)]
     pub secret_variables: Vec<String>,
+    /// The reviewer that writes the report's prose, by name; `None`: it is composed from the data.
+    #[serde(default)]
+    pub lead: Option<String>,
+    /// The reviewer that decides pairs of findings that are nearly alike; `None`: the likeness does.
+    #[serde(default, alias = "close_calls")]
+    pub close_calls: Option<String>,
     /// Who reviews. Empty: the analysers found on the machine.
     #[serde(default, rename = "reviewer")]
     pub reviewers: Vec<Reviewer>,
@@ -60,6 +66,8 @@ impl Default for Config {
             context: context(),
             brief: String::new(),
             secret_variables: Vec::new(),
+            lead: None,
+            close_calls: None,
             reviewers: Vec::new(),
         }
     }
@@ -302,6 +310,8 @@ mod tests {
         let example = include_str!("../../../../docs/deep-review.example.toml");
         let config = Config::parse(example).unwrap();
         assert_eq!(config.reviewers.len(), 7);
+        assert_eq!(config.lead.as_deref(), Some("Claude"));
+        assert_eq!(config.close_calls.as_deref(), Some("Codex"));
     }
 
     #[test]

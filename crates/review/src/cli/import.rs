@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::run::OutputFormat;
 use crate::import;
+use crate::rounds::given;
 
 /// Merges reviews that exist already: a file a reviewer, or reports whose appendices hold the originals.
 #[derive(Debug, clap::Args)]
@@ -14,6 +15,9 @@ pub(super) struct Import {
     /// Reviews and folders of them, in any format that a reviewer may print.
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
+    /// Earlier reports of the same target, ours as JSON or Markdown ones, or folders of them
+    #[arg(long, value_name = "FILE|DIR")]
+    earlier: Vec<PathBuf>,
     /// Write the reports into this folder instead of printing them.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -26,7 +30,8 @@ impl Import {
     /// Runs it.
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let now = jiff::Timestamp::now().to_string();
-        for report in import::import(&self.paths, &now)? {
+        let earlier = given::reports(&self.earlier)?;
+        for report in import::import(&self.paths, &earlier, &now)? {
             let text = self
                 .format
                 .render(&report)

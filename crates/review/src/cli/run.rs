@@ -10,9 +10,11 @@ use clap::ValueEnum;
 
 use super::progress::Shown;
 use super::{FAILED, FINDINGS, Failure, INCOMPLETE, INTERRUPTED, SUCCESS, USAGE, guard, usage};
+use crate::adapters::Kind;
 use crate::adapters::config::{Config, Reviewer};
 use crate::model::{Report, Severity};
 use crate::report;
+use crate::rounds::given;
 use crate::run::redact::Redactor;
 use crate::run::{self, Request, RunError};
 use crate::target::Spec;
@@ -47,6 +49,10 @@ pub(super) struct Args {
     /// Which round this is: a number, or auto
     #[arg(long, default_value = "auto", value_parser = round)]
     round: Round,
+    /// Earlier reports of the same target that are not in the state folder: ours as JSON or Markdown ones, or folders
+    /// of them
+    #[arg(long, value_name = "FILE|DIR")]
+    earlier: Vec<PathBuf>,
     /// Do not go on with an interrupted round; begin it again
     #[arg(long)]
     fresh: bool,
@@ -69,6 +75,12 @@ pub(super) struct Args {
     /// With --pr and --patch: also use analysers that run code of the change, such as clippy (build scripts)
     #[arg(long)]
     trust_change: bool,
+    /// The reviewer that writes the report's prose from the merged data; what it writes is checked against it
+    #[arg(long, value_name = "NAME")]
+    lead: Option<String>,
+    /// The reviewer that decides which findings are one defect where they are nearly alike
+    #[arg(long, value_name = "NAME")]
+    close_calls: Option<String>,
     /// What reviewers are to look at most
     #[arg(long, value_name = "TEXT")]
     brief: Option<String>,
@@ -222,6 +234,12 @@ fn request(args: &Args, state: PathBuf, progress: Arc<Shown>) -> Result<Request,
     let path = std::env::var_os("PATH").unwrap_or_default();
     let spec = spec(args)?;
     let trusted = args.trust_change || matches!(spec, Spec::Revisions { .. });
+    let judge = |named: &Option<String>, configured: &Option<String>| {
+        let name = named.as_ref().or(configured.as_ref());
+        name.map(|name| judge(name, &config.reviewers)).transpose()
+    };
+    let lead = judge(&args.lead, &config.lead)?;
+    let close_calls = judge(&args.close_calls, &config.close_calls)?;
     let mut reviewers = (!config.reviewers.is_empty()).then_some(config.reviewers);
     if !args.reviewers.is_empty() {
         reviewers = Some(chosen(&args.reviewers, &reviewers.unwrap_or_default())?);
@@ -246,6 +264,9 @@ fn request(args: &Args, state: PathBuf, progress: Arc<Shown>) -> Result<Request,
             Round::Number(number) => Some(number),
         },
         fresh: args.fresh,
+        earlier: given::reports(&args.earlier).map_err(usage)?,
+        lead,
+        close_calls,
         checks: verify::Options {
             check_fix: args
                 .check_fix
@@ -323,6 +344,20 @@ fn chosen(names: &[String], configured: &[Reviewer]) -> Result<Vec<Reviewer>, Fa
         }
     }
     Ok(result)
+}
+
+/// A reviewer that can be asked something else than for a review.
+fn judge(name: &str, configured: &[Reviewer]) -> Result<Reviewer, Failure> {
+    let name = name.to_owned();
+    let found = chosen(std::slice::from_ref(&name), configured)?;
+    found
+        .into_iter()
+        .find(|reviewer| reviewer.kind != Kind::Analyser)
+        .ok_or_else(|| {
+            usage(anyhow::anyhow!(
+                "{name} is an analyser and cannot answer questions; name an agent as lead and for close calls"
+            ))
+        })
 }
 
 fn write(args: &Args, from: &Report) -> Result<(), Failure> {

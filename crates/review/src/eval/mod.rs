@@ -5,12 +5,14 @@
 
 mod assign;
 mod count;
+pub mod cross;
 mod pairs;
 mod truth;
 
 pub use count::{Counted, count};
 pub use pairs::{Merging, Score};
 
+use crate::merge;
 use crate::model::{Finding, Severity};
 use crate::parse::markdown::{ReportText, report};
 
@@ -43,6 +45,9 @@ impl Outcome {
         self.merging.bracket_pairs.add(other.merging.bracket_pairs);
         self.merging.slots.0 += other.merging.slots.0;
         self.merging.slots.1 += other.merging.slots.1;
+        for (class, count) in &other.merging.classes {
+            *self.merging.classes.entry(class).or_default() += count;
+        }
         self.severity.add(other.severity);
     }
 }
@@ -58,17 +63,7 @@ impl Outcome {
                 100.0 * s.recall()
             )
         };
-        let f1 = |name: &str, s: Score| {
-            format!(
-                "{name:<34} precision {:.3}  recall {:.3}  F1 {:.3}  ({} true, {} found, {} both)\n",
-                s.precision(),
-                s.recall(),
-                s.f1(),
-                s.truth,
-                s.found,
-                s.both
-            )
-        };
+        let f1 = |name: &str, s: Score| format!("{name:<34} {s}\n");
         let merging = &self.merging;
         let mut text = share("consolidated findings extracted", self.consolidated);
         text.push_str(&share("originals' findings extracted", self.originals));
@@ -79,6 +74,9 @@ impl Outcome {
         text.push_str(&f1("pairs \"same defect\"", merging.pairs));
         text.push_str(&f1("attribution (finding, reviewer)", merging.attribution));
         text.push_str(&f1("pairs of names in brackets", merging.bracket_pairs));
+        for (class, count) in &merging.classes {
+            text.push_str(&format!("    {class:<66} {count:>4}\n"));
+        }
         text.push_str(&format!(
             "{:<34} {:>5} of {:>5}\n",
             "names in brackets with an original", merging.slots.1, merging.slots.0
@@ -107,6 +105,10 @@ impl Outcome {
 
 /// Measures one report.
 pub fn evaluate(text: &str, threshold: f64) -> Outcome {
+    let rule = merge::Rule {
+        threshold,
+        ..merge::Rule::default()
+    };
     let report = report(text);
     let mut outcome = Outcome::default();
     let counted = count(before_appendix(text));
@@ -139,7 +141,7 @@ pub fn evaluate(text: &str, threshold: f64) -> Outcome {
             .count(),
     );
     let truth = truth::truth(&report);
-    outcome.merging = pairs::measure(&report, &truth, threshold);
+    outcome.merging = pairs::measure(&report, &truth, rule);
     outcome.severity = severity(&report, &truth);
     outcome
 }
@@ -237,7 +239,7 @@ fn severity(report: &ReportText, truth: &truth::Truth<'_>) -> Score {
         if voices.len() > 1 {
             score.truth += 1;
             score.found += 1;
-            let merged = crate::merge::join(voices);
+            let merged = merge::join(voices);
             score.both += usize::from(merged.is_some_and(|m| m.severity == finding.severity));
         }
     }

@@ -1,6 +1,6 @@
 //! How well the merger does what the people who merged did.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::truth::{Target, Truth, same_reviewer};
 use crate::merge;
@@ -34,10 +34,26 @@ impl Score {
         ratio(2 * self.both, self.truth + self.found)
     }
 
-    pub(super) fn add(&mut self, other: Score) {
+    /// Adds another's figures.
+    pub fn add(&mut self, other: Score) {
         self.truth += other.truth;
         self.found += other.found;
         self.both += other.both;
+    }
+}
+
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "precision {:.3}  recall {:.3}  F1 {:.3}  ({} true, {} found, {} both)",
+            self.precision(),
+            self.recall(),
+            self.f1(),
+            self.truth,
+            self.found,
+            self.both
+        )
     }
 }
 
@@ -60,17 +76,19 @@ pub struct Merging {
     pub bracket_pairs: Score,
     /// Names in brackets; how many of them have an original behind them.
     pub slots: (usize, usize),
+    /// Why pairs of names in brackets differ, by class.
+    pub classes: BTreeMap<&'static str, usize>,
     /// A line for each pair that differs.
     pub misses: Vec<String>,
 }
 
-pub(super) fn measure(report: &ReportText, truth: &Truth<'_>, threshold: f64) -> Merging {
+pub(super) fn measure(report: &ReportText, truth: &Truth<'_>, rule: merge::Rule) -> Merging {
     let named: Vec<(&str, &Finding)> = truth
         .voices
         .iter()
         .map(|v| (v.reviewer.as_str(), v.finding))
         .collect();
-    let groups = merge::group(&named, threshold);
+    let groups = merge::group(&named, rule);
     let mut result = pairs(truth, &groups, &named);
     attribution(report, truth, &groups, &mut result);
     result
@@ -175,11 +193,19 @@ fn attribution(
             .iter()
             .max_by_key(|g| g.iter().filter(|i| behind(i)).count())
             .filter(|g| g.iter().any(|i| behind(&i.clone())));
-        let found: HashSet<&str> = group
-            .into_iter()
-            .flatten()
+        let members: Vec<usize> = group.into_iter().flatten().copied().collect();
+        let found: HashSet<&str> = members
+            .iter()
             .map(|i| truth.voices[*i].reviewer.as_str())
             .collect();
+        classify(
+            truth,
+            number,
+            &bracket,
+            &explained,
+            &members,
+            &mut result.classes,
+        );
         result.attribution.add(Score {
             truth: bracket.len(),
             found: found.len(),
@@ -191,5 +217,58 @@ fn attribution(
             found: two(found.len()),
             both: two(bracket.intersection(&found).count()),
         });
+    }
+}
+
+/// Counts why pairs of names in brackets differ from those of the merger's group.
+fn classify(
+    truth: &Truth<'_>,
+    number: usize,
+    bracket: &HashSet<&str>,
+    explained: &HashSet<&str>,
+    members: &[usize],
+    classes: &mut BTreeMap<&'static str, usize>,
+) {
+    let name = |i: &usize| truth.voices[*i].reviewer.as_str();
+    let found: HashSet<&str> = members.iter().map(name).collect();
+    let free = |reviewer: &str| {
+        (0..truth.voices.len()).any(|i| name(&i) == reviewer && truth.targets[i].is_none())
+    };
+    let mut all: Vec<&str> = bracket.union(&found).copied().collect();
+    all.sort_unstable();
+    for (at, one) in all.iter().enumerate() {
+        for other in &all[at + 1..] {
+            let both = |set: &HashSet<&str>| set.contains(one) && set.contains(other);
+            let class = match (both(bracket), both(&found)) {
+                (true, false) => {
+                    let without: Vec<&str> = [*one, *other]
+                        .into_iter()
+                        .filter(|r| !explained.contains(r))
+                        .collect();
+                    match without.iter().any(|r| !free(r)) {
+                        _ if without.is_empty() => "missed: two originals that were not merged",
+                        true => "missed: a name without an original",
+                        false => "missed: a name whose originals are too unlike to be assigned",
+                    }
+                }
+                (false, true) => {
+                    let goals: Vec<Option<Target>> = members
+                        .iter()
+                        .filter(|i| !bracket.contains(name(i)))
+                        .map(|i| truth.targets[*i])
+                        .collect();
+                    let elsewhere = |goal: &Option<Target>| matches!(goal, Some(Target::Finding(n)) if *n != number);
+                    if goals.iter().any(elsewhere) {
+                        "added: an original of another finding"
+                    } else if goals.iter().any(Option::is_some) {
+                        "added: an original of a design concern"
+                    } else {
+                        "added: an original that the report names nowhere"
+                    }
+                }
+                _ => continue,
+            };
+            *classes.entry(class).or_default() += 1;
+        }
     }
 }

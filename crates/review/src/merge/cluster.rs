@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::similarity::{Features, NEAR, likeness};
+use super::similarity::{Features, LEARNED, NEAR, Weights, likeness};
 
 /// Two findings with at least this score are about one defect. Learned: `deep-review eval` changes little between 0.35
 /// and 0.5.
@@ -26,6 +26,27 @@ const NEXT_IN_FILE: usize = 64;
 /// Scores below this are not kept.
 const NOTHING: f64 = 0.01;
 
+/// What makes two findings one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rule {
+    /// Of the parts of a likeness.
+    pub weights: Weights,
+    /// The score from which two findings are one.
+    pub threshold: f64,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self {
+            weights: LEARNED,
+            threshold: THRESHOLD,
+        }
+    }
+}
+
+/// What somebody decided about pairs of findings, by their numbers, the smaller first: whether they are one defect.
+pub type Decisions = HashMap<(usize, usize), bool>;
+
 /// Groups findings by defect. `reviewers[i]` says who said finding `i`; the result holds indices, each group and the
 /// groups in the order of the input.
 ///
@@ -34,14 +55,18 @@ const NOTHING: f64 = 0.01;
 pub(crate) fn cluster(
     features: &[Features],
     reviewers: &[&str],
-    threshold: f64,
+    Rule { weights, threshold }: Rule,
+    decisions: &Decisions,
 ) -> Vec<Vec<usize>> {
     let mut scores: HashMap<(usize, usize), f64> = HashMap::new();
     for (a, b) in candidates(features) {
-        let score = likeness(&features[a], &features[b]).score();
+        let score = likeness(&features[a], &features[b]).score_by(&weights);
         if score >= NOTHING {
             scores.insert((a, b), score);
         }
+    }
+    for (pair, same) in decisions {
+        scores.insert(*pair, f64::from(u8::from(*same)));
     }
     let needed = |a: usize, b: usize| {
         if reviewers[a] == reviewers[b] {
@@ -61,10 +86,12 @@ pub(crate) fn cluster(
         let mut sum = 0.0;
         for x in a {
             for y in b {
-                let score = scores
-                    .get(&(*x.min(y), *x.max(y)))
-                    .copied()
-                    .unwrap_or_default();
+                let pair = (*x.min(y), *x.max(y));
+                let score = scores.get(&pair).copied().unwrap_or_default();
+                // Decided to be two defects: no third finding makes them one.
+                if decisions.get(&pair) == Some(&false) {
+                    return false;
+                }
                 if reviewers[*x] == reviewers[*y] && score < SAME_REVIEWER {
                     return false;
                 }

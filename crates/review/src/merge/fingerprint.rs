@@ -1,80 +1,188 @@
-//! A name for a defect that survives small moves of the code.
+//! A name for a defect that survives small moves of the code, and another reviewer's words for it.
+
+use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
 use super::similarity::normal_line;
 use super::words::tokens;
-use crate::model::Finding;
+use crate::model::{Location, Voice};
 
-/// Half a SHA-256, in hex: path, then the quoted lines without white space, or the words of the title where nothing
-/// was quoted. No line numbers, so that a finding keeps its name when code above it grows.
-pub(super) fn fingerprint(finding: &Finding) -> String {
+/// How many lines of code a name is made of; a finding about a whole function keeps its name when its end changes.
+const LINES: usize = 8;
+
+/// Half a SHA-256, in hex: the path, and what stands there without white space. No line numbers, so that a finding
+/// keeps its name when code above it grows; and nothing of whoever's words lead: only what all voices say together.
+///
+/// What stands there is the code of the narrowest place that a voice names, from `file`, the text of [`path`] at the
+/// head; without it the shortest quote; without one the words of the title that comes first by alphabet.
+pub(super) fn fingerprint(voices: &[Voice], file: Option<&str>) -> String {
+    let path = path(voices).unwrap_or_default();
+    let code = file.and_then(|file| code(file, narrowest(voices, path)?));
+    let (mark, parts) = match code.or_else(|| quote(voices)) {
+        Some(lines) => (2, lines),
+        None => (1, title(voices)),
+    };
     let mut hash = Sha256::new();
-    let path = finding.locations.first().map_or("", |l| l.path.as_str());
     hash.update(path.as_bytes());
     hash.update([0]);
-    let quoted: Vec<String> = finding
-        .quote
-        .iter()
-        .flat_map(|q| q.lines())
-        .filter_map(normal_line)
-        .collect();
-    if quoted.is_empty() {
-        let mut words = tokens(&finding.title);
-        words.sort();
-        words.dedup();
-        for word in words {
-            hash.update(word.as_bytes());
-            hash.update([1]);
-        }
-    } else {
-        for line in quoted {
-            hash.update(line.as_bytes());
-            hash.update([2]);
-        }
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([mark]);
     }
     let digest = hash.finalize();
     digest.iter().take(16).map(|b| format!("{b:02x}")).collect()
 }
 
+/// A fingerprint without the number that tells it from others at the same code.
+#[must_use]
+pub fn base(fingerprint: &str) -> &str {
+    match fingerprint.rsplit_once('-') {
+        Some((base, number)) if number.parse::<u32>().is_ok() => base,
+        _ => fingerprint,
+    }
+}
+
+/// The file that most voices name first; of several the first by alphabet.
+pub(super) fn path(voices: &[Voice]) -> Option<&str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for place in voices.iter().filter_map(|v| v.finding.locations.first()) {
+        *counts.entry(place.path.as_str()).or_default() += 1;
+    }
+    let most = counts.values().copied().max()?;
+    counts.into_iter().find(|(_, n)| *n == most).map(|(p, _)| p)
+}
+
+/// First and last line of the shortest place in a file; of several the first one.
+fn narrowest(voices: &[Voice], path: &str) -> Option<(u32, u32)> {
+    let lines = |place: &Location| {
+        let start = place.start?;
+        Some((start, place.end.unwrap_or(start).max(start)))
+    };
+    voices
+        .iter()
+        .filter_map(|v| v.finding.locations.first())
+        .filter(|place| place.path == path)
+        .filter_map(lines)
+        .min_by_key(|(start, end)| (end - start, *start))
+}
+
+fn code(file: &str, (start, end): (u32, u32)) -> Option<Vec<String>> {
+    let lines: Vec<String> = file
+        .lines()
+        .take(end as usize)
+        .skip((start as usize).saturating_sub(1))
+        .map(|line| line.chars().filter(|c| !c.is_whitespace()).collect())
+        .filter(|line: &String| !line.is_empty())
+        .take(LINES)
+        .collect();
+    (!lines.is_empty()).then_some(lines)
+}
+
+fn quote(voices: &[Voice]) -> Option<Vec<String>> {
+    voices
+        .iter()
+        .filter_map(|v| v.finding.quote.as_deref())
+        .map(|quote| quote.lines().filter_map(normal_line).collect())
+        .filter(|lines: &Vec<String>| !lines.is_empty())
+        .min_by(|a, b| (a.len(), a).cmp(&(b.len(), b)))
+}
+
+fn title(voices: &[Voice]) -> Vec<String> {
+    let words = |title: &str| {
+        let mut words = tokens(title);
+        words.sort();
+        words.dedup();
+        words
+    };
+    let all = voices.iter().map(|v| words(&v.finding.title));
+    all.min().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Location, Severity};
+    use crate::model::{Finding, Severity};
 
-    fn finding(line: u32, quote: Option<&str>, title: &str) -> Finding {
-        Finding {
-            locations: vec![Location {
-                path: "a.rs".to_owned(),
-                start: Some(line),
-                end: None,
-            }],
-            quote: quote.map(str::to_owned),
-            ..Finding::new("1", Severity::Important, title)
+    fn voice(line: u32, quote: Option<&str>, title: &str) -> Voice {
+        Voice {
+            reviewer: "r".to_owned(),
+            finding: Finding {
+                locations: vec![Location {
+                    path: "a.rs".to_owned(),
+                    start: Some(line),
+                    end: None,
+                }],
+                quote: quote.map(str::to_owned),
+                ..Finding::new("1", Severity::Important, title)
+            },
         }
     }
 
+    fn of(voices: &[Voice], file: Option<&str>) -> String {
+        fingerprint(voices, file)
+    }
+
+    const FILE: &str = "fn a() {\n    let x = compute();\n    drop(x);\n}\n";
+
     #[test]
     fn moves_and_indentation_keep_it() {
-        let one = fingerprint(&finding(3, Some("let x = compute();\n"), "One"));
-        assert_eq!(
-            one,
-            fingerprint(&finding(90, Some("    let x = compute();"), "Other words"))
-        );
-        assert_ne!(
-            one,
-            fingerprint(&finding(3, Some("let y = compute();\n"), "One"))
-        );
+        let one = of(&[voice(2, Some("let x"), "One")], Some(FILE));
+        let moved = format!("// more\n\n{}", FILE.replace("    let", "\tlet"));
+        assert_eq!(one, of(&[voice(4, None, "Other words")], Some(&moved)));
+        assert_ne!(one, of(&[voice(3, None, "One")], Some(FILE)));
         assert_eq!(one.len(), 32);
     }
 
     #[test]
-    fn without_a_quote_the_title_counts() {
-        let one = fingerprint(&finding(3, None, "Timer leaks in loop"));
+    fn whose_words_lead_and_what_they_quote_is_nothing_to_it() {
+        let wide = Voice {
+            finding: Finding {
+                locations: vec![Location {
+                    end: Some(4),
+                    ..voice(1, None, "").finding.locations[0].clone()
+                }],
+                ..voice(1, Some("fn a() {\nlet x = compute();"), "Wide").finding
+            },
+            ..voice(1, None, "")
+        };
+        let narrow = voice(2, Some("let x = compute();"), "Narrow");
+        for file in [Some(FILE), None] {
+            assert_eq!(
+                of(&[wide.clone(), narrow.clone()], file),
+                of(&[narrow.clone(), wide.clone()], file)
+            );
+        }
+        // The narrow one alone stands at the same code.
         assert_eq!(
-            one,
-            fingerprint(&finding(8, None, "Timers leaked: in the loop"))
+            of(&[narrow.clone(), wide], Some(FILE)),
+            of(&[narrow], Some(FILE))
         );
-        assert_ne!(one, fingerprint(&finding(3, None, "Socket leaks in loop")));
+    }
+
+    #[test]
+    fn without_code_the_quote_counts_and_without_it_the_title() {
+        let quoted = |quote| of(&[voice(3, Some(quote), "t")], None);
+        assert_eq!(
+            quoted("let x = compute();\n"),
+            quoted("    let x = compute();")
+        );
+        assert_ne!(quoted("let x = compute();\n"), quoted("let y = compute();"));
+        let titled = |title| of(&[voice(3, None, title)], None);
+        assert_eq!(
+            titled("Timer leaks in loop"),
+            titled("Timers leaked: in the loop")
+        );
+        assert_ne!(
+            titled("Timer leaks in loop"),
+            titled("Socket leaks in loop")
+        );
+    }
+
+    #[test]
+    fn the_number_behind_it_is_no_part_of_it() {
+        assert_eq!(base("abc-2"), "abc");
+        assert_eq!(base("abc"), "abc");
+        assert_eq!(base("abc-d"), "abc-d");
     }
 }

@@ -1,8 +1,9 @@
 //! Findings of different reviewers about the same defect become one; nobody's finding is dropped.
 //!
-//! *Architecture invariant*: no model is asked and nothing is read but the findings, so that the same reviews give
-//! the same report everywhere.
+//! *Architecture invariant*: no model is asked and nothing is read but the findings (and what somebody decided about
+//! close calls), so that the same reviews give the same report everywhere.
 
+pub mod close;
 mod cluster;
 mod fingerprint;
 mod lead;
@@ -12,8 +13,9 @@ mod words;
 
 use std::collections::HashMap;
 
-pub use cluster::THRESHOLD;
-pub use similarity::Likeness;
+pub use cluster::{Decisions, Rule, THRESHOLD};
+pub use fingerprint::base as fingerprint_base;
+pub use similarity::{Likeness, PARTS, Weights};
 
 use crate::model::{CheckResult, Finding, History, MergedFinding, ReviewerRun, Severity, Voice};
 
@@ -21,26 +23,38 @@ use crate::model::{CheckResult, Finding, History, MergedFinding, ReviewerRun, Se
 /// stand behind it, then by place; numbered `C1`, `I1`, `S1`. Every finding of every reviewer stands in exactly one
 /// group.
 pub fn merge(runs: &[ReviewerRun]) -> Vec<MergedFinding> {
-    let all: Vec<(&str, &Finding)> = runs
-        .iter()
-        .flat_map(|run| run.review.findings.iter().map(|f| (run.name.as_str(), f)))
-        .collect();
-    let mut merged: Vec<MergedFinding> = group(&all, THRESHOLD)
-        .into_iter()
-        .filter_map(|members| {
-            let voices: Vec<Voice> = members
-                .into_iter()
-                .map(|i| Voice {
-                    reviewer: all[i].0.to_owned(),
-                    finding: all[i].1.clone(),
-                })
-                .collect();
-            join(voices)
-        })
-        .collect();
+    merge_with(runs, &Decisions::default())
+}
+
+/// The same, where somebody has decided some pairs; see [`close`].
+pub fn merge_with(runs: &[ReviewerRun], decisions: &Decisions) -> Vec<MergedFinding> {
+    let all = flat(runs);
+    let features = similarity::features(all.iter().map(|(_, f)| *f));
+    let names: Vec<&str> = all.iter().map(|(r, _)| *r).collect();
+    let mut merged: Vec<MergedFinding> =
+        cluster::cluster(&features, &names, Rule::default(), decisions)
+            .into_iter()
+            .filter_map(|members| {
+                let voices: Vec<Voice> = members
+                    .into_iter()
+                    .map(|i| Voice {
+                        reviewer: all[i].0.to_owned(),
+                        finding: all[i].1.clone(),
+                    })
+                    .collect();
+                join(voices)
+            })
+            .collect();
     merged.sort_by_cached_key(order);
     number(&mut merged);
     merged
+}
+
+/// All findings with the names of those who raised them.
+fn flat(runs: &[ReviewerRun]) -> Vec<(&str, &Finding)> {
+    runs.iter()
+        .flat_map(|run| run.review.findings.iter().map(|f| (run.name.as_str(), f)))
+        .collect()
 }
 
 /// Makes one finding of those that are about one defect. `None` without any.
@@ -49,12 +63,13 @@ pub fn join(voices: Vec<Voice>) -> Option<MergedFinding> {
     let severity = severity::reconcile(&voices);
     Some(MergedFinding {
         id: String::new(),
-        fingerprint: fingerprint::fingerprint(&lead),
+        fingerprint: fingerprint::fingerprint(&voices, None),
         severity,
         disagreement: severity::disagreement(&voices, severity),
         lead,
         voices,
         history: History::New,
+        deferred: None,
     })
 }
 
@@ -90,6 +105,19 @@ pub fn is_refuted(finding: &MergedFinding) -> bool {
     })
 }
 
+/// Names findings after the code that they stand at: `text` gives the file at the head of the review. Without the
+/// file a finding keeps the name that its quotes gave it.
+pub fn anchor<'a>(
+    findings: &mut [MergedFinding],
+    text: impl Fn(&str) -> Option<std::borrow::Cow<'a, str>>,
+) {
+    for finding in findings.iter_mut() {
+        let file = fingerprint::path(&finding.voices).and_then(&text);
+        finding.fingerprint = fingerprint::fingerprint(&finding.voices, file.as_deref());
+    }
+    number(findings);
+}
+
 /// Numbers findings that are in order, and tells apart fingerprints that fell on one another.
 fn number(findings: &mut [MergedFinding]) {
     let mut counts: HashMap<char, usize> = HashMap::new();
@@ -112,10 +140,22 @@ fn number(findings: &mut [MergedFinding]) {
 }
 
 /// Groups findings by defect; the result holds indices into `findings`.
-pub fn group(findings: &[(&str, &Finding)], threshold: f64) -> Vec<Vec<usize>> {
+pub fn group(findings: &[(&str, &Finding)], rule: Rule) -> Vec<Vec<usize>> {
     let features = similarity::features(findings.iter().map(|(_, f)| *f));
     let reviewers: Vec<&str> = findings.iter().map(|(r, _)| *r).collect();
-    cluster::cluster(&features, &reviewers, threshold)
+    cluster::cluster(&features, &reviewers, rule, &Decisions::default())
+}
+
+/// How alike findings are among themselves: each pair once, by their numbers.
+pub fn among(findings: &[&Finding]) -> Vec<(usize, usize, Likeness)> {
+    let features = similarity::features(findings.iter().copied());
+    let mut result = Vec::new();
+    for (a, one) in features.iter().enumerate() {
+        for (b, other) in features.iter().enumerate().skip(a + 1) {
+            result.push((a, b, similarity::likeness(one, other)));
+        }
+    }
+    result
 }
 
 /// How alike each of `a` is to each of `b`.

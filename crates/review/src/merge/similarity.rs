@@ -42,35 +42,50 @@ pub struct Likeness {
     pub apart: bool,
 }
 
-/// The score of two findings that have nothing in common, as log odds: most pairs are two defects.
-const BIAS: f64 = -5.7;
-/// Against: they name files, and none is the same.
-const OTHER_FILE: f64 = -1.3;
-/// For: their lines overlap. Little: reviewers of one change meet on the same lines anyway.
-const LINES: f64 = 0.65;
-/// For: they quote the same code.
-const QUOTE: f64 = 1.7;
-/// For: they say it in the same words.
-const WORDS: f64 = 7.2;
-/// For: they speak of the same functions, types and variables.
-const NAMES: f64 = 6.1;
-/// For: they give it the same title.
-const TITLE: f64 = 6.6;
+/// What each part of a likeness weighs, as log odds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weights(pub [f64; PARTS]);
+
+/// How many parts a score has, with the one that is always there.
+pub const PARTS: usize = 7;
+
+/// Learned over all reports; [`Likeness::parts`] has the order. `deep-review eval --cross-validate` learns others with
+/// each target left out, and shows what they are worth on it.
+pub(crate) const LEARNED: Weights = Weights([
+    // Always: most pairs are two defects.
+    -5.7, // Against: they name files, and none is the same.
+    -1.3, // For: their lines overlap. Little: reviewers of one change meet on the same lines anyway.
+    0.65, // For: they quote the same code.
+    1.7,  // For: they say it in the same words.
+    7.2,  // For: they speak of the same functions, types and variables.
+    6.1,  // For: they give it the same title.
+    6.6,
+]);
 
 impl Likeness {
+    /// What is weighed.
+    #[must_use]
+    pub fn parts(&self) -> [f64; PARTS] {
+        let other_file = if self.file == 0.0 { 1.0 } else { 0.0 };
+        [
+            1.0, other_file, self.lines, self.quote, self.words, self.names, self.title,
+        ]
+    }
+
     /// The probability that the two are about one defect.
+    #[must_use]
     pub fn score(&self) -> f64 {
+        self.score_by(&LEARNED)
+    }
+
+    /// The same with other weights.
+    #[must_use]
+    pub fn score_by(&self, weights: &Weights) -> f64 {
         if self.apart {
             return 0.0;
         }
-        let other_file = if self.file == 0.0 { OTHER_FILE } else { 0.0 };
-        let odds = BIAS
-            + other_file
-            + LINES * self.lines
-            + QUOTE * self.quote
-            + WORDS * self.words
-            + NAMES * self.names
-            + TITLE * self.title;
+        let parts = self.parts();
+        let odds: f64 = parts.iter().zip(&weights.0).map(|(part, w)| part * w).sum();
         1.0 / (1.0 + (-odds).exp())
     }
 }

@@ -1,6 +1,6 @@
 //! The executive summary when no lead reviewer wrote one: sentences made of the data, and nothing else.
 
-use super::count::{SEVERITIES, absent, counting, finished, open, plural, rounds, word};
+use super::count::{absent, by_severity, counting, finished, plural, rounds};
 use super::standing::{Standing, counts, is_open, standing};
 use crate::merge::reviewers;
 use crate::model::{History, MergedFinding, Prose, Report, Severity};
@@ -16,8 +16,7 @@ pub fn compose(report: &Report) -> Prose {
     parts.retain(|p| !p.is_empty());
     Prose {
         summary: parts.join("\n\n"),
-        design: String::new(),
-        author: None,
+        ..Prose::default()
     }
 }
 
@@ -43,14 +42,7 @@ fn what(report: &Report) -> String {
         return "No finding is open.".to_owned();
     }
     let raised: usize = all.iter().map(|f| f.voices.len()).sum();
-    let by_severity: Vec<String> = SEVERITIES
-        .into_iter()
-        .filter(|s| open(report, *s) > 0)
-        .map(|s| match s {
-            Severity::Suggestion => plural(open(report, s), word(s)),
-            _ => format!("{} {}", open(report, s), word(s)),
-        })
-        .collect();
+    let by_severity = by_severity(report);
     let shared = all.iter().filter(|f| reviewers(f).len() > 1).count();
     let refuted = all
         .iter()

@@ -51,6 +51,18 @@ pub(super) fn open(report: &Report, severity: Severity) -> usize {
         .count()
 }
 
+/// `1 critical`, `3 important`, `2 suggestions`: the open findings of each severity that has any.
+pub(super) fn by_severity(report: &Report) -> Vec<String> {
+    SEVERITIES
+        .into_iter()
+        .filter(|s| open(report, *s) > 0)
+        .map(|s| match s {
+            Severity::Suggestion => plural(open(report, s), word(s)),
+            _ => format!("{} {}", open(report, s), word(s)),
+        })
+        .collect()
+}
+
 /// The reviewers with a usable review.
 pub(super) fn finished(report: &Report) -> Vec<&ReviewerRun> {
     report

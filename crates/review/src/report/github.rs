@@ -6,10 +6,10 @@
 
 use serde_json::{Value, json};
 
-use super::count::{SEVERITIES, open, plural, word};
+use super::count::{by_severity, plural};
 use super::replacement::replacements;
 use super::standing::{Standing, is_open, standing};
-use crate::model::{CheckKind, CheckResult, Location, MergedFinding, Report, Severity};
+use crate::model::{CheckKind, CheckResult, Location, MergedFinding, Report};
 
 /// GitHub refuses bodies over 65,536 characters; the rest is room for the last line.
 const LONGEST_BODY: usize = 65_000;
@@ -115,14 +115,7 @@ fn comment(finding: &MergedFinding, path: &str, (start, end): (u32, u32), code: 
 }
 
 fn body(report: &Report, elsewhere: &[&MergedFinding], comments: usize) -> String {
-    let counts: Vec<String> = SEVERITIES
-        .into_iter()
-        .filter(|s| open(report, *s) > 0)
-        .map(|s| match s {
-            Severity::Suggestion => plural(open(report, s), word(s)),
-            _ => format!("{} {}", open(report, s), word(s)),
-        })
-        .collect();
+    let counts = by_severity(report);
     let mut text = format!(
         "**Verdict: {}.** {}\n\n{}; {} on lines of the diff.\n\n",
         report.verdict.decision,

@@ -76,7 +76,8 @@ pub(super) fn is_open(finding: &MergedFinding) -> bool {
     matches!(finding.history, History::New | History::Open { .. })
 }
 
-/// Whether it counts for the verdict: open, not refuted, and not put off to a later change by all who raised it.
+/// Whether it counts for the verdict: open, not refuted, and not put off to a later change by the author or by all who
+/// raised it.
 pub(super) fn counts(finding: &MergedFinding) -> bool {
     let later = |f: &Finding| f.scope == Some(Scope::Future);
     let put_off = if finding.voices.is_empty() {
@@ -84,5 +85,8 @@ pub(super) fn counts(finding: &MergedFinding) -> bool {
     } else {
         finding.voices.iter().all(|v| later(&v.finding))
     };
-    is_open(finding) && !put_off && standing(finding) != Standing::Refuted
+    is_open(finding)
+        && finding.deferred.is_none()
+        && !put_off
+        && standing(finding) != Standing::Refuted
 }

@@ -25,7 +25,7 @@ pub enum Resolution {
     Wontfix,
     /// The reviewer is wrong.
     Invalid,
-    /// It is put off.
+    /// It is put off to a later change: it stays open.
     Deferred,
     /// No answer any more.
     Open,
@@ -58,12 +58,19 @@ impl Answer {
         };
         match self.resolution {
             Resolution::Fixed => History::Fixed { since },
-            Resolution::Open => History::Open { since },
+            Resolution::Open | Resolution::Deferred => History::Open { since },
             Resolution::Declined => declined(""),
             Resolution::Wontfix => declined("won't fix"),
             Resolution::Invalid => declined("invalid"),
-            Resolution::Deferred => declined("deferred"),
         }
+    }
+}
+
+impl Answer {
+    /// Why the finding is put off, when that is the answer.
+    #[must_use]
+    pub fn deferred(&self) -> Option<String> {
+        (self.resolution == Resolution::Deferred).then(|| self.reason.clone())
     }
 }
 

@@ -4,17 +4,21 @@
 //! again as long as the code around it is the same. What nobody raised again is fixed when its code has changed, or
 //! when it came from analysers that looked again; else it stays open: silence of a reviewer is no repair.
 
+//! What is put off is neither: it stays open, marked, and does not count for the verdict.
+
 pub mod answers;
+mod code;
+pub mod given;
+mod pairing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::git::{Blobs, Git, GitError};
+pub use code::Code;
+
 use crate::model::{History, MergedFinding, Outcome, Report, Round, Severity};
 use crate::run::store::{StoreError, TargetFolder};
 use answers::Answers;
-
-/// How many lines around a finding count as the code around it.
-const MARGIN: usize = 2;
+use code::Seen;
 
 /// What is known before a round.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +27,6 @@ pub struct Earlier {
     pub findings: Vec<Known>,
     /// What the rounds came to.
     pub rounds: Vec<Round>,
-    /// The head of the last round.
-    pub head: Option<String>,
 }
 
 /// A finding of an earlier round.
@@ -36,38 +38,79 @@ pub struct Known {
     pub since: u32,
     /// Where it stands, the author's answer included.
     pub history: History,
+    /// The commit at which it was last seen.
+    pub head: Option<String>,
 }
 
-/// Reads what the rounds before `round` left.
-pub fn earlier(folder: &TargetFolder, round: u32) -> Result<Earlier, StoreError> {
+/// Reads what the rounds before `round` left, after the reports that the user gave.
+pub fn earlier(folder: &TargetFolder, round: u32, given: &[Report]) -> Result<Earlier, StoreError> {
     let mut reports = folder.reports()?;
     reports.retain(|report| report.round < round);
     let answers = Answers::read(&folder.answers())?;
+    // A round that is in the state folder was perhaps given as well; the one there is the newer.
+    let kept: Vec<u32> = reports.iter().map(|report| report.round).collect();
+    let mut all: Vec<Report> = given
+        .iter()
+        .filter(|report| report.round < round && !kept.contains(&report.round))
+        .cloned()
+        .collect();
+    all.extend(reports);
+    all.sort_by_key(|report| report.round);
+    let mut earlier = after(&all);
+    for known in &mut earlier.findings {
+        let Some(answer) = answers.of(&known.finding.fingerprint) else {
+            continue;
+        };
+        known.history = answer.history(known.since);
+        known.finding.deferred = answer.deferred();
+    }
+    Ok(earlier)
+}
+
+/// What reports, the oldest first, leave for the next. Ours carry everything on; those of people may not, so that a
+/// finding that a later one does not name stays as it was.
+#[must_use]
+pub fn after(reports: &[Report]) -> Earlier {
     let mut earlier = Earlier {
         rounds: reports.iter().map(summary).collect(),
         ..Earlier::default()
     };
-    let Some(last) = reports.pop() else {
-        return Ok(earlier);
-    };
-    earlier.head = Some(last.target.head.clone());
-    for finding in last.findings.into_iter().chain(last.closed) {
-        let since = match &finding.history {
-            History::New => last.round,
-            History::Open { since }
-            | History::Fixed { since }
-            | History::Declined { since, .. } => *since,
-        };
-        let history = answers
-            .of(&finding.fingerprint)
-            .map_or_else(|| finding.history.clone(), |answer| answer.history(since));
-        earlier.findings.push(Known {
-            finding,
-            since,
-            history,
-        });
+    for report in reports {
+        let all: Vec<MergedFinding> = report
+            .findings
+            .iter()
+            .chain(&report.closed)
+            .cloned()
+            .collect();
+        let same: BTreeMap<usize, usize> = pairing::pair(&all, &earlier.findings)
+            .into_iter()
+            .map(|(known, current)| (current, known))
+            .collect();
+        for (at, finding) in all.into_iter().enumerate() {
+            let before = same.get(&at).and_then(|at| earlier.findings.get_mut(*at));
+            let since = match (&finding.history, &before) {
+                (_, Some(known)) => known.since,
+                (History::New, None) => report.round,
+                (
+                    History::Open { since }
+                    | History::Fixed { since }
+                    | History::Declined { since, .. },
+                    None,
+                ) => *since,
+            };
+            let known = Known {
+                history: finding.history.clone(),
+                finding,
+                since,
+                head: Some(report.target.head.clone()),
+            };
+            match before {
+                Some(before) => *before = known,
+                None => earlier.findings.push(known),
+            }
+        }
     }
-    Ok(earlier)
+    earlier
 }
 
 fn summary(report: &Report) -> Round {
@@ -98,27 +141,12 @@ fn summary(report: &Report) -> Round {
 }
 
 /// Holds a report against what is known. `exact` names the reviewers that say the same every time.
-pub fn reconcile(
-    git: &Git,
-    report: &mut Report,
-    earlier: &Earlier,
-    exact: &[String],
-) -> Result<(), GitError> {
+pub fn reconcile(code: &Code, report: &mut Report, earlier: &Earlier, exact: &[String]) {
     report.rounds.clone_from(&earlier.rounds);
-    let Some(last_head) = &earlier.head else {
-        return Ok(());
-    };
-    let pairs = pair(&report.findings, &earlier.findings);
-    let paths = || {
-        earlier
-            .findings
-            .iter()
-            .filter_map(|known| Some(known.finding.lead.locations.first()?.path.as_str()))
-    };
-    let code = Code {
-        before: Blobs::read(git, last_head, paths())?,
-        now: Blobs::read(git, &report.target.head, paths())?,
-    };
+    if earlier.findings.is_empty() {
+        return;
+    }
+    let pairs = pairing::pair(&report.findings, &earlier.findings);
     let looked_again: Vec<&str> = report
         .reviewers
         .iter()
@@ -130,7 +158,8 @@ pub fn reconcile(
     let mut settled: Vec<usize> = Vec::new();
     for (at, known) in earlier.findings.iter().enumerate() {
         let since = known.since;
-        let seen = code.see(&known.finding);
+        let current = pairs.get(&at).and_then(|at| report.findings.get(*at));
+        let seen = code.see(&known.finding, known.head.as_deref(), current);
         match (pairs.get(&at), &known.history) {
             (Some(current), History::Declined { reason, .. }) if seen.is_same() => {
                 let mut finding = report.findings[*current].clone();
@@ -147,6 +176,7 @@ pub fn reconcile(
                 let finding = &mut report.findings[*current];
                 finding.history = History::Open { since };
                 finding.fingerprint.clone_from(&known.finding.fingerprint);
+                finding.deferred.clone_from(&known.finding.deferred);
             }
             (None, history @ (History::Declined { .. } | History::Fixed { .. })) => {
                 closed.push(moved(known, &seen, history.clone(), old_id(known)));
@@ -175,8 +205,28 @@ pub fn reconcile(
     // Stable: within a severity the order of the merge stays, and what was carried over stands behind it.
     report.findings.sort_by_key(|finding| finding.severity);
     renumber(&mut report.findings);
+    rename_new(&mut report.findings, earlier);
     report.closed = closed;
-    Ok(())
+}
+
+/// A new finding at the code of an earlier one has a fingerprint of its own: answers go by it.
+fn rename_new(findings: &mut [MergedFinding], earlier: &Earlier) {
+    let mut taken: BTreeSet<String> = earlier
+        .findings
+        .iter()
+        .map(|known| known.finding.fingerprint.clone())
+        .collect();
+    for finding in findings {
+        if !matches!(finding.history, History::New) {
+            continue;
+        }
+        let base = crate::merge::fingerprint_base(&finding.fingerprint).to_owned();
+        let mut times = 1;
+        while !taken.insert(finding.fingerprint.clone()) {
+            times += 1;
+            finding.fingerprint = format!("{base}-{times}");
+        }
+    }
 }
 
 /// `I2` of round 1 is `R1-I2` from then on, since the new round has an `I2` of its own.
@@ -215,137 +265,4 @@ fn moved(known: &Known, seen: &Seen, history: History, id: String) -> MergedFind
         place.end = place.end.map(shifted);
     }
     finding
-}
-
-/// Which current finding each known one is: index of the known one → index of the current one.
-fn pair(current: &[MergedFinding], known: &[Known]) -> BTreeMap<usize, usize> {
-    let mut pairs = BTreeMap::new();
-    let mut taken = vec![false; current.len()];
-    for (at, known) in known.iter().enumerate() {
-        let same = current.iter().zip(&taken).position(|(finding, taken)| {
-            !taken && finding.fingerprint == known.finding.fingerprint
-        });
-        if let Some(same) = same {
-            taken[same] = true;
-            pairs.insert(at, same);
-        }
-    }
-    let old: Vec<&crate::model::Finding> = known.iter().map(|known| &known.finding.lead).collect();
-    let new: Vec<&crate::model::Finding> = current.iter().map(|finding| &finding.lead).collect();
-    let likenesses = crate::merge::compare(&old, &new);
-    let mut candidates: Vec<(f64, usize, usize)> = Vec::new();
-    for (at, row) in likenesses.iter().enumerate() {
-        for (to, likeness) in row.iter().enumerate() {
-            let score = likeness.score();
-            if !pairs.contains_key(&at) && !taken[to] && score >= crate::merge::THRESHOLD {
-                candidates.push((score, at, to));
-            }
-        }
-    }
-    candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-    for (_, at, to) in candidates {
-        if !pairs.contains_key(&at) && !taken[to] {
-            taken[to] = true;
-            pairs.insert(at, to);
-        }
-    }
-    pairs
-}
-
-/// The files of earlier findings, then and now.
-struct Code {
-    before: Blobs,
-    now: Blobs,
-}
-
-/// What became of a finding's code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
-    /// It stands as it stood, `shift` lines further down.
-    Same { shift: i64 },
-    /// It does not.
-    Changed,
-}
-
-impl Seen {
-    fn is_same(self) -> bool {
-        matches!(self, Seen::Same { .. })
-    }
-}
-
-impl Code {
-    fn see(&self, finding: &MergedFinding) -> Seen {
-        let Some(place) = finding.lead.locations.first() else {
-            // A finding about no file: nothing says that it is gone.
-            return Seen::Same { shift: 0 };
-        };
-        let Some(now) = self.now.text(&place.path) else {
-            return Seen::Changed;
-        };
-        match (self.before.text(&place.path), place.start) {
-            (Some(before), Some(start)) => {
-                let end = place.end.unwrap_or(start).max(start);
-                stands(&before, start as usize, end as usize, &now)
-            }
-            (Some(before), None) if before == now => Seen::Same { shift: 0 },
-            (Some(_), None) => Seen::Changed,
-            // The commit is gone: a rebased branch, collected.
-            (None, _) => match &finding.lead.quote {
-                Some(quote) => {
-                    match crate::verify::quote::check_quote(quote, &now, place.start, place.end) {
-                        crate::verify::quote::Found::At {
-                            wrong: 0, first, ..
-                        } => Seen::Same {
-                            shift: place
-                                .start
-                                .map_or(0, |start| i64::from(first) - i64::from(start)),
-                        },
-                        _ => Seen::Changed,
-                    }
-                }
-                None => Seen::Same { shift: 0 },
-            },
-        }
-    }
-}
-
-/// Whether lines `start` to `end` of `before`, with those around them, stand in `now`.
-fn stands(before: &str, start: usize, end: usize, now: &str) -> Seen {
-    let flat = |text: &str| -> Vec<String> {
-        text.lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-            .collect()
-    };
-    let (before, now) = (flat(before), flat(now));
-    let first = start.saturating_sub(1 + MARGIN).min(before.len());
-    let last = (end + MARGIN).min(before.len()).max(first);
-    let wanted = &before[first..last];
-    if wanted.is_empty() {
-        return Seen::Changed;
-    }
-    let shift = |at: usize| i64::try_from(at).unwrap_or(0) - i64::try_from(first).unwrap_or(0);
-    now.windows(wanted.len())
-        .enumerate()
-        .filter(|(_, window)| *window == wanted)
-        .map(|(at, _)| shift(at))
-        .min_by_key(|shift| shift.abs())
-        .map_or(Seen::Changed, |shift| Seen::Same { shift })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn code_that_moved_is_the_same_and_code_that_changed_is_not() {
-        let before = "a\nb\nc\nd\ne\nf\ng\n";
-        assert_eq!(stands(before, 4, 4, before), Seen::Same { shift: 0 });
-        assert_eq!(
-            stands(before, 4, 4, "x\ny\na\n b\nc\nd\ne\nf\n"),
-            Seen::Same { shift: 2 }
-        );
-        assert_eq!(stands(before, 4, 4, "a\nb\nc\nD\ne\nf\ng\n"), Seen::Changed);
-        assert_eq!(stands(before, 4, 4, "a\nb\nc\nd\nE\nf\ng\n"), Seen::Changed);
-        assert_eq!(stands(before, 40, 41, before), Seen::Changed);
-    }
 }

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! lock → sweep → resume or pin → plan.json → reviewers (each: work tree, attempts, NAME.json)
-//!      → verify → merge → rounds → report.json → clean up
+//!      → verify → close calls → merge → rounds → lead → report.json → clean up
 //! ```
 //!
 //! *Architecture invariant*: everything that must survive `kill -9` is a whole file of the state folder
 //! ([`store`]) before the next step begins; everything that must not survive is found by what is in that folder.
 
 mod attempt;
+mod judge;
 pub mod progress;
 pub mod redact;
 mod reviewer;
@@ -64,6 +65,12 @@ pub struct Request {
     pub round: Option<u32>,
     /// Forget an interrupted round instead of going on with it.
     pub fresh: bool,
+    /// Reports of earlier rounds that are not in the state folder, the oldest first.
+    pub earlier: Vec<Report>,
+    /// Who writes the prose of the report; `None`: it is composed from the data.
+    pub lead: Option<Reviewer>,
+    /// Who decides pairs of findings that are nearly alike; `None`: the likeness does.
+    pub close_calls: Option<Reviewer>,
     /// What to check beyond the usual.
     pub checks: verify::Options,
     /// Blacks out tokens.
@@ -228,10 +235,11 @@ fn open(request: &Request) -> Result<Opened, RunError> {
     }
     let pinned = target::pin(&git, &request.spec)?;
     let reviewers = reviewers(request, &git, &pinned)?;
-    let mut finished = 0;
+    let given = request.earlier.iter().map(|report| report.round).max();
+    let mut finished = given.unwrap_or(0);
     for (number, round) in &rounds {
         if round.report()?.is_some() {
-            finished = *number;
+            finished = finished.max(*number);
         }
     }
     let number = request.round.unwrap_or(finished + 1);
@@ -252,7 +260,7 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         round: number,
         mark: Mark::new(),
     };
-    let earlier = rounds::earlier(&folder, number)?;
+    let earlier = rounds::earlier(&folder, number, &request.earlier)?;
     let prompt = prompt::build(&git, &pinned, request, &earlier)?;
     round.begin(&plan, &prompt)?;
     let checkout = checkout(request, &git, &round, &plan, &reviewers);
@@ -417,10 +425,7 @@ async fn review(
         runs.push(run);
     }
     // Nobody sees the checkout any more: its memory is given back while the findings are checked.
-    emptying.spawn_blocking(move || {
-        drop(desk);
-        Ok(())
-    });
+    desk.end_checkout();
     let place = |run: &ReviewerRun| opened.reviewers.iter().position(|r| r.name == run.name);
     runs.sort_by_key(place);
     let (request, git) = (request.clone(), opened.git.clone());
@@ -430,10 +435,29 @@ async fn review(
         opened.folder.clone(),
     );
     let (plan, exact) = (opened.plan.clone(), exact(&opened.reviewers));
+    let verified = {
+        let (request, git, round) = (request.clone(), git.clone(), round.clone());
+        tokio::task::spawn_blocking(move || {
+            verify::verify(&git, &pinned, &round, &mut runs, &request.checks)?;
+            Ok::<_, RunError>(runs)
+        })
+        .await??
+    };
+    let close = close_calls(&desk, &request, &verified).await;
+    let concluded = {
+        let (request, git) = (request.clone(), git.clone());
+        tokio::task::spawn_blocking(move || {
+            conclude(
+                &request, &git, &folder, &plan, verified, close, &exact, started,
+            )
+        })
+        .await??
+    };
+    let report = lead(&desk, &request, concluded).await;
     let report = tokio::task::spawn_blocking(move || {
-        conclude(
-            &request, &git, &pinned, &folder, &round, &plan, runs, &exact, started,
-        )
+        round.finish(&report)?;
+        process::crash::point("review.finished");
+        Ok::<_, RunError>(report)
     })
     .await??;
     while let Some(emptied) = emptying.join_next().await {
@@ -456,6 +480,46 @@ fn exact(reviewers: &[Reviewer]) -> Vec<String> {
         .collect()
 }
 
+/// Has pairs of findings that are nearly alike decided by the reviewer who is configured for it.
+async fn close_calls(desk: &Desk, request: &Request, runs: &[ReviewerRun]) -> Option<Close> {
+    let judge = request.close_calls.as_ref()?;
+    let pairs = crate::merge::close::pairs(runs);
+    if pairs.is_empty() {
+        return None;
+    }
+    let question = crate::merge::close::question(runs, &pairs);
+    let (answer, asked) = judge::ask(desk, judge, "close calls", &question).await;
+    let (decisions, calls) = crate::merge::close::decide(runs, &pairs, &judge.name, answer);
+    Some(Close {
+        decisions,
+        calls,
+        asked,
+    })
+}
+
+/// What came of the close calls.
+struct Close {
+    decisions: crate::merge::Decisions,
+    calls: crate::model::CloseCalls,
+    asked: crate::model::Asked,
+}
+
+/// Has the prose written by the lead reviewer who is configured for it. Without a usable review there is nothing to
+/// write about.
+async fn lead(desk: &Desk, request: &Request, mut report: Report) -> Report {
+    let reviewed = report
+        .reviewers
+        .iter()
+        .any(|run| matches!(run.outcome, Outcome::Finished { .. }));
+    if let Some(judge) = request.lead.as_ref().filter(|_| reviewed) {
+        let question = crate::lead::question(&report);
+        let (answer, asked) = judge::ask(desk, judge, "lead", &question).await;
+        report.asked.push(asked);
+        crate::lead::take(&mut report, &judge.name, answer);
+    }
+    report
+}
+
 #[expect(
     clippy::too_many_arguments,
     reason = "the one place where everything comes together"
@@ -463,16 +527,15 @@ fn exact(reviewers: &[Reviewer]) -> Vec<String> {
 fn conclude(
     request: &Request,
     git: &Git,
-    pinned: &Pinned,
     folder: &TargetFolder,
-    round: &RoundFolder,
     plan: &Plan,
-    mut runs: Vec<ReviewerRun>,
+    runs: Vec<ReviewerRun>,
+    close: Option<Close>,
     exact: &[String],
     started: Instant,
 ) -> Result<Report, RunError> {
-    verify::verify(git, pinned, round, &mut runs, &request.checks)?;
-    let findings = crate::merge::merge(&runs);
+    let decisions = close.as_ref().map(|close| &close.decisions);
+    let findings = crate::merge::merge_with(&runs, decisions.unwrap_or(&Default::default()));
     let mut report = Report {
         version: crate::report::FORMAT_VERSION,
         date: request.date.clone(),
@@ -482,14 +545,26 @@ fn conclude(
         findings,
         ..Report::default()
     };
-    let earlier = rounds::earlier(folder, plan.round)?;
-    rounds::reconcile(git, &mut report, &earlier, exact)?;
+    let named: Vec<String> = report
+        .findings
+        .iter()
+        .flat_map(|finding| &finding.voices)
+        .filter_map(|voice| Some(voice.finding.locations.first()?.path.clone()))
+        .collect();
+    let files = Blobs::read(git, &plan.target.head, named.iter().map(String::as_str))?;
+    crate::merge::anchor(&mut report.findings, |path| files.text(path));
+    let earlier = rounds::earlier(folder, plan.round, &request.earlier)?;
+    let code = rounds::Code::read(git, &report, &earlier)?;
+    rounds::reconcile(&code, &mut report, &earlier, exact);
     excerpts(git, &mut report)?;
     report.seconds = started.elapsed().as_secs_f64();
     report.verdict = crate::report::verdict(&report);
+    report.recommendations = crate::report::recommend(&report);
     report.prose = crate::report::compose(&report);
-    round.finish(&report)?;
-    process::crash::point("review.finished");
+    if let Some(close) = close {
+        report.asked.push(close.asked);
+        report.close_calls = Some(close.calls);
+    }
     Ok(report)
 }
 

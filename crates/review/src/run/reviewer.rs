@@ -94,6 +94,13 @@ impl Desk {
             .await;
     }
 
+    /// No reviewer is in the shared checkout any more.
+    pub(super) fn end_checkout(&self) {
+        if let Some(Some(pristine)) = self.pristine.get() {
+            pristine.end();
+        }
+    }
+
     /// The checkout that a reviewer of this extent shares with others.
     fn shared(&self, extent: Extent) -> Option<&Pristine> {
         let made = self.pristine.get().and_then(Option::as_ref);
@@ -197,7 +204,7 @@ async fn attempts(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         desk.progress.show(&reviewer.name, State::Working, "");
-        let answer = one(desk, reviewer, work, scratch, left).await;
+        let answer = one(desk, reviewer, work, scratch, &desk.prompt, left).await;
         answer.said.usage.add_to(performance);
         let failure = match usable(desk, reviewer, work, answer) {
             Ok(usable) => return Ok(usable),
@@ -227,11 +234,13 @@ async fn attempts(
     }
 }
 
-async fn one(
+/// One question, and the end of all that was started for it.
+pub(super) async fn one(
     desk: &Desk,
     reviewer: &Reviewer,
     work: &Path,
     scratch: &Path,
+    prompt: &str,
     timeout: Duration,
 ) -> Answer {
     let mark = Mark::new();
@@ -292,7 +301,7 @@ async fn one(
         Question {
             reviewer,
             argv,
-            prompt: &desk.prompt,
+            prompt,
             folder: work,
             inherit: inherited(reviewer),
             set,

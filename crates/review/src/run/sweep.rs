@@ -62,6 +62,9 @@ pub fn folders(git: &Git, round: &RoundFolder) {
     for entry in std::fs::read_dir(&work).into_iter().flatten().flatten() {
         log(worktree::remove(git, &entry.path(), &round.trash()));
     }
+    for path in worktree::known(git, round.path()) {
+        log(worktree::remove(git, &path, &round.trash()));
+    }
     log(worktree::empty(&work));
     log(worktree::empty(&round.layers()));
     log(worktree::empty(&round.path().join("scratch")));

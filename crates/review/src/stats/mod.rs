@@ -271,7 +271,7 @@ fn same_finding(id: &str, title: &str, finding: &crate::model::Finding) -> bool 
 }
 
 /// `Some(true)`: something was done; `Some(false)`: nothing will be.
-fn answered(action: &str) -> Option<bool> {
+pub(crate) fn answered(action: &str) -> Option<bool> {
     let action = action.to_lowercase();
     let starts = |words: &[&str]| words.iter().any(|w| action.starts_with(w));
     if starts(&[

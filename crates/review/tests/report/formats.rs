@@ -197,3 +197,88 @@ fn gitlab_has_what_gitlab_asks_for() {
     let unique: std::collections::HashSet<_> = prints.iter().collect();
     assert_eq!(unique.len(), entries.len());
 }
+
+/// What GitHub documents for the body of `POST /repos/{owner}/{repo}/pulls/{number}/reviews` (REST reference, "Create a
+/// review for a pull request"): a review without `event` stays pending.
+fn github_schema() -> Value {
+    serde_json::json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "commit_id": {"type": "string"},
+            "body": {"type": "string", "minLength": 1, "maxLength": 65536},
+            "comments": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["path", "body", "line", "side"],
+                    "properties": {
+                        "path": {"type": "string", "minLength": 1, "pattern": "^[^/]"},
+                        "body": {"type": "string", "minLength": 1, "maxLength": 65536},
+                        "line": {"type": "integer", "minimum": 1},
+                        "side": {"enum": ["LEFT", "RIGHT"]},
+                        "start_line": {"type": "integer", "minimum": 1},
+                        "start_side": {"enum": ["LEFT", "RIGHT"]}
+                    },
+                    "dependentRequired": {"start_line": ["start_side"], "start_side": ["start_line"]}
+                }
+            }
+        },
+        "required": ["body", "comments"]
+    })
+}
+
+/// What GitLab documents as "Code Quality report format": an array whose objects have these fields.
+fn gitlab_schema() -> Value {
+    serde_json::json!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["description", "check_name", "fingerprint", "severity", "location"],
+            "properties": {
+                "description": {"type": "string", "minLength": 1},
+                "check_name": {"type": "string", "minLength": 1},
+                "fingerprint": {"type": "string", "minLength": 1},
+                "severity": {"enum": ["info", "minor", "major", "critical", "blocker"]},
+                "location": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["path", "lines"],
+                    "properties": {
+                        "path": {"type": "string", "minLength": 1, "not": {"pattern": "^(\\./|/)"}},
+                        "lines": {
+                            "type": "object",
+                            "additionalProperties": false,
+                            "required": ["begin"],
+                            "properties": {
+                                "begin": {"type": "integer", "minimum": 1},
+                                "end": {"type": "integer", "minimum": 1}
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
+#[test]
+fn github_and_gitlab_get_what_they_document() {
+    for (schema, make) in [
+        (github_schema(), report::github as fn(&Report) -> Value),
+        (gitlab_schema(), report::gitlab),
+    ] {
+        let validator = jsonschema::options().build(&schema).unwrap();
+        for report in [sample(), hostile(), Report::default()] {
+            let made = make(&report);
+            let errors: Vec<String> = validator
+                .iter_errors(&made)
+                .map(|e| format!("{}: {e}", e.instance_path()))
+                .collect();
+            assert_eq!(errors, Vec::<String>::new());
+        }
+        assert!(!validator.is_valid(&serde_json::json!({"comments": [{"path": "a"}]})));
+    }
+}

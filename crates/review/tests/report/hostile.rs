@@ -2,8 +2,9 @@
 
 use review::merge;
 use review::model::{
-    Check, CheckKind, CheckResult, Coverage, Evidence, Excerpt, FileChange, Finding, Location,
-    Note, Outcome, Performance, Report, Review, ReviewerRun, Severity, Target, Voice,
+    Asked, Check, CheckKind, CheckResult, CloseCall, CloseCalls, Coverage, Evidence, Excerpt,
+    FileChange, Finding, Location, Note, Outcome, Performance, Refused, RefusedSentence, Report,
+    Review, ReviewerRun, Severity, Target, Voice,
 };
 use review::parse::markdown;
 use review::report;
@@ -136,14 +137,56 @@ pub(crate) fn hostile() -> Report {
     report.verdict = report::verdict(&report);
     report.prose.summary = all.clone();
     report.prose.design = all.clone();
-    report.prose.author = Some(all);
+    report.prose.author = Some(all.clone());
+    for finding in &mut report.findings {
+        finding.deferred = Some(all.clone());
+    }
+    report.close_calls = Some(CloseCalls {
+        by: all.clone(),
+        calls: vec![CloseCall {
+            one: (all.clone(), all.clone()),
+            other: (all.clone(), all.clone()),
+            score: 0.5,
+            same: Some(true),
+        }],
+        trouble: Some(all.clone()),
+    });
+    report.asked = vec![Asked {
+        name: all.clone(),
+        purpose: all.clone(),
+        trouble: Some(all),
+        performance: Performance::default(),
+    }];
+    report
+}
+
+/// The same, with a lead reviewer whose text was refused.
+pub(crate) fn hostile_lead() -> Report {
+    let all = ATTACKS.join("\n\n");
+    let mut report = hostile();
+    report.prose.author = None;
+    report.prose.refused = Some(Refused {
+        author: all.clone(),
+        reason: all.clone(),
+        sentences: ATTACKS
+            .iter()
+            .map(|text| RefusedSentence {
+                text: (*text).to_owned(),
+                why: all.clone(),
+            })
+            .collect(),
+    });
     report
 }
 
 #[test]
 fn the_structure_of_the_markdown_stands() {
-    let report = hostile();
-    let text = report::markdown(&report);
+    stands(&hostile());
+    stands(&hostile_lead());
+}
+
+fn stands(report: &Report) {
+    let text = report::markdown(report);
     let read = markdown::report(&text);
     let ids: Vec<&str> = read
         .consolidated
@@ -309,7 +352,7 @@ fn headings(text: &str) -> Vec<&str> {
 #[test]
 fn no_html_of_others_is_in_the_markdown() {
     use pulldown_cmark::{Event, Options, Parser};
-    let text = report::markdown(&hostile());
+    let text = report::markdown(&hostile()) + &report::markdown(&hostile_lead());
     let html: Vec<String> = Parser::new_ext(&text, Options::ENABLE_TABLES)
         .filter_map(|event| match event {
             // Ours: the line breaks in the table cell of the commits.
@@ -324,7 +367,11 @@ fn no_html_of_others_is_in_the_markdown() {
 
 #[test]
 fn the_page_has_no_tag_of_others() {
-    let page = report::html(&hostile());
+    harmless(&report::html(&hostile()));
+    harmless(&report::html(&hostile_lead()));
+}
+
+fn harmless(page: &str) {
     // One script and one style, and both are ours.
     for (tag, times) in [
         ("<script", 1),

@@ -523,6 +523,7 @@ pub(crate) fn sample() -> Report {
         recommendations: vec![note(
             "Say that mirrors are outside our control: what they answer is input, not a promise.",
         )],
+        ..Report::default()
     };
     report.verdict = report::verdict(&report);
     report.prose = report::compose(&report);

@@ -95,8 +95,17 @@ fn tokens_reach_no_report_and_no_state() {
         "cat >/dev/null; echo \"$MY_API_KEY\" >&2; printf '## Findings\\n\\n### Important Issues\\n\\nI1. **Leaks %s** — `src/count.py:4`\\n\\nThe token is %s and ghp_012345678901234567890123456789abcdef.\\n' \"$MY_API_KEY\" \"$MY_API_KEY\"",
     );
     let failing = repository.script("failing", "echo \"no access with $MY_API_KEY\" >&2; exit 1");
+    let environment = repository.outside("environment");
+    let lead = repository.script(
+        "lead",
+        &format!(
+            "cat >/dev/null; env > '{}'; printf '## Executive Summary\\n\\nThe token is %s.\\n' \"$MY_API_KEY\"",
+            environment.display()
+        ),
+    );
     repository.configure(
         &[
+            "lead = \"lead\"\n".to_owned(),
             entry("leak", "command", &[&leak], "env = [\"MY_API_KEY\"]\n"),
             entry(
                 "failing",
@@ -104,12 +113,14 @@ fn tokens_reach_no_report_and_no_state() {
                 &[&failing],
                 "env = [\"MY_API_KEY\"]\n",
             ),
+            entry("lead", "command", &[&lead], "env = [\"MY_API_KEY\"]\n"),
         ]
         .concat(),
     );
     let output = repository
         .command(&["run", "--format", "json"])
         .env("MY_API_KEY", TOKEN)
+        .env("NOT_ALLOWED", "kept")
         .output()
         .unwrap();
     assert!(output.status.success());
@@ -121,6 +132,16 @@ fn tokens_reach_no_report_and_no_state() {
         );
     }
     assert!(String::from_utf8_lossy(&output.stdout).contains("[redacted]"));
+    let report: review::model::Report = serde_json::from_slice(&output.stdout).unwrap();
+    let prose = report.prose;
+    assert_eq!(
+        prose.summary, "The token is [redacted].",
+        "{:?}",
+        prose.refused
+    );
+    // A lead reviewer has the environment of a reviewer.
+    let environment = std::fs::read_to_string(environment).unwrap();
+    assert!(environment.contains("MY_API_KEY=") && !environment.contains("NOT_ALLOWED"));
     let mut folders = vec![repository.state()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

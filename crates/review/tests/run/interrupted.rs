@@ -170,7 +170,12 @@ fn a_state_folder_that_was_deleted_keeps_nobody_from_reviewing() {
 
 #[test]
 fn death_between_any_two_steps_is_survived() {
-    for point in ["review.planned", "review.recorded", "review.finished"] {
+    for point in [
+        "review.planned",
+        "review.recorded",
+        "review.work-moved",
+        "review.finished",
+    ] {
         let repository = Repository::new();
         let good = repository.printer("good", REVIEW);
         repository.configure(&entry("good", "command", &[&good], ""));

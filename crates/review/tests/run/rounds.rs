@@ -1,6 +1,7 @@
 //! Earlier rounds: fixed, open, declined.
 
-use review::model::History;
+use review::model::{History, Report};
+use review::report;
 use serde_json::json;
 
 use crate::repository::{Repository, entry, titles};
@@ -59,7 +60,7 @@ fn what_was_declined_is_not_raised_again_until_its_code_changes() {
     let report = repository.report(&[]);
     assert_eq!(report.round, 2);
     assert_eq!(titles(&report), [""; 0]);
-    let closed = |report: &review::model::Report, title: &str| {
+    let closed = |report: &Report, title: &str| {
         report
             .closed
             .iter()
@@ -125,4 +126,157 @@ fn silence_is_no_repair() {
         ]
     );
     assert_eq!(report.closed, []);
+}
+
+fn resolve(repository: &Repository, args: &[&str]) {
+    let mut all = vec!["resolve"];
+    all.extend(args);
+    let output = repository.command(&all).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn of<'a>(report: &'a Report, title: &str) -> &'a review::model::MergedFinding {
+    let all = report.findings.iter().chain(&report.closed);
+    all.into_iter()
+        .find(|f| f.lead.title.contains(title))
+        .unwrap_or_else(|| panic!("{title} in {:?}", titles(report)))
+}
+
+#[test]
+fn what_is_put_off_stays_open_and_does_not_count() {
+    let repository = Repository::new();
+    review(&repository, &[EMPTY]);
+    let report = repository.report(&[]);
+    assert_eq!(report.verdict.decision, "merge with fixes");
+    resolve(
+        &repository,
+        &["I1", "--as", "deferred", "--reason", "after the release"],
+    );
+    // Raised again, and not raised again: it stays, and stays put off.
+    for raised in [&[EMPTY][..], &[SUM][..]] {
+        review(&repository, raised);
+        let report = repository.report(&[]);
+        let finding = of(&report, "empty list");
+        assert_eq!(finding.history, History::Open { since: 1 });
+        assert_eq!(finding.deferred.as_deref(), Some("after the release"));
+        assert_eq!(report.closed, []);
+        let decision = if raised == [EMPTY] {
+            "merge"
+        } else {
+            "merge with fixes"
+        };
+        assert_eq!(
+            report.verdict.decision, decision,
+            "{}",
+            report.verdict.reason
+        );
+        assert!(!report.verdict.reason.contains(&finding.id) || decision == "merge");
+        for text in [report::markdown(&report), report::html(&report)] {
+            assert!(text.contains("Put off by the author"), "{text}");
+        }
+        let known = |n: &review::model::Note| n.text.contains("after the release");
+        assert!(report.recommendations.iter().any(known));
+    }
+    let last = repository.report(&[]);
+    resolve(&repository, &[&of(&last, "empty list").id, "--as", "open"]);
+    let report = repository.report(&[]);
+    assert_eq!(of(&report, "empty list").deferred, None);
+}
+
+#[test]
+fn what_was_declined_hides_no_other_defect_at_its_line() {
+    let repository = Repository::new();
+    review(&repository, &[EMPTY]);
+    repository.report(&[]);
+    resolve(
+        &repository,
+        &["I1", "--as", "declined", "--reason", "callers check"],
+    );
+    let other = (
+        "Negative numbers wrap around silently",
+        9,
+        "return items[0]",
+    );
+    review(&repository, &[other]);
+    let report = repository.report(&[]);
+    assert_eq!(titles(&report), [other.0]);
+    assert_eq!(report.findings[0].history, History::New);
+    // Nor is the answer to the one the answer to the other.
+    assert_ne!(
+        report.findings[0].fingerprint,
+        of(&report, "empty list").fingerprint
+    );
+    let report = repository.report(&[]);
+    assert_eq!(titles(&report), [other.0]);
+}
+
+#[test]
+fn a_fingerprint_does_not_depend_on_whose_words_lead() {
+    let repository = Repository::new();
+    let say = |name: &str, title: &str, lines: [u32; 2], more: serde_json::Value| {
+        let mut finding = json!({"severity": "important", "title": title, "locations": [{"path": "src/count.py", "start": lines[0], "end": lines[1]}], "explanation": "The count became a sum of the items' values."});
+        for (key, value) in more.as_object().unwrap() {
+            finding[key] = value.clone();
+        }
+        let text = json!({"findings": [finding]}).to_string();
+        entry(name, "command", &[&repository.printer(name, &text)], "")
+    };
+    let mut seen = Vec::new();
+    let fix = json!({"quote": "total += item", "fix": "@@ -4,1 +4,1 @@\n-        total += item\n+        total += 1\n"});
+    for (first, second) in [(fix.clone(), json!({})), (json!({}), fix)] {
+        let one = say("a", "The count became a sum of values", [4, 4], first);
+        let other = say("b", "Sum of values where a count was", [1, 5], second);
+        repository.configure(&format!("{one}{other}"));
+        let report = repository.report(&["--fresh"]);
+        assert_eq!(report.findings.len(), 1, "{:?}", titles(&report));
+        seen.push((
+            report.findings[0].lead.title.clone(),
+            report.findings[0].fingerprint.clone(),
+        ));
+        // As if no round had been: the fingerprint must not come from the one before.
+        std::fs::remove_dir_all(repository.state()).unwrap();
+    }
+    assert_ne!(seen[0].0, seen[1].0, "another leads");
+    assert_eq!(seen[0].1, seen[1].1);
+}
+
+#[test]
+fn earlier_reports_can_be_given() {
+    let repository = Repository::new();
+    review(&repository, &[SUM, EMPTY]);
+    let first = repository.report(&[]);
+    let json = repository.outside("round-1.json");
+    std::fs::write(&json, report::json(&first).to_string()).unwrap();
+    // The same as people write it, with an answer.
+    let folder = repository.outside("earlier");
+    std::fs::create_dir(&folder).unwrap();
+    let text = format!(
+        "# Review\n\n| | |\n|---|---|\n| **Round** | 1 |\n| **Head** | `{}` |\n\n## Important Issues\n\nI1. **{}** — `src/count.py:4` (important) [A]\n\nI2. **{}** — `src/count.py:9` (important) [A]\n\n## Resolution\n\n| # | Finding | Action | Reason |\n|---|---|---|---|\n| 1 | Important I2: {} | Declined | callers check |\n",
+        first.target.head, SUM.0, EMPTY.0, EMPTY.0
+    );
+    std::fs::write(folder.join("round-1.md"), text).unwrap();
+    for (given, history) in [
+        (json, History::Open { since: 1 }),
+        (
+            folder,
+            History::Declined {
+                since: 1,
+                reason: "callers check".to_owned(),
+            },
+        ),
+    ] {
+        std::fs::remove_dir_all(repository.state()).unwrap();
+        let report = repository.report(&["--earlier", given.to_str().unwrap()]);
+        assert_eq!(report.round, 2);
+        assert_eq!(of(&report, "sum").history, History::Open { since: 1 });
+        assert_eq!(of(&report, "empty list").history, history);
+    }
+    let wrong = repository.outside("wrong.json");
+    std::fs::write(&wrong, "{}").unwrap();
+    let output = repository.run(&["--earlier", wrong.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
 }

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod figure;
+mod recovery;
 mod vm;
 
 use std::path::PathBuf;
@@ -21,11 +22,13 @@ pub(crate) enum Group {
     Api,
     /// Boot and stop of a VM
     Vm,
+    /// Adoption after a kill, the end of VMs that ignore their shutdown
+    Recovery,
 }
 
 pub(crate) fn run(groups: &[Group], starts: u32, boots: u32) -> anyhow::Result<()> {
     let wanted = |group| groups.is_empty() || groups.contains(&group);
-    if wanted(Group::Daemon) || wanted(Group::Vm) {
+    if wanted(Group::Daemon) || wanted(Group::Vm) || wanted(Group::Recovery) {
         workspace::cargo(&["build", "--release", "--locked", "--package", "rdd"])?;
     }
     if wanted(Group::Daemon) {
@@ -39,6 +42,9 @@ pub(crate) fn run(groups: &[Group], starts: u32, boots: u32) -> anyhow::Result<(
     }
     if wanted(Group::Vm) {
         vm::measure(&binary(), boots)?;
+    }
+    if wanted(Group::Recovery) {
+        recovery::measure(&binary())?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use tracing::{info, warn};
 
+use super::session::Session;
 use super::template::Source;
 use super::wait::{self, Goal};
 use crate::exit::Failure;
@@ -36,11 +37,12 @@ pub(crate) struct Wanted<'a> {
 
 /// Creates the VM, and for a template that is a file the ConfigMap that holds it.
 pub(crate) async fn run(
-    client: &Client,
+    session: &Session<'_>,
     wanted: &Wanted<'_>,
     source: &Source,
     deadline: Option<Instant>,
 ) -> anyhow::Result<()> {
+    let client = &session.client;
     let config_maps = Api::<ConfigMap>::namespaced(client.clone(), wanted.namespace);
     let made = match source {
         Source::ConfigMap(_) => None,
@@ -53,13 +55,16 @@ pub(crate) async fn run(
         (Source::Text { .. }, Some(made)) => made.name_any(),
         (Source::Text { .. }, None) => bail!("the template was not stored"),
     };
+    process::crash::point("create.after-config-map");
     let created = make_vm(client, wanted, &template, source).await;
+    process::crash::point("create.after-object");
     if let Some(made) = &made {
         match &created {
             Ok(vm) if !wanted.dry_run => own(&config_maps, made, vm).await?,
             _ => remove_template(&config_maps, made).await,
         }
     }
+    process::crash::point("create.after-owner");
     let vm = created?;
     let name = wanted.name;
     if wanted.dry_run {
@@ -68,17 +73,26 @@ pub(crate) async fn run(
     }
     info!(target: RESULT, "LimaVM {name:?} created in namespace {:?}", wanted.namespace);
     if let Some(deadline) = deadline {
-        let api = Api::<LimaVM>::namespaced(client.clone(), wanted.namespace);
         let goal = if wanted.start {
             Goal::Started
         } else {
             Goal::Created
         };
-        if let Err(error) = wait::until(&api, &vm, goal, deadline).await {
-            return Err(after_failure(&api, &vm, error).await);
-        }
+        let reached = match wait::until(session, &vm, goal, deadline).await {
+            Ok(reached) => reached,
+            Err(error) => return Err(after_failure(session, &vm, error).await),
+        };
         if wanted.start {
-            info!(target: RESULT, "LimaVM {name:?} has started");
+            // What there is to know of it is told here once, and not at each later start.
+            let note = reached
+                .as_ref()
+                .and_then(|vm| vm.condition(condition::RUNNING))
+                .map(|running| running.message.as_str())
+                .filter(|message| !message.is_empty());
+            match note {
+                Some(note) => info!(target: RESULT, "LimaVM {name:?} has started: {note}"),
+                None => info!(target: RESULT, "LimaVM {name:?} has started"),
+            }
         }
     }
     Ok(())
@@ -89,7 +103,8 @@ const REMOVAL: Duration = Duration::from_secs(30);
 
 /// A VM whose files could not be made is removed again, so that the same command works once the cause is gone. One that
 /// could not be started is there, and its user may want to look at it.
-async fn after_failure(api: &Api<LimaVM>, vm: &LimaVM, error: anyhow::Error) -> anyhow::Error {
+async fn after_failure(session: &Session<'_>, vm: &LimaVM, error: anyhow::Error) -> anyhow::Error {
+    let api = session.api_of(vm);
     let name = vm.name_any();
     let Ok(Some(now)) = api.get_opt(&name).await else {
         return error;
@@ -104,7 +119,9 @@ async fn after_failure(api: &Api<LimaVM>, vm: &LimaVM, error: anyhow::Error) -> 
             ..DeleteParams::default()
         };
         let removed = match api.delete(&name, &parameters).await {
-            Ok(_) => wait::until(api, &now, Goal::Deleted, Instant::now() + REMOVAL).await,
+            Ok(_) => wait::until(session, &now, Goal::Deleted, Instant::now() + REMOVAL)
+                .await
+                .map(|_| ()),
             Err(error) => Err(refused(error)),
         };
         return match removed {

@@ -1,23 +1,30 @@
 //! `rdd limavm delete`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Preconditions};
-use kube::{Client, ResourceExt as _};
 use tracing::info;
 
 use super::find::find;
+use super::power::{change, grace_period};
+use super::session::Session;
 use super::wait::{self, Goal};
 use crate::logging::RESULT;
 use crate::service::client::refused;
 
 /// Deletes the VM; its files go before the object does.
 pub(crate) async fn run(
-    client: &Client,
+    session: &Session<'_>,
     name: &str,
+    grace: Option<Duration>,
     deadline: Option<Instant>,
 ) -> anyhow::Result<()> {
-    let (api, vm) = find(client, name).await?;
+    let (api, vm) = find(&session.client, name).await?;
+    if grace.is_some() {
+        // First, so that the stop that belongs to the deletion knows it.
+        change(&api, &vm, grace_period(grace)).await?;
+    }
     // The VM that was found, not another one that took its name meanwhile.
     let parameters = DeleteParams {
         preconditions: Some(Preconditions {
@@ -28,7 +35,7 @@ pub(crate) async fn run(
     };
     api.delete(name, &parameters).await.map_err(refused)?;
     if let Some(deadline) = deadline {
-        wait::until(&api, &vm, Goal::Deleted, deadline).await?;
+        wait::until(session, &vm, Goal::Deleted, deadline).await?;
         info!(target: RESULT, "LimaVM {name:?} has been deleted");
     } else {
         info!(target: RESULT, "LimaVM {name:?} is being deleted");

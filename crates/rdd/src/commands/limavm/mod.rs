@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod describe;
 mod edit;
 mod find;
 mod list;
@@ -9,12 +10,15 @@ mod logs;
 mod no_folder;
 mod power;
 mod progress;
+mod session;
 mod shell;
+mod state;
 mod template;
 mod wait;
 
 use std::time::{Duration, Instant};
 
+use self::session::Session;
 use crate::cli::LimaVm;
 use crate::context::Context;
 use crate::duration::Timeout;
@@ -55,6 +59,7 @@ async fn through_the_api(command: LimaVm, context: &Context) -> anyhow::Result<(
         _ => None,
     };
     let client = service::client::connect(context).await?;
+    let session = Session { context, client };
     let limit = match &command {
         // A person thinks in between.
         LimaVm::Edit { .. } => Timeout(None),
@@ -65,7 +70,7 @@ async fn through_the_api(command: LimaVm, context: &Context) -> anyhow::Result<(
     };
     // The deadline is ours: a server that stalls cannot move it (hazard 44).
     let deadline = limit.deadline();
-    let done = run_command(command, source, &client, context, deadline);
+    let done = run_command(command, source, &session, deadline);
     match tokio::time::timeout_at(deadline.into(), done).await {
         Ok(result) => result,
         Err(_) => Err(Failure::deadline("waiting for the control plane to answer").into()),
@@ -75,8 +80,7 @@ async fn through_the_api(command: LimaVm, context: &Context) -> anyhow::Result<(
 async fn run_command(
     command: LimaVm,
     source: Option<template::Source>,
-    client: &kube::Client,
-    context: &Context,
+    session: &Session<'_>,
     deadline: Instant,
 ) -> anyhow::Result<()> {
     let deadline = command.wait().filter(|wait| wait.wait).map(|_| deadline);
@@ -97,14 +101,21 @@ async fn run_command(
                 start,
                 dry_run,
             };
-            create::run(client, &wanted, &source, deadline).await
+            create::run(session, &wanted, &source, deadline).await
         }
-        (LimaVm::Start { name, .. }, _) => power::start(client, &name, deadline).await,
-        (LimaVm::Stop { name, .. }, _) => power::stop(client, &name, deadline).await,
-        (LimaVm::Restart { name, .. }, _) => power::restart(client, &name, deadline).await,
-        (LimaVm::Delete { name, .. }, _) => delete::run(client, &name, deadline).await,
-        (LimaVm::List, _) => list::run(client).await,
-        (LimaVm::Edit { name }, _) => edit::run(client, context, &name).await,
+        (LimaVm::Start { name, .. }, _) => power::start(session, &name, deadline).await,
+        (LimaVm::Stop { name, grace, .. }, _) => {
+            power::stop(session, &name, grace.chosen(), deadline).await
+        }
+        (LimaVm::Restart { name, grace, .. }, _) => {
+            power::restart(session, &name, grace.chosen(), deadline).await
+        }
+        (LimaVm::Delete { name, grace, .. }, _) => {
+            delete::run(session, &name, grace.chosen(), deadline).await
+        }
+        (LimaVm::List, _) => list::run(&session.client).await,
+        (LimaVm::Describe { name }, _) => describe::run(session, &name).await,
+        (LimaVm::Edit { name }, _) => edit::run(&session.client, session.context, &name).await,
         (LimaVm::Create { .. } | LimaVm::Shell { .. } | LimaVm::Logs { .. }, _) => Ok(()),
     }
 }

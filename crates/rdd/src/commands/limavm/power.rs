@@ -1,35 +1,36 @@
 //! `rdd limavm start`, `stop`, `restart`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api::LimaVM;
-use api::lima::{RESTART_REQUESTED, condition, reason};
+use api::lima::{RESTART_REQUESTED, STOP_GRACE_PERIOD, condition, reason};
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use tracing::info;
 
 use super::find::find;
+use super::session::Session;
 use super::wait::{self, Goal};
 use crate::logging::RESULT;
 use crate::service::client::refused;
 
 /// Declares that the VM runs.
 pub(crate) async fn start(
-    client: &Client,
+    session: &Session<'_>,
     name: &str,
     deadline: Option<Instant>,
 ) -> anyhow::Result<()> {
-    let (api, vm) = find(client, name).await?;
+    let (api, vm) = find(&session.client, name).await?;
     let declared = json!({ "spec": { "running": true } });
     let wanted = if has_failed(&vm) {
         restart_request()
     } else {
         declared
     };
-    change(&api, &vm, &wanted).await?;
+    change(&api, &vm, wanted).await?;
     if let Some(deadline) = deadline {
-        wait::until(&api, &vm, Goal::Started, deadline).await?;
+        wait::until(session, &vm, Goal::Started, deadline).await?;
         info!(target: RESULT, "LimaVM {name:?} has started");
     } else {
         info!(target: RESULT, "LimaVM {name:?} is starting");
@@ -39,14 +40,17 @@ pub(crate) async fn start(
 
 /// Declares that the VM does not run.
 pub(crate) async fn stop(
-    client: &Client,
+    session: &Session<'_>,
     name: &str,
+    grace: Option<Duration>,
     deadline: Option<Instant>,
 ) -> anyhow::Result<()> {
-    let (api, vm) = find(client, name).await?;
-    change(&api, &vm, &json!({ "spec": { "running": false } })).await?;
+    let (api, vm) = find(&session.client, name).await?;
+    let mut wanted = json!({ "spec": { "running": false } });
+    json_patch::merge(&mut wanted, &grace_period(grace));
+    change(&api, &vm, wanted).await?;
     if let Some(deadline) = deadline {
-        wait::until(&api, &vm, Goal::Stopped, deadline).await?;
+        wait::until(session, &vm, Goal::Stopped, deadline).await?;
         info!(target: RESULT, "LimaVM {name:?} has stopped");
     } else {
         info!(target: RESULT, "LimaVM {name:?} is stopping");
@@ -56,15 +60,18 @@ pub(crate) async fn stop(
 
 /// Asks for one restart; a stopped VM starts.
 pub(crate) async fn restart(
-    client: &Client,
+    session: &Session<'_>,
     name: &str,
+    grace: Option<Duration>,
     deadline: Option<Instant>,
 ) -> anyhow::Result<()> {
-    let (api, vm) = find(client, name).await?;
+    let (api, vm) = find(&session.client, name).await?;
     let count = vm.status.as_ref().map_or(0, |status| status.restart_count);
-    change(&api, &vm, &restart_request()).await?;
+    let mut wanted = restart_request();
+    json_patch::merge(&mut wanted, &grace_period(grace));
+    change(&api, &vm, wanted).await?;
     if let Some(deadline) = deadline {
-        wait::until(&api, &vm, Goal::Restarted(count), deadline).await?;
+        wait::until(session, &vm, Goal::Restarted(count), deadline).await?;
         info!(target: RESULT, "LimaVM {name:?} has restarted");
     } else {
         info!(target: RESULT, "LimaVM {name:?} is restarting");
@@ -90,7 +97,24 @@ fn restart_request() -> Value {
     json!({ "metadata": { "annotations": { RESTART_REQUESTED: now } }, "spec": { "running": true } })
 }
 
-async fn change(api: &Api<LimaVM>, vm: &LimaVM, patch: &Value) -> anyhow::Result<()> {
+/// The part of a change that says how long the guest may take to shut down, this once. It goes with the wish itself, so
+/// that no stop begins without it.
+pub(super) fn grace_period(grace: Option<Duration>) -> Value {
+    match grace {
+        // In the unit that loses nothing.
+        Some(grace) if grace.subsec_nanos() == 0 => annotation(&format!("{}s", grace.as_secs())),
+        Some(grace) => annotation(&format!("{}ms", grace.as_millis())),
+        None => json!({}),
+    }
+}
+
+fn annotation(grace: &str) -> Value {
+    json!({ "metadata": { "annotations": { STOP_GRACE_PERIOD: grace } } })
+}
+
+/// Changes the VM that was found, not another one that took its name meanwhile.
+pub(super) async fn change(api: &Api<LimaVM>, vm: &LimaVM, mut patch: Value) -> anyhow::Result<()> {
+    json_patch::merge(&mut patch, &json!({ "metadata": { "uid": vm.uid() } }));
     api.patch(
         &vm.name_any(),
         &PatchParams::default(),
@@ -99,4 +123,20 @@ async fn change(api: &Api<LimaVM>, vm: &LimaVM, patch: &Value) -> anyhow::Result
     .await
     .map_err(refused)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_period_reads_as_it_was_meant() {
+        for (millis, text) in [(0, "0s"), (5_000, "5s"), (90_000, "90s"), (1_500, "1500ms")] {
+            let grace = Duration::from_millis(millis);
+            let patch = grace_period(Some(grace));
+            assert_eq!(patch["metadata"]["annotations"][STOP_GRACE_PERIOD], text);
+            assert_eq!(api::lima::parse_grace_period(text), Some(grace));
+        }
+        assert_eq!(grace_period(None), json!({}));
+    }
 }

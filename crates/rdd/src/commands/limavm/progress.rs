@@ -43,7 +43,17 @@ impl Display {
 
     /// Shows the condition that matters for the goal.
     pub(crate) fn show(&self, vm: &LimaVM, goal: Goal) {
-        let state = describe(vm, goal);
+        self.tell(describe(vm, goal));
+    }
+
+    /// Shows that nobody tells how far the VM is.
+    pub(crate) fn lost(&self) {
+        self.tell(
+            "the control plane does not answer; waiting for it, or for `rdd svc start`".to_owned(),
+        );
+    }
+
+    fn tell(&self, state: String) {
         if self.last.borrow().as_deref() == Some(state.as_str()) {
             return;
         }

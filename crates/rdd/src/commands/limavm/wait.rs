@@ -1,22 +1,22 @@
 //! Waits for a VM, showing what happens meanwhile.
 
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use api::LimaVM;
-use api::lima::{condition, reason};
+use api::lima::{FORCE_DELETE, condition, reason};
 use futures::StreamExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
 use kube::runtime::watcher::watch_object;
-use kube::{Api, ResourceExt as _};
 
 use super::progress::Display;
+use super::session::Session;
 use crate::exit::Failure;
 
-/// How often in a row a watch may fail. The watcher waits longer each time, and a control plane that restarts is
-/// back within a second.
-const FAILURES: u32 = 5;
+/// How long to leave a control plane alone that does not answer. One that is replaced is back within a second.
+const RECONNECT: Duration = Duration::from_millis(250);
 
 /// What a VM is to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +33,20 @@ pub(crate) enum Goal {
     Deleted,
 }
 
-/// Waits until `vm`, as it was before the change that should lead to the goal, has reached the goal.
+/// Waits until `before`, the VM as it was before the change that should lead to the goal, has reached the goal; returns
+/// it as it is then, unless it is gone.
 ///
-/// A failure that stood in the conditions before is not the answer to what was asked for now.
+/// A failure that stood in the conditions before is not the answer to what was asked for now. The control plane may be
+/// replaced meanwhile; what was declared holds for the next one, and the wait goes on there.
 pub(crate) async fn until(
-    api: &Api<LimaVM>,
+    session: &Session<'_>,
     before: &LimaVM,
     goal: Goal,
     deadline: Instant,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<LimaVM>> {
     let name = before.name_any();
     let display = Display::new(&name);
-    let watched = watch(api, before, goal, &display);
+    let watched = watch(session, before, goal, &display);
     let result = tokio::time::timeout_at(deadline.into(), watched).await;
     display.finish();
     match result {
@@ -63,58 +65,111 @@ pub(crate) async fn until(
     }
 }
 
+/// Watches, over as many control planes as it takes.
 async fn watch(
-    api: &Api<LimaVM>,
+    session: &Session<'_>,
     before: &LimaVM,
     goal: Goal,
     display: &Display,
-) -> anyhow::Result<()> {
-    let name = before.name_any();
-    let mut states = pin!(watch_object(api.clone(), &name));
-    let mut failures = 0;
-    // Once the conditions have moved on from what they were, a failure is one of ours, even the same as before.
-    let mut moved = false;
-    while let Some(state) = states.next().await {
-        let vm = match state {
-            Ok(vm) => vm,
-            Err(error) => {
-                failures += 1;
-                tracing::debug!("watching LimaVM {name:?} failed: {error}");
-                if failures >= FAILURES {
-                    bail!(
-                        "lost sight of LimaVM {name:?} while waiting: {error}; the control plane may have ended, and \
-                         what was declared holds when it runs again: see `rdd svc status` and `rdd svc logs`"
-                    );
-                }
-                continue;
+) -> anyhow::Result<Option<LimaVM>> {
+    let mut session = session.clone();
+    let mut course = Course {
+        before,
+        goal,
+        moved: false,
+    };
+    loop {
+        if let Some(end) = follow(&session, &mut course, display).await? {
+            return Ok(end.0);
+        }
+        display.lost();
+        loop {
+            tokio::time::sleep(RECONNECT).await;
+            if session.reconnect().await? {
+                break;
             }
-        };
-        failures = 0;
+        }
+    }
+}
+
+/// Follows one watch to the end of the wait; `None` when the connection was lost before.
+async fn follow(
+    session: &Session<'_>,
+    course: &mut Course<'_>,
+    display: &Display,
+) -> anyhow::Result<Option<End>> {
+    let name = course.before.name_any();
+    let mut states = pin!(watch_object(session.api_of(course.before), &name));
+    while let Some(state) = states.next().await {
+        match state {
+            Ok(vm) => {
+                if let Some(end) = course.next(vm, display)? {
+                    return Ok(Some(end));
+                }
+            }
+            Err(error) => {
+                tracing::debug!("watching LimaVM {name:?} failed: {error}");
+                return Ok(None);
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The VM when the goal was reached, if there is one then.
+struct End(Option<LimaVM>);
+
+/// What has been seen since the change.
+struct Course<'a> {
+    before: &'a LimaVM,
+    goal: Goal,
+    /// The conditions have moved on from what they were; from then on a failure is one of ours, even the same as
+    /// before.
+    moved: bool,
+}
+
+impl Course<'_> {
+    fn next(&mut self, vm: Option<LimaVM>, display: &Display) -> anyhow::Result<Option<End>> {
+        let (name, goal) = (self.before.name_any(), self.goal);
         // Another object of the same name means that ours is gone.
-        let Some(vm) = vm.filter(|vm| vm.uid() == before.uid()) else {
+        let Some(vm) = vm.filter(|vm| vm.uid() == self.before.uid()) else {
             if goal == Goal::Deleted {
-                return Ok(());
+                return Ok(Some(End(None)));
             }
             bail!(
                 "LimaVM {name:?} was deleted while waiting for it to be {}",
                 goal.name()
             );
         };
-        display.show(&vm, goal);
         if goal.is_reached(&vm) {
-            return Ok(());
+            return Ok(Some(End(Some(vm))));
         }
-        moved |= conditions(&vm) != conditions(before);
-        if moved && let Some(failed) = goal.failure(&vm) {
-            bail!(
-                "LimaVM {name:?} could not be {}: {}: {}",
+        display.show(&vm, goal);
+        self.moved |= conditions(&vm) != conditions(self.before);
+        match goal.failure(&vm) {
+            Some(failed) if self.moved => bail!(
+                "LimaVM {name:?} could not be {}: {}: {}{}",
                 goal.name(),
                 failed.reason,
-                failed.message
-            );
+                failed.message,
+                way_out(goal, &vm)
+            ),
+            _ => Ok(None),
         }
     }
-    bail!("the watch of LimaVM {name:?} ended")
+}
+
+/// What else the user can do: a deletion that cannot succeed is never given up silently.
+fn way_out(goal: Goal, vm: &LimaVM) -> String {
+    if goal != Goal::Deleted {
+        return String::new();
+    }
+    format!(
+        "; it is tried again, and `rdd limavm describe {name}` shows how it goes. To give the VM up with what is left of \
+         it: kubectl annotate limavm {name} -n {namespace} {FORCE_DELETE}=true",
+        name = vm.name_any(),
+        namespace = vm.namespace().unwrap_or_default(),
+    )
 }
 
 impl Goal {

@@ -11,6 +11,7 @@ pub(crate) fn run(context: &Context, wanted: &ServeSettings) -> anyhow::Result<(
         return Ok(());
     }
     settings::save(&context.paths, wanted)?;
+    process::crash::point("svc.create.after-settings");
     tracing::info!(target: crate::logging::RESULT, "successfully created \"{}\" control plane", context.instance);
     Ok(())
 }

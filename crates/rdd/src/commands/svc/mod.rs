@@ -3,11 +3,12 @@
 mod create;
 mod paths;
 mod status;
+mod stop;
 
 use crate::cli::{LogsArgs, Svc};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::service::{client, remove, settings, start, stop};
+use crate::service::{client, remove, restart, settings, start};
 use crate::{daemon, output, tail};
 
 /// Runs one of the commands.
@@ -17,17 +18,12 @@ pub(crate) fn run(command: Svc, context: &Context) -> anyhow::Result<Exit> {
         Svc::Start { wait, settings } => {
             start::start(context, &settings, wait.wait, wait.timeout)?;
         }
-        Svc::Stop { wait } => {
-            if !context.paths.dir.exists() {
-                context.report("does not exist");
-            } else if !stop::stop(context, wait.wait, wait.timeout)? {
-                context.report("is already stopped");
-            } else if wait.wait {
-                context.report("has stopped");
-            } else {
-                context.report("is stopping");
-            }
-        }
+        Svc::Stop {
+            keep_vms,
+            grace,
+            wait,
+        } => stop::run(context, keep_vms, grace, wait)?,
+        Svc::Restart { timeout, settings } => restart::restart(context, &settings, timeout)?,
         Svc::Status => status::run(context)?,
         Svc::Delete { timeout } => {
             if remove::exists(context) {

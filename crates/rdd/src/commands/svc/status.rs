@@ -19,5 +19,11 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<()> {
     if context.environment.developer_mode {
         info!(target: ANSWER, "developer mode is enabled");
     }
+    if let State::Ready(ready) = state {
+        let ready = ready.compatible(name)?;
+        if let Some(old) = ready.other_version() {
+            tracing::warn!("\"{name}\" control plane {old}");
+        }
+    }
     Ok(())
 }

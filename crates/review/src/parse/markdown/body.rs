@@ -143,7 +143,7 @@ pub(super) fn fill(finding: &mut Finding, lines: &[Line<'_>]) {
                     }
                 }
                 Some((name, rest)) if matches!(name.as_str(), "file" | "files" | "location") => {
-                    finding.locations.extend(headline::locations(rest));
+                    finding.locations.extend(super::place::locations(rest));
                 }
                 Some((name, rest)) if name == "severity" => {
                     if let Some(severity) = headline::severity(rest.trim_matches(['*', ' ', '.'])) {
@@ -186,7 +186,7 @@ fn place_from_text(finding: &mut Finding) {
             .skip(1)
             .step_by(2)
             .filter(|code| !code.contains(char::is_whitespace))
-            .flat_map(headline::locations)
+            .flat_map(super::place::locations)
             .find(|l| l.path.contains('.') && (l.start.is_some() || l.path.contains('/')));
         if let Some(place) = place {
             finding.locations.push(place);

@@ -3,12 +3,14 @@
 mod body;
 mod headline;
 mod lines;
+mod place;
 mod report;
 mod review;
 mod section;
 mod table;
 
-pub use headline::{locations as places, severity};
+pub use headline::severity;
+pub use place::locations as places;
 pub use report::{Answer, Original, ReportText, report};
 pub use review::review;
 pub use table::Table;

@@ -1,8 +1,9 @@
 //! One reviewer's review.
 
 use super::body;
-use super::headline::{Headline, headline, locations, placed_item};
+use super::headline::{Headline, headline, placed_item};
 use super::lines::{Kind, Line, dedent, lines};
+use super::place::locations;
 use super::section::{Section, heading, section};
 use crate::model::{Coverage, Finding, Note, Review, Severity};
 

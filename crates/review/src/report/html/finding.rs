@@ -67,6 +67,9 @@ fn state(finding: &MergedFinding, refuted: bool) -> String {
         History::Fixed { .. } => tags.push(("good", "fixed".to_owned())),
         History::Declined { .. } => tags.push(("plain", "declined".to_owned())),
     }
+    if finding.deferred.is_some() {
+        tags.push(("plain", "put off".to_owned()));
+    }
     tags.extend(finding.lead.class.map(|c| ("plain", class(c).to_owned())));
     tags.extend(
         finding
@@ -106,6 +109,12 @@ fn body(report: &Report, finding: &MergedFinding) -> String {
     if let History::Declined { reason, .. } = &finding.history {
         parts.push(format!(
             "<p class=\"note\">Declined: {}</p>",
+            inline(reason)
+        ));
+    }
+    if let Some(reason) = &finding.deferred {
+        parts.push(format!(
+            "<p class=\"note\">Put off by the author: {}</p>",
             inline(reason)
         ));
     }

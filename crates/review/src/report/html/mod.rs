@@ -4,6 +4,7 @@
 //! (`prose`); behind that stands a content security policy that allows our one style sheet and our one script by their
 //! hashes and nothing else: no other script, no image, no request of any kind.
 
+mod asked;
 mod charts;
 mod code;
 mod escape;
@@ -39,6 +40,7 @@ pub fn html(report: &Report) -> String {
         sections::closed(report, &index),
         sections::coverage(report),
         sections::performance(report),
+        asked::close_calls(report),
         sections::recommendations(report),
         sections::originals(report),
     ]
@@ -119,9 +121,10 @@ fn overview(report: &Report) -> String {
         "rework" => "bad",
         _ => "plain",
     };
-    let author = match &report.prose.author {
-        None => "Composed from the data; nobody wrote it.".to_owned(),
-        Some(author) => format!("Written by {}, checked against the data.", escape(author)),
+    let author = match (&report.prose.author, &report.prose.refused) {
+        (Some(author), _) => format!("Written by {}, checked against the data.", escape(author)),
+        (None, Some(refused)) => asked::not_taken(refused),
+        (None, None) => "Composed from the data; nobody wrote it.".to_owned(),
     };
     let changed: (u64, u64) = report.target.changes.iter().fold((0, 0), |(a, r), c| {
         (a + u64::from(c.added), r + u64::from(c.removed))

@@ -102,6 +102,12 @@ fn status_line(finding: &MergedFinding) -> Option<String> {
             inline(reason)
         )),
     }
+    if let Some(reason) = &finding.deferred {
+        parts.push(format!(
+            "_Put off by the author, so it does not count for the verdict:_ {}",
+            inline(reason)
+        ));
+    }
     (!parts.is_empty()).then(|| parts.join(" "))
 }
 

@@ -5,11 +5,12 @@ mod tables;
 mod text;
 
 pub(super) use finding::{check_name, class, finding_text, is_diff, result_name, scope};
-pub(super) use text::{inline, place};
+pub(super) use text::inline;
+pub(crate) use text::place;
 
 use super::count::{notes, word};
 use super::standing::is_open;
-use crate::model::{MergedFinding, Note, Report, Severity};
+use crate::model::{MergedFinding, Note, Prose, Refused, Report, Severity};
 use text::{block, fenced, is_whole, name};
 
 /// The whole report.
@@ -63,6 +64,7 @@ pub fn markdown(report: &Report) -> String {
     parts.push(tables::coverage(report));
     parts.push("## Reviewer Performance".to_owned());
     parts.extend(tables::performance(report));
+    parts.extend(tables::asked(report));
     if !report.recommendations.is_empty() {
         parts.push("## Repo Context Updates".to_owned());
         parts.push(list(&report.recommendations));
@@ -85,13 +87,41 @@ pub(super) fn title(report: &Report) -> String {
 /// The summary with a word about who wrote it.
 pub(super) fn summary(report: &Report) -> String {
     let text = block(&report.prose.summary);
-    let author = match &report.prose.author {
-        None => "_Composed from the data; nobody wrote it._".to_owned(),
-        Some(author) => format!("_Written by {}, checked against the data._", inline(author)),
+    let author = match &report.prose {
+        Prose {
+            author: Some(author),
+            ..
+        } => format!("_Written by {}, checked against the data._", inline(author)),
+        Prose {
+            refused: Some(refused),
+            ..
+        } => not_taken(refused),
+        _ => "_Composed from the data; nobody wrote it._".to_owned(),
     };
     format!("{text}\n\n{author}")
         .trim_start_matches('\n')
         .to_owned()
+}
+
+/// Why the lead reviewer's text does not stand here: what was refused, sentence by sentence.
+fn not_taken(refused: &Refused) -> String {
+    let mut text = format!(
+        "_Composed from the data: {} was to write it, and {}._",
+        inline(&refused.author),
+        inline(&refused.reason).replace('_', "\\_")
+    );
+    if !refused.sentences.is_empty() {
+        text.push('\n');
+    }
+    for sentence in &refused.sentences {
+        // In code, so that nothing in it is a link, a name of a finding or a place.
+        let said = inline(&sentence.text).replace('`', "'");
+        text.push_str(&format!(
+            "\n- Refused: `{said}` — {}",
+            inline(&sentence.why)
+        ));
+    }
+    text
 }
 
 fn findings(report: &Report, severity: Severity) -> Vec<String> {

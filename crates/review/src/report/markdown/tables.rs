@@ -1,8 +1,8 @@
 //! The tables: metadata, closed findings, coverage, performance.
 
 use super::text::{cell, name, place};
-use crate::model::{ChangeKind, History, MergedFinding, Outcome, Report, ReviewerRun};
-use crate::report::count::{Figures, duration, figures, finished, names, status, tokens};
+use crate::model::{ChangeKind, CloseCalls, History, MergedFinding, Outcome, Report, ReviewerRun};
+use crate::report::count::{Figures, duration, figures, finished, names, plural, status, tokens};
 
 fn table(head: &[String], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
@@ -241,6 +241,69 @@ pub(super) fn performance(report: &Report) -> Vec<String> {
             .to_owned(),
     );
     parts
+}
+
+/// Who was asked what else, and what came of the close calls.
+pub(super) fn asked(report: &Report) -> Vec<String> {
+    let mut parts = Vec::new();
+    let lines: Vec<String> = report
+        .asked
+        .iter()
+        .map(|asked| {
+            let spent = &asked.performance;
+            let mut facts: Vec<String> = spent.seconds.map(duration).into_iter().collect();
+            facts.extend(spent.output_tokens.map(|n| format!("{} tokens", tokens(n))));
+            facts.extend(spent.cost_usd.map(|c| format!("${c:.2}")));
+            let mut line = format!("- {} ({})", cell(&asked.name), cell(&asked.purpose));
+            if !facts.is_empty() {
+                line.push_str(&format!(": {}", facts.join(", ")));
+            }
+            if let Some(trouble) = &asked.trouble {
+                line.push_str(&format!("; {}", cell(trouble)));
+            }
+            line
+        })
+        .collect();
+    if !lines.is_empty() {
+        parts.push(format!("Asked beyond the reviews:\n\n{}", lines.join("\n")));
+    }
+    if let Some(close) = &report.close_calls {
+        parts.push(close_calls(close));
+    }
+    parts
+}
+
+fn close_calls(close: &CloseCalls) -> String {
+    let decided = close.calls.iter().filter(|c| c.same.is_some()).count();
+    let mut text = format!(
+        "Close calls of the merge: {} decided {decided} of {}.",
+        cell(&close.by),
+        plural(close.calls.len(), "pair"),
+    );
+    if let Some(trouble) = &close.trouble {
+        text.push_str(&format!(" It {}; the likeness decides.", cell(trouble)));
+    }
+    let rows: Vec<Vec<String>> = close
+        .calls
+        .iter()
+        .map(|call| {
+            let name = |(reviewer, id): &(String, String)| cell(&format!("{reviewer} {id}"));
+            let decided = match call.same {
+                Some(true) => "one defect",
+                Some(false) => "two defects",
+                None => "by likeness",
+            };
+            let score = format!("{:.2}", call.score);
+            vec![
+                name(&call.one),
+                name(&call.other),
+                score,
+                decided.to_owned(),
+            ]
+        })
+        .collect();
+    let head = ["One", "Other", "Likeness", "Decided"].map(str::to_owned);
+    format!("{text}\n\n{}", table(&head, &rows))
 }
 
 fn tool_calls(run: &ReviewerRun) -> String {

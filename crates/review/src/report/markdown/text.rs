@@ -5,7 +5,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag};
 use crate::model::Location;
 
 /// `path:10-12`, `path:3`, `path`.
-pub(in crate::report) fn place(location: &Location) -> String {
+pub(crate) fn place(location: &Location) -> String {
     let path = one_line(&location.path).replace('`', "'");
     match (location.start, location.end) {
         (Some(start), Some(end)) if end > start => format!("{path}:{start}-{end}"),

@@ -1,0 +1,148 @@
+//! Deletions that fail (hazard 22). Their causes are real, and hold for root too.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use api::lima::{FORCE_DELETE, condition as types, reason};
+use api::rdd::CLEANUP_FINALIZER;
+use kube::ResourceExt;
+
+use crate::support::{Plane, condition, status};
+
+/// A folder within a VM's that nobody can remove while this value lives: a mount point, or for a user who may not
+/// mount, one whose entries are not his to remove.
+struct Undeletable {
+    folder: PathBuf,
+    mounted: bool,
+}
+
+impl Undeletable {
+    fn within(folder: &Path) -> Undeletable {
+        let folder = folder.join("busy");
+        std::fs::create_dir(&folder).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "tmpfs"])
+            .arg(&folder)
+            .status()
+            .is_ok_and(|status| status.success());
+        if !mounted {
+            std::fs::write(folder.join("entry"), "").unwrap();
+            set_mode(&folder, 0o500);
+            let removed = std::fs::remove_file(folder.join("entry"));
+            assert!(removed.is_err(), "root without the right to mount");
+        }
+        Undeletable { folder, mounted }
+    }
+
+    /// It can be removed again, wherever it has been moved to.
+    fn release(self, now_below: &Path) {
+        let folder = [&self.folder, &now_below.join("busy")]
+            .into_iter()
+            .find(|folder| folder.exists())
+            .unwrap()
+            .clone();
+        if self.mounted {
+            let unmounted = Command::new("umount").arg(&folder).status().unwrap();
+            assert!(unmounted.success());
+        } else {
+            set_mode(&folder, 0o700);
+        }
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[tokio::test]
+async fn h22_a_delete_that_fails_three_times_is_tried_until_it_succeeds() {
+    let plane = Plane::start().await;
+    plane.create_stopped("vm").await;
+    let busy = Undeletable::within(&plane.dir("vm"));
+    // Where a folder goes on its way out.
+    let aside = plane.lima_home().root.join(".vm.tmp");
+    plane.delete("vm").await;
+    for pause in ["1 s", "2 s", "4 s"] {
+        let again = format!("trying again in {pause}");
+        let vm = plane
+            .wait("vm", &again, |vm| {
+                vm.condition(types::DELETING).is_some_and(|deleting| {
+                    deleting.reason == reason::DELETE_FAILED && deleting.message.ends_with(&again)
+                })
+            })
+            .await;
+        let message = &condition(&vm, types::DELETING).message;
+        assert!(
+            message.contains(aside.to_str().unwrap()) && message.contains("remove"),
+            "what, and where: {message}"
+        );
+        assert!(vm.finalizers().contains(&CLEANUP_FINALIZER.to_owned()));
+        assert_eq!(status(&vm).last_error.as_ref(), Some(message));
+    }
+    busy.release(&aside);
+    plane.wait_gone("vm").await;
+    assert!(!plane.dir("vm").exists() && !aside.exists());
+    let told = plane.wait_events("vm", &[reason::DELETE_FAILED]).await;
+    assert!(told.iter().any(|event| event.count > Some(0)));
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn h22_a_delete_that_was_interrupted_is_taken_up_by_the_next_controller() {
+    let mut plane = Plane::start().await;
+    plane.create_stopped("vm").await;
+    let busy = Undeletable::within(&plane.dir("vm"));
+    plane.delete("vm").await;
+    plane
+        .wait_reason("vm", types::DELETING, reason::DELETE_FAILED)
+        .await;
+    plane.crash().await;
+    plane.start_controllers().await;
+    plane
+        .wait("vm", "failing again", |vm| {
+            vm.condition(types::DELETING)
+                .is_some_and(|deleting| deleting.message.ends_with("trying again in 2 s"))
+        })
+        .await;
+    let aside = plane.lima_home().root.join(".vm.tmp");
+    busy.release(&aside);
+    plane.wait_gone("vm").await;
+    assert!(!aside.exists());
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn h22_a_vm_that_can_never_be_deleted_goes_when_its_user_gives_it_up() {
+    let plane = Plane::start().await;
+    plane.create_stopped("vm").await;
+    // Lima's own way to keep an instance.
+    plane.make("vm", "protected");
+    plane.delete("vm").await;
+    let vm = plane
+        .wait_reason("vm", types::DELETING, reason::DELETE_FAILED)
+        .await;
+    let message = &condition(&vm, types::DELETING).message;
+    assert!(message.contains("is protected"), "{message}");
+    // Any other value is none.
+    plane.annotate("vm", FORCE_DELETE, "yes").await;
+    plane
+        .wait("vm", "still trying", |vm| {
+            condition(vm, types::DELETING).message.ends_with("in 4 s")
+        })
+        .await;
+    plane.annotate("vm", FORCE_DELETE, "true").await;
+    plane.wait_gone("vm").await;
+    assert!(plane.dir("vm").exists(), "nothing is forced upon the files");
+    let told = plane.wait_events("vm", &["ForceDeleted"]).await;
+    let told = told
+        .iter()
+        .find(|event| event.reason.as_deref() == Some("ForceDeleted"))
+        .and_then(|event| event.message.clone())
+        .unwrap();
+    assert!(
+        told.contains(plane.dir("vm").to_str().unwrap()) && told.contains("is protected"),
+        "what stays, and why: {told}"
+    );
+    plane.end().await;
+}

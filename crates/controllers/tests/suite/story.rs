@@ -1,0 +1,110 @@
+//! What is told of a VM: its status and its events.
+
+use api::lima::{condition as types, reason};
+use kube::ResourceExt;
+
+use crate::stand_in::{PORT, SLOW};
+use crate::support::{Plane, condition, holder, status};
+
+#[tokio::test]
+async fn a_vm_tells_who_it_is_how_long_it_took_and_what_happened() {
+    let plane = Plane::start().await;
+    plane.create_up("vm").await;
+    let vm = plane
+        .wait("vm", "telling its story", |vm| {
+            status(vm).phases.iter().all(|p| p.duration.is_some())
+        })
+        .await;
+    let up = status(&vm);
+    let pid = holder(&plane, "vm").map(|identity| i64::from(identity.pid()));
+    let hostagent = up.hostagent.unwrap();
+    assert_eq!(Some(hostagent.pid), pid);
+    assert_eq!(hostagent.start_time.unwrap().0.as_second(), 1_700_000_000);
+    assert_eq!(up.ssh_local_port, Some(PORT));
+    let names = |status: &api::LimaVMStatus| -> Vec<String> {
+        status.phases.iter().map(|p| p.name.clone()).collect()
+    };
+    assert_eq!(names(&status(&vm)), ["creating", "booting"]);
+    assert_eq!(up.last_error, None);
+    assert!(
+        !condition(&vm, types::RUNNING).message.contains(SLOW),
+        "that is told once, and not at each start"
+    );
+
+    plane.make("vm", "lingers");
+    plane.set_running("vm", false).await;
+    let vm = plane
+        .wait_reason("vm", types::RUNNING, reason::STOPPING)
+        .await;
+    assert_eq!(condition(&vm, types::RUNNING).status, "Unknown");
+    plane.heal("vm", "lingers");
+    let vm = plane
+        .wait_reason("vm", types::RUNNING, reason::STOPPED)
+        .await;
+    let down = status(&vm);
+    assert_eq!(
+        (&down.hostagent, &down.machine, down.ssh_local_port),
+        (&None, &None, None)
+    );
+    assert_eq!(names(&down), ["creating", "booting", "stopping"]);
+    assert!(down.phases.iter().all(|phase| phase.duration.is_some()));
+
+    // The second round counts the events of the first one up.
+    plane.set_running("vm", true).await;
+    plane
+        .wait_reason("vm", types::RUNNING, reason::STARTED)
+        .await;
+    let vm = plane.get("vm").await;
+    assert_eq!(names(&status(&vm)), ["creating", "stopping", "booting"]);
+    let all = [
+        "Creating", "Created", "Starting", "Booting", "Started", "Stopping", "Stopped", "Emulated",
+    ];
+    plane.wait_events("vm", &all).await;
+    let told = testutils::poll_async(crate::support::LONG, "two starts", async || {
+        let told = plane.wait_events("vm", &all).await;
+        let started: Vec<_> = told
+            .iter()
+            .filter(|event| event.reason.as_deref() == Some(reason::STARTED))
+            .collect();
+        match started[..] {
+            [one] if one.count == Some(2) => Ok(told),
+            _ => Err(format!("{started:?}")),
+        }
+    })
+    .await;
+    let emulated: Vec<_> = told
+        .iter()
+        .filter(|event| event.reason.as_deref() == Some("Emulated"))
+        .collect();
+    assert_eq!(emulated.len(), 1);
+    assert_eq!(emulated[0].count, Some(1));
+    assert_eq!(emulated[0].message.as_deref(), Some(SLOW));
+    let uid = vm.uid();
+    assert!(
+        told.iter().all(|event| event.involved_object.uid == uid),
+        "kubectl describe finds them"
+    );
+    plane.end().await;
+}
+
+#[tokio::test]
+async fn h27_a_new_controller_writes_nothing_about_a_vm_that_runs_on() {
+    let mut plane = Plane::start().await;
+    plane.create_up("vm").await;
+    let before = plane
+        .wait("vm", "settled", |vm| {
+            status(vm).phases.iter().all(|p| p.duration.is_some())
+        })
+        .await;
+    for _ in 0..2 {
+        plane.crash().await;
+        plane.start_controllers().await;
+        // Something that only the new controller can do shows that it has looked.
+        plane.create_stopped("other").await;
+        plane.delete("other").await;
+        plane.wait_gone("other").await;
+    }
+    let after = plane.get("vm").await;
+    assert_eq!(after.resource_version(), before.resource_version());
+    plane.end().await;
+}

@@ -1,0 +1,84 @@
+//! What can go wrong with WSL, and what to do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a distribution could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum WslError {
+    /// A command did not end: WSL's service is stuck, and every later command would be too.
+    #[error(
+        "{command} did not end within {} s: WSL's service hangs. Restart it as an administrator with \
+         `Restart-Service WSLService` (`LxssManager` on Windows 10), or restart Windows; this ends the other WSL \
+         distributions too, so rdd does not do it by itself",
+        limit.as_secs()
+    )]
+    ServiceHangs {
+        /// The command line.
+        command: String,
+        /// Its limit.
+        limit: Duration,
+    },
+    /// A command that works inside the distribution, or on its disk, did not end: the service may be well.
+    #[error("{command} did not end within {} s: killed it", limit.as_secs())]
+    TimedOut {
+        /// The command line.
+        command: String,
+        /// Its limit.
+        limit: Duration,
+    },
+    /// A command ended with an error.
+    #[error("{command} failed ({status}): {output}")]
+    Failed {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it said, both outputs.
+        output: String,
+    },
+    /// `wsl.exe` did not run at all.
+    #[error("{reason}; is WSL installed (`wsl --install`)?")]
+    Run {
+        /// What was tried and why it failed.
+        reason: String,
+    },
+    /// Every command said that it worked, and it did not.
+    #[error("{command} succeeded, but the distribution {name} {instead}")]
+    NotDone {
+        /// The command line.
+        command: String,
+        /// The distribution.
+        name: String,
+        /// What was found.
+        instead: &'static str,
+    },
+    /// A file of ours cannot be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl WslError {
+    /// Whether a restart of WSL's service is what helps, which a condition offers and nobody does silently.
+    #[must_use]
+    pub fn offers_service_restart(&self) -> bool {
+        matches!(self, WslError::ServiceHangs { .. })
+    }
+}
+
+impl From<process::file::FileError> for WslError {
+    fn from(error: process::file::FileError) -> Self {
+        WslError::File {
+            action: error.action,
+            path: error.path,
+            source: error.source,
+        }
+    }
+}

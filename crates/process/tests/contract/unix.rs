@@ -1,0 +1,200 @@
+//! The part of the contract that Windows has no counterpart of: sessions, descriptors, modes, signals, zombies.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use process::command::{CommandError, Run};
+use process::spawn::{Child, Spawn};
+use process::tree::kill_tree;
+use process::{Identity, Process, Signal, file};
+
+use crate::role::run_as;
+use crate::{PATIENCE, ready, soon, wait_for_file};
+
+pub(crate) fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+/// The process whose PID a script wrote, a line by itself, into `file`.
+fn process_in(file: &Path) -> Process {
+    let pid: u32 = wait_for_file(file).trim_end().parse().unwrap();
+    let identity = Identity::of(pid).unwrap().unwrap();
+    Process::open(&identity).unwrap().unwrap()
+}
+
+/// What the script prints.
+fn output(script: &str, change: impl FnOnce(Spawn) -> Spawn) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, err) = (folder.path().join("out"), folder.path().join("err"));
+    let spawn = Spawn::new("sh").args(["-c", script]);
+    let spawn = change(spawn)
+        .stdout(File::create(&out).unwrap())
+        .stderr(File::create(&err).unwrap());
+    let mut child = spawn.spawn().unwrap();
+    assert!(child.wait(soon()).is_exited());
+    assert_eq!(std::fs::read_to_string(err).unwrap(), "");
+    std::fs::read_to_string(out).unwrap()
+}
+
+#[test]
+fn h01_a_child_leads_a_session_and_a_group_of_its_own() {
+    // Field 1 is the PID, 5 the process group, 6 the session (proc_pid_stat(5)).
+    let fields = output("cat /proc/$$/stat | cut -d' ' -f1,5,6", |spawn| spawn);
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    assert_eq!(fields, [fields[0]; 3]);
+}
+
+#[test]
+fn a_child_has_no_input_and_no_descriptor_of_ours() {
+    // Open in us as our own parent's carelessness might leave it.
+    let careless = File::open("/dev/zero").unwrap();
+    rustix::io::fcntl_setfd(&careless, rustix::io::FdFlags::empty()).unwrap();
+    let open = output("ls /proc/$$/fd; cat; readlink /proc/$$/fd/0", |spawn| spawn);
+    assert!(
+        !open
+            .lines()
+            .any(|line| line == careless.as_raw_fd().to_string()),
+        "{open}"
+    );
+    assert!(open.ends_with("/dev/null\n"), "{open}");
+    // What is passed on purpose is there.
+    let passed = output("readlink /proc/$$/fd/$FD", |mut spawn| {
+        let fd = spawn.pass_fd(careless.try_clone().unwrap().into()).unwrap();
+        spawn.env("FD", fd.to_string())
+    });
+    assert_eq!(passed, "/dev/zero\n");
+}
+
+#[test]
+fn h08_a_helper_that_closed_its_outputs_is_waited_for_and_killed() {
+    let script = "exec >&- 2>&-; sleep 1000";
+    let run = Run::new("sh", Duration::from_millis(500)).args(["-c", script]);
+    let error = run.run().unwrap_err();
+    assert!(matches!(&error, CommandError::TimedOut { .. }), "{error}");
+    assert!(error.to_string().contains("did not end within 500 ms"));
+}
+
+#[test]
+fn the_mode_is_what_was_asked_for_also_for_a_file_that_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    std::fs::write(&path, "open to all").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    file::write_atomic(&path, b"secret", 0o600).unwrap();
+    assert_eq!(mode(&path), 0o600);
+    file::write_atomic(&path, b"public", 0o644).unwrap();
+    assert_eq!(mode(&path), 0o644);
+}
+
+#[test]
+fn private_folders_are_private_and_those_above_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let above = folder.path().join("above");
+    std::fs::create_dir(&above).unwrap();
+    std::fs::set_permissions(&above, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = above.join("a/b");
+    file::create_private_dir(&path).unwrap();
+    assert_eq!(
+        (mode(&path), mode(&above.join("a")), mode(&above)),
+        (0o700, 0o700, 0o755)
+    );
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    file::create_private_dir(&path).unwrap();
+    assert_eq!(mode(&path), 0o700);
+}
+
+#[test]
+fn h07_whom_nobody_waits_for_is_reaped() {
+    let child = Spawn::new("sleep").arg("1000").spawn().unwrap();
+    let (tree, identity) = (child.tree(), child.identity().clone());
+    drop(child);
+    kill_tree(&tree, Duration::ZERO).unwrap();
+    let mut others: Vec<Child> = Vec::new();
+    testutils::poll(PATIENCE, "the zombie's end", || {
+        others.push(Spawn::new("true").spawn().unwrap());
+        if Path::new(&format!("/proc/{}", identity.pid())).exists() {
+            Err("still there")
+        } else {
+            Ok(())
+        }
+    });
+}
+
+#[test]
+fn h12_signals_of_a_terminal_are_told_apart() {
+    for (signal, heard) in [
+        (Signal::Interrupt, "Interrupted"),
+        (Signal::Hangup, "TerminalClosed"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut child, _) = ready(run_as("listen", folder.path().join("one")));
+        child.process().signal(signal).unwrap();
+        assert_eq!(
+            wait_for_file(&folder.path().join("one.heard")),
+            format!("{heard}\n")
+        );
+        assert!(child.wait(soon()).is_exited());
+    }
+}
+
+#[test]
+fn h03_an_orphan_without_a_mark_is_found_by_its_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "sh -c 'env -i sleep 1000 & echo $! > below' & wait; echo > orphaned; sleep 1000";
+    let script = script.replace("env -i", "env -i PATH=\"$PATH\"");
+    let root = Spawn::new("sh")
+        .args(["-c", &script])
+        .cwd(folder.path())
+        .spawn()
+        .unwrap();
+    wait_for_file(&folder.path().join("orphaned"));
+    let below = process_in(&folder.path().join("below"));
+    kill_tree(&root.tree(), Duration::ZERO).unwrap();
+    assert!(!below.is_running());
+}
+
+#[test]
+fn a_tree_that_forks_all_the_time_ends_too() {
+    let script = "while :; do setsid sh -c 'sleep 0.05; sh -c \"sleep 1000\"' & sleep 0.001; done";
+    let child = Spawn::new("sh").args(["-c", script]).spawn().unwrap();
+    testutils::poll(PATIENCE, "a crowd", || {
+        let count = child.tree().members().unwrap().len();
+        if count > 20 { Ok(()) } else { Err(count) }
+    });
+    kill_tree(&child.tree(), Duration::ZERO).unwrap();
+    assert!(child.tree().members().unwrap().is_empty());
+}
+
+/// In a container the session's leader is often outside the PID namespace, and `getsid` answers 0.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_whose_session_is_led_from_outside_its_pid_namespace_is_no_root_of_a_tree() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = folder.path().join("mark");
+    let namespace = ["--user", "--map-root-user", "--pid", "--fork"];
+    let allowed = std::process::Command::new("unshare")
+        .args(namespace)
+        .arg("true")
+        .output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        println!("skipped: this machine allows no user and PID namespace");
+        return;
+    }
+    let mut unshare = std::process::Command::new("unshare");
+    unshare
+        .args(namespace)
+        .arg(std::env::current_exe().unwrap());
+    let output = crate::role::plain_below(unshare, "mark", &answer)
+        .env(process::tree::VARIABLE, "0123456789abcdef")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    assert_eq!(std::fs::read_to_string(&answer).unwrap(), "None");
+}

@@ -1,0 +1,127 @@
+//! What the hostagent watches in a real guest, and what goes on without it.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use process::Signal;
+use testutils::poll;
+
+use crate::guest::{BOOT, Guest, NAME};
+
+/// Seconds that the guest's clock may differ after it was set: a login takes some of them.
+const RIGHT: u64 = 30;
+
+fn off(guest: &Guest) -> u64 {
+    let theirs: u64 = guest.ssh(&["date", "+%s"]).parse().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    theirs.abs_diff(now.as_secs())
+}
+
+/// Hazard 29: to the guest an hour of sleep of its host, and a step of its own clock, are the same.
+#[test]
+fn h29_a_guest_whose_clock_is_off_by_an_hour_is_set_right() {
+    let guest = Guest::boot();
+    let before = guest.boot_id();
+    for step in ["+1 hour", "-1 hour"] {
+        let stepped = guest.ssh(&[
+            "sudo",
+            "sh",
+            "-c",
+            &format!("date -s '{step}' >/dev/null && date +%s"),
+        ]);
+        let stepped: u64 = stepped.parse().unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        assert!(stepped.abs_diff(now.as_secs()) > 3000, "{step}: {stepped}");
+        poll(BOOT, "the guest's clock to be right", || {
+            match off(&guest) {
+                off if off < RIGHT => Ok(()),
+                off => Err(format!("off by {off} s")),
+            }
+        });
+    }
+    assert_eq!(guest.boot_id(), before);
+    assert_eq!(guest.field("{.status.restartCount}"), "1");
+}
+
+/// The lines of the hostagent's event log.
+fn events(guest: &Guest) -> Vec<String> {
+    std::fs::read_to_string(guest.dir().join("ha.stdout.log"))
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Hazard 30: sshd takes connections (the kernel does) and never says a word.
+#[test]
+fn h30_a_guest_whose_sshd_hangs_is_degraded_and_heals() {
+    let guest = Guest::boot();
+    let before = events(&guest).len();
+    // It goes on by itself, since nobody can log in to let it.
+    guest.ssh(&[
+        "sudo",
+        "sh",
+        "-c",
+        "P=$(cat /run/sshd.pid); setsid sh -c \"kill -STOP $P; sleep 150; kill -CONT $P\" >/dev/null 2>&1 </dev/null &",
+    ]);
+    let is = |line: &String, phase: &str| line.contains(&format!("\"phase\":\"{phase}\""));
+    let degraded = poll(BOOT, "the hung sshd to be told", || {
+        let all = events(&guest);
+        let found = all[before..]
+            .iter()
+            .position(|line| is(line, "degraded") && line.contains("ssh could not log in within"));
+        found.map(|at| before + at).ok_or(all.join("\n"))
+    });
+    poll(BOOT, "the VM to be well again", || {
+        let all = events(&guest);
+        match all[degraded..].last() {
+            Some(line) if is(line, "running") => Ok(()),
+            _ => Err(all.join("\n")),
+        }
+    });
+    assert_eq!(guest.ssh(&["echo", "well"]), "well");
+}
+
+/// Hazard 18: without daemon and hostagent, with QEMU's sockets removed, the guest is reached on its port; the next
+/// ones take it over.
+#[test]
+fn h18_the_ssh_port_works_while_nobody_watches_and_after() {
+    let guest = Guest::boot();
+    let (before, port) = (guest.boot_id(), guest.field("{.status.sshLocalPort}"));
+    for words in [&["svc", "serve"][..], &["hostagent"]] {
+        let process = guest.process(words);
+        process.signal(Signal::Kill).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        assert!(process.wait(deadline).is_exited());
+    }
+    for socket in ["qmp.sock", "ga.sock"] {
+        std::fs::remove_file(guest.dir().join(socket)).unwrap();
+    }
+    let login = guest
+        .instance
+        .run("ssh", BOOT)
+        .arg("-F")
+        .arg(guest.dir().join("ssh.config"))
+        .arg(format!("lima-{NAME}"))
+        .arg("cat /proc/sys/kernel/random/boot_id")
+        .run();
+    match login {
+        Ok(output) => assert_eq!(output.text(), before),
+        Err(error) => panic!("{error}"),
+    }
+
+    guest.rdd(&["svc", "start"]);
+    guest.wait_for("Running", "True", "Started");
+    assert_eq!(guest.boot_id(), before);
+    assert_eq!(guest.field("{.status.sshLocalPort}"), port);
+    // The line to the agent is back too: it is what sets the clock.
+    poll(BOOT, "qmp.sock and ga.sock", || {
+        let there = ["qmp.sock", "ga.sock"].map(|socket| guest.dir().join(socket).exists());
+        if there == [true, true] {
+            Ok(())
+        } else {
+            Err(format!("{there:?}"))
+        }
+    });
+    guest.rdd(&["limavm", "stop", NAME, "--wait"]);
+    guest.wait_for("Running", "False", "Stopped");
+}

@@ -1,0 +1,142 @@
+//! What the repository's context file should say, composed from facts: what reviewers raise again and again, what the
+//! author declined, and what nobody looked at.
+
+use std::collections::BTreeMap;
+
+use super::count::{finished, plural, status};
+use super::markdown::{inline, place};
+use crate::model::{History, MergedFinding, Note, Report, Severity};
+
+/// How many recommendations of one kind; a context file that says everything is not read.
+const MOST: usize = 8;
+
+/// In so many places one title is a habit of the code rather than a slip.
+const HABIT: usize = 3;
+
+/// How many rounds a finding is open before it is worth a line.
+const ROUNDS: u32 = 2;
+
+/// How many files are named in one line.
+const FILES: usize = 12;
+
+/// Recommendations without a name behind them: each says on which facts it stands.
+pub fn recommend(report: &Report) -> Vec<Note> {
+    let mut texts = declined(report);
+    texts.extend(put_off(report));
+    texts.extend(lasting(report));
+    texts.extend(habits(report));
+    texts.extend(unseen(report));
+    texts
+        .into_iter()
+        .map(|text| Note {
+            text,
+            reviewers: Vec::new(),
+        })
+        .collect()
+}
+
+fn named(finding: &MergedFinding) -> String {
+    let at = finding
+        .lead
+        .locations
+        .first()
+        .map(|l| format!(" (`{}`)", place(l)))
+        .unwrap_or_default();
+    format!("“{}”{at}", inline(&finding.lead.title))
+}
+
+/// What was declined comes up again with the next change near it.
+fn declined(report: &Report) -> Vec<String> {
+    let told = |finding: &MergedFinding| match &finding.history {
+        History::Declined { since, reason } if !reason.trim().is_empty() => Some(format!(
+            "Declined in round {since}, say it where reviewers read it: {}: {}",
+            named(finding),
+            inline(reason)
+        )),
+        _ => None,
+    };
+    report.closed.iter().filter_map(told).take(MOST).collect()
+}
+
+/// What the author puts off is known, and no reviewer need find it again.
+fn put_off(report: &Report) -> Vec<String> {
+    let told = |finding: &MergedFinding| {
+        let reason = finding.deferred.as_ref()?;
+        Some(format!(
+            "Put off, name it as a known limitation: {}: {}",
+            named(finding),
+            inline(reason)
+        ))
+    };
+    report.findings.iter().filter_map(told).take(MOST).collect()
+}
+
+/// What stays open over rounds needs a decision, not another review.
+fn lasting(report: &Report) -> Vec<String> {
+    let told = |finding: &MergedFinding| match finding.history {
+        History::Open { since }
+            if finding.deferred.is_none()
+                && finding.severity != Severity::Suggestion
+                && report.round.saturating_sub(since) >= ROUNDS =>
+        {
+            Some(format!(
+                "Open since round {since}, decide it and write the decision down: {}",
+                named(finding)
+            ))
+        }
+        _ => None,
+    };
+    report.findings.iter().filter_map(told).take(MOST).collect()
+}
+
+/// One title at many places is a rule that the repository breaks, or does not want.
+fn habits(report: &Report) -> Vec<String> {
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for finding in &report.findings {
+        *places.entry(finding.lead.title.as_str()).or_default() += 1;
+    }
+    let mut often: Vec<(&str, usize)> = places.into_iter().filter(|(_, n)| *n >= HABIT).collect();
+    often.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    often
+        .into_iter()
+        .take(MOST)
+        .map(|(title, count)| {
+            format!(
+                "Raised at {} in this change, say whether the rule holds here: “{}”",
+                plural(count, "place"),
+                inline(title)
+            )
+        })
+        .collect()
+}
+
+/// Files that nobody says they read. Only when somebody says so of any file: analysers never do.
+fn unseen(report: &Report) -> Option<String> {
+    let done = finished(report);
+    if done.iter().all(|run| run.review.coverage.is_empty()) {
+        return None;
+    }
+    let files: Vec<&str> = report
+        .target
+        .files
+        .iter()
+        .map(String::as_str)
+        .filter(|path| done.iter().all(|run| status(&run.review, path).is_none()))
+        .collect();
+    if files.is_empty() {
+        return None;
+    }
+    let mut names: Vec<String> = files
+        .iter()
+        .take(FILES)
+        .map(|f| format!("`{}`", inline(f).replace('`', "'")))
+        .collect();
+    if files.len() > FILES {
+        names.push(format!("{} more", files.len() - FILES));
+    }
+    Some(format!(
+        "No reviewer says of {} that they read it, say what it is for or that it needs no review: {}",
+        plural(files.len(), "changed file"),
+        names.join(", ")
+    ))
+}

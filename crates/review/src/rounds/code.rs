@@ -1,0 +1,197 @@
+//! What became of the code of a finding since an earlier round.
+
+use std::collections::BTreeMap;
+
+use crate::git::{Blobs, Git, GitError};
+use crate::model::{MergedFinding, Report};
+
+use super::Earlier;
+
+/// How many lines around a finding count as the code around it.
+const MARGIN: usize = 2;
+
+/// The files of earlier findings, then and now.
+#[derive(Default)]
+pub struct Code {
+    /// By the head of the round that saw them.
+    before: BTreeMap<String, Blobs>,
+    /// `None`: there is no repository to look into.
+    now: Option<Blobs>,
+}
+
+/// What became of a finding's code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It stands as it stood, `shift` lines further down.
+    Same { shift: i64 },
+    /// It does not.
+    Changed,
+}
+
+impl Seen {
+    pub(super) fn is_same(self) -> bool {
+        matches!(self, Seen::Same { .. })
+    }
+}
+
+impl Code {
+    /// Reads the files of the earlier findings, as they were and as they are at the report's head.
+    pub fn read(git: &Git, report: &Report, earlier: &Earlier) -> Result<Self, GitError> {
+        let path = |known: &super::Known| {
+            let place = known.finding.lead.locations.first()?;
+            Some((known.head.clone(), place.path.clone()))
+        };
+        let mut by_head: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut all = Vec::new();
+        for (head, path) in earlier.findings.iter().filter_map(path) {
+            if let Some(head) = head.filter(|head| is_commit(head)) {
+                by_head.entry(head).or_default().push(path.clone());
+            }
+            all.push(path);
+        }
+        let mut before = BTreeMap::new();
+        for (head, paths) in by_head {
+            let blobs = Blobs::read(git, &head, paths.iter().map(String::as_str))?;
+            before.insert(head, blobs);
+        }
+        let now = Blobs::read(git, &report.target.head, all.iter().map(String::as_str))?;
+        Ok(Self {
+            before,
+            now: Some(now),
+        })
+    }
+
+    /// What became of the code of a finding that a round at `head` saw, and that may be raised again as `current`.
+    /// Without a repository it counts as the same unless other code is quoted now.
+    pub(super) fn see(
+        &self,
+        finding: &MergedFinding,
+        head: Option<&str>,
+        current: Option<&MergedFinding>,
+    ) -> Seen {
+        let Some(now) = &self.now else {
+            return quoted(finding, current);
+        };
+        let Some(place) = finding.lead.locations.first() else {
+            // A finding about no file: nothing says that it is gone.
+            return Seen::Same { shift: 0 };
+        };
+        let Some(now) = now.text(&place.path) else {
+            return Seen::Changed;
+        };
+        let before = head.and_then(|head| self.before.get(head)?.text(&place.path));
+        match (before, place.start) {
+            (Some(before), Some(start)) => {
+                let end = place.end.unwrap_or(start).max(start);
+                stands(&before, start as usize, end as usize, &now)
+            }
+            (Some(before), None) if before == now => Seen::Same { shift: 0 },
+            (Some(_), None) => Seen::Changed,
+            // The commit is gone: a rebased branch, collected.
+            (None, _) => match &finding.lead.quote {
+                Some(quote) => {
+                    match crate::verify::quote::check_quote(quote, &now, place.start, place.end) {
+                        crate::verify::quote::Found::At {
+                            wrong: 0, first, ..
+                        } => Seen::Same {
+                            shift: place
+                                .start
+                                .map_or(0, |start| i64::from(first) - i64::from(start)),
+                        },
+                        _ => Seen::Changed,
+                    }
+                }
+                None => Seen::Same { shift: 0 },
+            },
+        }
+    }
+}
+
+fn quoted(finding: &MergedFinding, current: Option<&MergedFinding>) -> Seen {
+    let lines = |finding: &MergedFinding| -> Vec<String> {
+        let quote = finding.lead.quote.as_deref().unwrap_or_default();
+        quote.split_whitespace().map(str::to_owned).collect()
+    };
+    let (before, now) = (lines(finding), current.map(lines).unwrap_or_default());
+    let within = |a: &[String], b: &[String]| b.windows(a.len()).any(|window| window == a);
+    if before.is_empty() || now.is_empty() || within(&before, &now) || within(&now, &before) {
+        Seen::Same { shift: 0 }
+    } else {
+        Seen::Changed
+    }
+}
+
+/// Whether a report's word for its head can be asked of git: earlier reports come from files.
+fn is_commit(head: &str) -> bool {
+    (7..=64).contains(&head.len()) && head.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// Whether lines `start` to `end` of `before`, with those around them, stand in `now`.
+fn stands(before: &str, start: usize, end: usize, now: &str) -> Seen {
+    let flat = |text: &str| -> Vec<String> {
+        text.lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    let (before, now) = (flat(before), flat(now));
+    let first = start.saturating_sub(1 + MARGIN).min(before.len());
+    let last = (end + MARGIN).min(before.len()).max(first);
+    let wanted = &before[first..last];
+    if wanted.is_empty() {
+        return Seen::Changed;
+    }
+    let shift = |at: usize| i64::try_from(at).unwrap_or(0) - i64::try_from(first).unwrap_or(0);
+    now.windows(wanted.len())
+        .enumerate()
+        .filter(|(_, window)| *window == wanted)
+        .map(|(at, _)| shift(at))
+        .min_by_key(|shift| shift.abs())
+        .map_or(Seen::Changed, |shift| Seen::Same { shift })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_repository_the_quotes_tell() {
+        use crate::model::{Finding, Severity, Voice};
+        let finding = |quote: Option<&str>| {
+            let finding = Finding {
+                quote: quote.map(str::to_owned),
+                ..Finding::new("1", Severity::Important, "t")
+            };
+            let reviewer = "r".to_owned();
+            crate::merge::join(vec![Voice { reviewer, finding }]).unwrap()
+        };
+        for (before, now, same) in [
+            (Some("let x = 1;"), Some("  let x = 1;\n  drop(x);"), true),
+            (Some("let x = 1;\ndrop(x);"), Some("drop(x);"), true),
+            (Some("let x = 1;"), Some("let x = 2;"), false),
+            (Some("let x = 1;"), None, true),
+            (None, Some("let x = 1;"), true),
+        ] {
+            let current = finding(now);
+            let seen = Code::default().see(&finding(before), None, Some(&current));
+            assert_eq!(seen.is_same(), same, "{before:?} {now:?}");
+        }
+        assert!(
+            Code::default()
+                .see(&finding(Some("x")), None, None)
+                .is_same()
+        );
+    }
+
+    #[test]
+    fn code_that_moved_is_the_same_and_code_that_changed_is_not() {
+        let before = "a\nb\nc\nd\ne\nf\ng\n";
+        assert_eq!(stands(before, 4, 4, before), Seen::Same { shift: 0 });
+        assert_eq!(
+            stands(before, 4, 4, "x\ny\na\n b\nc\nd\ne\nf\n"),
+            Seen::Same { shift: 2 }
+        );
+        assert_eq!(stands(before, 4, 4, "a\nb\nc\nD\ne\nf\ng\n"), Seen::Changed);
+        assert_eq!(stands(before, 4, 4, "a\nb\nc\nd\nE\nf\ng\n"), Seen::Changed);
+        assert_eq!(stands(before, 40, 41, before), Seen::Changed);
+    }
+}

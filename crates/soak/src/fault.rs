@@ -1,0 +1,339 @@
+//! The faults, and the commands of an impatient user in between.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use process::{Process, Signal};
+use testutils::{Bystander, Instance};
+
+use crate::dice::Dice;
+use crate::processes::{Processes, Role};
+use crate::vms::{Known, Vm};
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    KillDaemon,
+    KillHostagent,
+    KillQemu,
+    FreezeDaemon,
+    FreezeHostagent,
+    FreezeQemu,
+    FillDisk,
+    TakeSshPort,
+    TakeApiPort,
+    DeleteSocket,
+    ForgePid,
+    Start,
+    Stop,
+    Restart,
+    ChangeTemplate,
+    DeleteAndCreate,
+    RestartService,
+}
+
+/// How often which.
+pub(crate) const FAULTS: &[(Fault, usize)] = &[
+    (Fault::KillDaemon, 10),
+    (Fault::KillHostagent, 14),
+    (Fault::KillQemu, 10),
+    (Fault::FreezeDaemon, 3),
+    (Fault::FreezeHostagent, 5),
+    (Fault::FreezeQemu, 6),
+    (Fault::FillDisk, 4),
+    (Fault::TakeSshPort, 4),
+    (Fault::TakeApiPort, 2),
+    (Fault::DeleteSocket, 6),
+    (Fault::ForgePid, 8),
+    (Fault::Start, 8),
+    (Fault::Stop, 6),
+    (Fault::Restart, 6),
+    (Fault::ChangeTemplate, 4),
+    (Fault::DeleteAndCreate, 4),
+    (Fault::RestartService, 2),
+];
+
+impl Fault {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Fault::KillDaemon => "kill -9 of the daemon",
+            Fault::KillHostagent => "kill -9 of a hostagent",
+            Fault::KillQemu => "kill -9 of a QEMU",
+            Fault::FreezeDaemon => "SIGSTOP of the daemon",
+            Fault::FreezeHostagent => "SIGSTOP of a hostagent",
+            Fault::FreezeQemu => "SIGSTOP of a QEMU",
+            Fault::FillDisk => "disk filled up",
+            Fault::TakeSshPort => "ssh port taken",
+            Fault::TakeApiPort => "API port taken",
+            Fault::DeleteSocket => "socket deleted",
+            Fault::ForgePid => "PID file forged",
+            Fault::Start => "user: start",
+            Fault::Stop => "user: stop",
+            Fault::Restart => "user: restart",
+            Fault::ChangeTemplate => "user: template changed",
+            Fault::DeleteAndCreate => "user: delete and create",
+            Fault::RestartService => "user: svc stop and start",
+        }
+    }
+}
+
+/// A command of the user that talks to a daemon which may be frozen.
+const COMMAND: Duration = Duration::from_secs(10);
+/// One that waits for VMs which may be frozen: their grace period is 30 s, and the daemon may start in between.
+const LONG_COMMAND: Duration = Duration::from_secs(60);
+/// What is written at once while the disk is filled up.
+const BLOCK: usize = 1 << 16;
+
+/// What is broken at the moment and will be repaired by [`Broken::repair`].
+#[derive(Debug, Default)]
+pub(crate) struct Broken {
+    frozen: Vec<(String, Process)>,
+    ports: Vec<TcpListener>,
+    full: bool,
+}
+
+impl Broken {
+    /// Ends all faults that last.
+    pub(crate) fn repair(&mut self, instance: &Instance) -> Vec<String> {
+        let mut done = Vec::new();
+        for (who, process) in self.frozen.drain(..) {
+            if process.signal(Signal::Continue).is_ok() {
+                done.push(format!("{who} goes on"));
+            }
+        }
+        if !self.ports.is_empty() {
+            self.ports.clear();
+            done.push("the ports are free".into());
+        }
+        if std::mem::take(&mut self.full) {
+            // A disk that is full lets files be removed.
+            let _ = fs::remove_file(filler(instance));
+            done.push("there is room on the disk".into());
+        }
+        done
+    }
+}
+
+fn filler(instance: &Instance) -> std::path::PathBuf {
+    instance.home().join("filler")
+}
+
+/// Where and at whom.
+pub(crate) struct Scene<'a> {
+    pub(crate) instance: &'a Instance,
+    pub(crate) template: &'a Path,
+    pub(crate) vms: &'a mut [Vm],
+    pub(crate) strangers: &'a [Bystander],
+    pub(crate) broken: &'a mut Broken,
+    pub(crate) dice: &'a mut Dice,
+    pub(crate) small_disk: bool,
+}
+
+impl Scene<'_> {
+    /// Lets it happen, and says what happened; `None` when there was nobody to whom it could.
+    pub(crate) fn happen(&mut self, fault: Fault) -> Option<String> {
+        // Always thrown, so that what comes after does not depend on whether somebody was there.
+        let index = self.dice.below(self.vms.len());
+        let detail = self.dice.below(1 << 16);
+        let name = self.vms[index].name.clone();
+        let command = |args: &[&str]| self.instance.command(args, COMMAND).run_any();
+        let went_well = |args: &[&str]| command(args).is_ok_and(|output| output.status.success());
+        match fault {
+            Fault::KillDaemon => self.signal(&Role::Daemon, Signal::Kill),
+            Fault::KillHostagent => self.signal(&Role::Hostagent(name), Signal::Kill),
+            Fault::KillQemu => self.signal(&Role::Qemu(name), Signal::Kill),
+            Fault::FreezeDaemon => self.signal(&Role::Daemon, Signal::Stop),
+            Fault::FreezeHostagent => self.signal(&Role::Hostagent(name), Signal::Stop),
+            Fault::FreezeQemu => self.signal(&Role::Qemu(name), Signal::Stop),
+            Fault::FillDisk => self.fill_disk(),
+            Fault::TakeSshPort => {
+                let record = self.folder(index).join("qemu.json");
+                let port = read_number(&record, "ssh_local_port")?;
+                let killed = self.signal(&Role::Qemu(name), Signal::Kill)?;
+                self.take_port(port, &killed)
+            }
+            Fault::TakeApiPort => {
+                let config = fs::read_to_string(self.instance.kubeconfig()).ok()?;
+                let port = config.split("https://127.0.0.1:").nth(1)?;
+                let port = port.split(|c: char| !c.is_ascii_digit()).next()?;
+                let port = port.parse().ok()?;
+                let killed = self.signal(&Role::Daemon, Signal::Kill)?;
+                self.take_port(port, &killed)
+            }
+            Fault::DeleteSocket => {
+                let socket = ["ha.sock", "qmp.sock", "ga.sock"][detail % 3];
+                fs::remove_file(self.folder(index).join(socket)).ok()?;
+                Some(format!("{socket} of {name} deleted"))
+            }
+            Fault::ForgePid => self.forge(index, detail),
+            Fault::Start | Fault::Stop => {
+                let running = fault == Fault::Start;
+                let verb = if running { "start" } else { "stop" };
+                let done = went_well(&["limavm", verb, &name, "--wait=false"]);
+                self.declared(index, running, done);
+                Some(said(&format!("user: {verb} {name}"), done))
+            }
+            Fault::Restart => {
+                let done = went_well(&["limavm", "restart", &name, "--wait=false"]);
+                self.declared(index, true, done);
+                Some(said(&format!("user: restart {name}"), done))
+            }
+            Fault::ChangeTemplate => {
+                let memory = format!("memory: {}MiB", 64 + detail % 16);
+                let text = fs::read_to_string(self.template).ok()?;
+                let changed = text.replace("memory: 64MiB", &memory);
+                let patch = serde_json::json!({ "data": { "template": changed } }).to_string();
+                let done = self
+                    .instance
+                    .run("kubectl", COMMAND)
+                    .arg("--kubeconfig")
+                    .arg(self.instance.kubeconfig())
+                    .args(["--request-timeout=8s", "patch", "configmap"])
+                    .args([&format!("{name}-template"), "--type=merge", "-p", &patch])
+                    .run()
+                    .is_ok();
+                Some(said(&format!("user: {name} gets {memory}"), done))
+            }
+            Fault::DeleteAndCreate => Some(self.delete_and_create(index)),
+            Fault::RestartService => {
+                let run = |args: &[&str]| {
+                    let output = self.instance.command(args, LONG_COMMAND).run_any();
+                    output.is_ok_and(|output| output.status.success())
+                };
+                let stopped = run(&["svc", "stop", "--wait", "--timeout=50s"]);
+                let started = run(&["svc", "start", "--timeout=50s"]);
+                Some(said("user: svc stop, svc start", stopped && started))
+            }
+        }
+    }
+
+    fn folder(&self, index: usize) -> std::path::PathBuf {
+        self.instance.lima_home().join(&self.vms[index].name)
+    }
+
+    fn declared(&mut self, index: usize, running: bool, done: bool) {
+        let vm = &mut self.vms[index];
+        vm.running = if done {
+            Known::Sure(running)
+        } else {
+            Known::Unsure
+        };
+    }
+
+    fn signal(&mut self, role: &Role, signal: Signal) -> Option<String> {
+        let processes = Processes::of(self.instance);
+        let process = &processes.get(role)?.process;
+        let pid = process.identity().pid();
+        process.signal(signal).ok()?;
+        if signal == Signal::Stop {
+            let again = Process::open(process.identity()).ok()??;
+            self.broken.frozen.push((role.to_string(), again));
+        }
+        Some(format!("{signal:?} {role} ({pid})"))
+    }
+
+    fn take_port(&mut self, port: u16, killed: &str) -> Option<String> {
+        // The old owner may need a moment to be gone.
+        for _ in 0..20 {
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+                self.broken.ports.push(listener);
+                return Some(format!("{killed}, and its port {port} taken"));
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        Some(format!(
+            "{killed}; its port {port} was taken again too soon"
+        ))
+    }
+
+    fn fill_disk(&mut self) -> Option<String> {
+        if !self.small_disk || self.broken.full {
+            return None;
+        }
+        self.broken.full = true;
+        let mut file = File::create(filler(self.instance)).ok()?;
+        let block = [0u8; BLOCK];
+        let mut size = BLOCK;
+        // Down to the last byte.
+        while size > 0 {
+            if file.write_all(&block[..size]).is_err() {
+                size /= 2;
+            }
+        }
+        Some("the disk is full".into())
+    }
+
+    fn forge(&mut self, index: usize, detail: usize) -> Option<String> {
+        let stranger = self.strangers[detail % self.strangers.len()]
+            .pid()
+            .to_string();
+        let number = match detail / 16 % 4 {
+            0 => "0",
+            1 => "1",
+            2 => "-1",
+            _ => stranger.as_str(),
+        };
+        let of_vm = self.folder(index).join("ha.pid");
+        let of_daemon = self.instance.dir().join("rdd.pid");
+        let path = if detail.is_multiple_of(3) {
+            of_daemon
+        } else {
+            of_vm
+        };
+        // A VM that was never started has no such file, and a forged one stands there all the same.
+        fs::write(&path, format!("{number}\n")).ok()?;
+        Some(format!("{} says {number}", path.display()))
+    }
+
+    fn delete_and_create(&mut self, index: usize) -> String {
+        let name = self.vms[index].name.clone();
+        let template = self.template.to_string_lossy().into_owned();
+        let run = |args: &[&str]| {
+            let output = self.instance.command(args, LONG_COMMAND).run_any();
+            output.is_ok_and(|output| output.status.success())
+        };
+        let deleted = run(&["limavm", "delete", &name, "--wait", "--timeout=50s"]);
+        let vm = &mut self.vms[index];
+        (vm.disk, vm.running) = (None, Known::Unsure);
+        vm.exists = if deleted {
+            Known::Sure(false)
+        } else {
+            Known::Unsure
+        };
+        if !deleted {
+            return said(&format!("user: delete {name}"), false);
+        }
+        let created = run(&[
+            "limavm",
+            "create",
+            &name,
+            &template,
+            "--start",
+            "--wait=false",
+        ]);
+        let vm = &mut self.vms[index];
+        if created {
+            (vm.exists, vm.running) = (Known::Sure(true), Known::Sure(true));
+        } else {
+            vm.exists = Known::Unsure;
+        }
+        said(&format!("user: delete and create {name}"), created)
+    }
+}
+
+fn said(what: &str, done: bool) -> String {
+    if done {
+        what.to_owned()
+    } else {
+        format!("{what} (failed)")
+    }
+}
+
+/// A number of a JSON file, by its name.
+fn read_number(path: &Path, field: &str) -> Option<u16> {
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    u16::try_from(json[field].as_u64()?).ok()
+}
