@@ -1,5 +1,5 @@
 # The commands of the README. Everything else is cargo and `cargo xtask`.
-.PHONY: demo demo-clean test soak bench check packages test-packages
+.PHONY: demo demo-clean test test-windows soak bench check packages test-packages
 
 demo: packages          ## one command from a fresh Debian to a running VM
 	@scripts/demo
@@ -9,6 +9,9 @@ demo-clean:             ## ends what `make demo` left running and removes it; th
 
 test: test-packages     ## the whole suite, real VM boots included
 	@scripts/test
+
+test-windows: test-packages ## the Windows half, under Wine; needs root
+	@scripts/test-windows
 
 MINUTES ?= 10
 VMS ?= 10

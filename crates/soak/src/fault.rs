@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use process::{Process, Signal};
 use testutils::{Bystander, Instance};
@@ -84,6 +84,9 @@ impl Fault {
 const COMMAND: Duration = Duration::from_secs(10);
 /// One that waits for VMs which may be frozen: their grace period is 30 s, and the daemon may start in between.
 const LONG_COMMAND: Duration = Duration::from_secs(60);
+/// How long a daemon may take to end that was asked to: its VMs have their grace period, and ten seconds more. One that
+/// never heard of it goes on, and that is right too.
+const LEAVING: Duration = Duration::from_secs(45);
 /// What is written at once while the disk is filled up.
 const BLOCK: usize = 1 << 16;
 
@@ -93,6 +96,8 @@ pub(crate) struct Broken {
     frozen: Vec<(String, Process)>,
     ports: Vec<TcpListener>,
     full: bool,
+    /// A daemon that was asked to stop while it was frozen, or took too long for it: it will end after all.
+    leaving: Option<Process>,
 }
 
 impl Broken {
@@ -112,6 +117,11 @@ impl Broken {
             // A disk that is full lets files be removed.
             let _ = fs::remove_file(filler(instance));
             done.push("there is room on the disk".into());
+        }
+        if let Some(daemon) = self.leaving.take()
+            && daemon.wait(Instant::now() + LEAVING).is_exited()
+        {
+            done.push("the daemon that was asked to stop is gone".into());
         }
         done
     }
@@ -203,8 +213,14 @@ impl Scene<'_> {
                     let output = self.instance.command(args, LONG_COMMAND).run_any();
                     output.is_ok_and(|output| output.status.success())
                 };
+                let daemon = Processes::of(self.instance)
+                    .get(&Role::Daemon)
+                    .and_then(|one| Process::open(one.process.identity()).ok()?);
                 let stopped = run(&["svc", "stop", "--wait", "--timeout=50s"]);
-                let started = run(&["svc", "start", "--timeout=50s"]);
+                let started = stopped && run(&["svc", "start", "--timeout=50s"]);
+                if !stopped {
+                    self.broken.leaving = daemon;
+                }
                 Some(said("user: svc stop, svc start", stopped && started))
             }
         }

@@ -149,8 +149,10 @@ impl<'a> Soak<'a> {
             self.story.note(repaired);
         }
         let began = Instant::now();
-        self.svc(&["svc", "start"])?;
-        let objects = self.settle_what_is_declared()?;
+        let objects = self.daemon_answers()?;
+        for vm in &mut self.vms {
+            vm.settle(objects.get(&vm.name))?;
+        }
         self.create_missing(&objects)?;
         self.converge(began)?;
         self.stand_still()?;
@@ -170,11 +172,15 @@ impl<'a> Soak<'a> {
         Err(format!("rdd {} failed: {stderr}", args.join(" ")))
     }
 
-    fn settle_what_is_declared(&mut self) -> Result<BTreeMap<String, Object>, String> {
-        let objects = plane::read(&self.instance)?;
-        for vm in &mut self.vms {
-            vm.settle(objects.get(&vm.name))?;
-        }
+    /// Starts the daemon unless it runs. One that was frozen may still have a request to stop before it, so that it
+    /// ends after all.
+    fn daemon_answers(&self) -> Result<BTreeMap<String, Object>, String> {
+        let mut objects = BTreeMap::new();
+        until(BOUND, "the daemon to answer", || {
+            self.svc(&["svc", "start"])?;
+            objects = plane::read(&self.instance)?;
+            Ok(())
+        })?;
         Ok(objects)
     }
 

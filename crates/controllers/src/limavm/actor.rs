@@ -10,6 +10,7 @@ use futures::StreamExt;
 use hostagent::client::Events;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 use lima::image::Cache;
@@ -42,6 +43,8 @@ const CONFLICT_RETRY: Duration = Duration::from_millis(100);
 const MAX_IN_A_ROW: u32 = 20;
 /// For what no event tells: somebody else's lock, folder or ConfigMap.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Different notes of one VM that are told; a hostagent has two or three.
+const MAX_NOTES: usize = 16;
 /// How long background work that was cancelled may take to notice, when the actor ends.
 const CANCEL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -298,6 +301,9 @@ impl Actor {
         let now = Timestamp::now();
         let new = status(&old, vm.metadata.generation, now, desired, observed, known);
         let up = observed.agent == Agent::Up;
+        if up {
+            self.tell_notes(known);
+        }
         if new == old {
             self.memory.counted |= up;
             return Ok(None);
@@ -305,24 +311,33 @@ impl Actor {
         let written = self.write_status(vm, &new).await?;
         self.tell(vm, &old, &new);
         self.memory.counted |= up;
-        self.tell_accelerator(known);
         Ok(Some(written))
     }
 
-    /// Once for each VM, and not each time that it starts: a slow machine stays slow.
-    fn tell_accelerator(&mut self, known: &Known) {
-        let info = known
+    /// What a user should know although nothing is wrong: once for each VM, and not each time that it starts.
+    fn tell_notes(&mut self, known: &Known) {
+        let Some(info) = known
             .observation
             .as_ref()
-            .and_then(|seen| seen.info.as_ref());
-        let Some(warning) = info.and_then(|info| info.accelerator_warning.as_ref()) else {
+            .and_then(|seen| seen.info.as_ref())
+        else {
             return;
         };
-        if self.memory.told_accelerator.as_ref() != Some(warning) {
-            self.memory.told_accelerator = Some(warning.clone());
-            self.shared
-                .recorder
-                .tell(self.about(), Severity::Warning, "Emulated", warning);
+        let slow = info
+            .accelerator_warning
+            .iter()
+            .map(|warning| (Severity::Warning, "Emulated", warning));
+        let notes = info
+            .notes
+            .iter()
+            .map(|note| (Severity::Normal, "Note", note));
+        for (severity, reason, text) in slow.chain(notes) {
+            if self.memory.told.len() < MAX_NOTES && !self.memory.told.contains(text) {
+                self.memory.told.push(text.clone());
+                self.shared
+                    .recorder
+                    .tell(self.about(), severity, reason, text);
+            }
         }
     }
 
@@ -340,29 +355,13 @@ impl Actor {
                 .conditions
                 .iter()
                 .find(|before| before.type_ == condition.type_);
-            if before.is_some_and(|before| before.reason == condition.reason)
-                || condition.reason == reason::PENDING
-            {
+            let Some((severity, reason)) = news(before, condition) else {
                 continue;
-            }
-            let failed = condition.reason.ends_with("Failed");
-            let severity = if failed {
-                Severity::Warning
-            } else {
-                Severity::Normal
             };
-            tracing::info!(
-                vm = self.name,
-                reason = condition.reason,
-                "{}",
-                condition.message
-            );
-            self.shared.recorder.tell(
-                vm.object_ref(&()),
-                severity,
-                &condition.reason,
-                &condition.message,
-            );
+            tracing::info!(vm = self.name, reason, "{}", condition.message);
+            self.shared
+                .recorder
+                .tell(vm.object_ref(&()), severity, reason, &condition.message);
         }
     }
 
@@ -451,6 +450,27 @@ impl Actor {
             }
             Action::Release => self.release(vm).await,
         }
+    }
+}
+
+/// What there is to tell of a condition, and as what.
+fn news<'a>(before: Option<&Condition>, now: &'a Condition) -> Option<(Severity, &'a str)> {
+    if now.reason == reason::PENDING {
+        return None;
+    }
+    let Some(before) = before.filter(|before| before.reason == now.reason) else {
+        let severity = if now.reason.ends_with("Failed") {
+            Severity::Warning
+        } else {
+            Severity::Normal
+        };
+        return Some((severity, &now.reason));
+    };
+    let is_degraded = |condition: &Condition| condition.message.contains(look::DEGRADED);
+    match (is_degraded(before), is_degraded(now)) {
+        (false, true) => Some((Severity::Warning, "Degraded")),
+        (true, false) => Some((Severity::Normal, "Recovered")),
+        _ => None,
     }
 }
 

@@ -51,11 +51,14 @@ pub(crate) fn is_alive(identity: &Identity) -> bool {
     }
 }
 
+/// In the message of a VM that is up, before what is wrong with it. Who was told of it last is seen by it.
+pub(crate) const DEGRADED: &str = "; Degraded: ";
+
 /// What a user should know of a VM that is up.
 pub(crate) fn note(info: &Info) -> String {
     let mut note = format!("ssh listens on 127.0.0.1:{}", info.ssh_local_port);
     if info.phase == Phase::Degraded {
-        note.push_str("; Degraded: ");
+        note.push_str(DEGRADED);
         note.push_str(
             info.errors
                 .last()

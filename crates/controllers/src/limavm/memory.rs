@@ -44,8 +44,8 @@ pub(super) struct Memory {
     pub(super) phases: Vec<PhaseStatus>,
     /// This controller has looked at the VM before.
     pub(super) looked: bool,
-    /// What its user was told about the accelerator.
-    pub(super) told_accelerator: Option<String>,
+    /// The notes that its user was told.
+    pub(super) told: Vec<String>,
     /// The hostagent that was started last, until it has answered once or is gone.
     pub(super) started: Option<(Identity, Instant)>,
     /// How far a stop has come.

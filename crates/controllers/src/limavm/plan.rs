@@ -9,6 +9,7 @@
 //! ```
 //! Files are changed only while nothing lives, so the template on disk is always the one that a running VM was booted
 //! with. Everything is derived from what is seen, so a daemon that starts in any of these states goes on from there.
+//! Model-checked with all that it decides about: `tests/model`, `docs/lifecycle-model.md`.
 
 /// What the owner wants, as far as deciding needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -18,7 +18,7 @@ pub(crate) enum Sight {
     Clear,
     /// The lock file cannot be looked at.
     LockUnreadable,
-    /// Somebody listens on QEMU's socket and cannot be identified.
+    /// Somebody holds `qemu.lock` and cannot be identified.
     MachineUnclear,
     /// The hostagent's answer does not come.
     AnswerLost,
@@ -392,7 +392,7 @@ pub(crate) fn ends(world: &World) -> World {
 }
 
 /// `dispatch.rs`: the objects are listed anew. What killed preparations left is removed beside that, by a task that may
-/// be late or fail; here it is as if it always did. `lived`: the status says that a hostagent lived (`actor.rs: new`).
+/// be late or fail; here it is as if it always failed. `lived`: the status says that a hostagent lived (`actor.rs: new`).
 pub(crate) fn starts(world: &World, lived: bool) -> World {
     let mut next = *world;
     next.daemon = Daemon::fresh(Mode::Up);

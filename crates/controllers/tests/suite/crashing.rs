@@ -77,12 +77,7 @@ async fn h19_a_machine_that_ended_by_itself_is_started_again_and_its_last_words_
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     let words = "QEMU ended; last lines of the guest's console:\nKernel panic";
-    std::fs::write(plane.dir("vm").join("crashes.tmp"), words).unwrap();
-    std::fs::rename(
-        plane.dir("vm").join("crashes.tmp"),
-        plane.dir("vm").join("crashes"),
-    )
-    .unwrap();
+    plane.make_with("vm", "crashes", words);
     let vm = plane
         .wait("vm", "up again", |vm| status(vm).restart_count == 2)
         .await;
@@ -105,12 +100,7 @@ async fn h20_what_happened_while_no_controller_was_there_is_told_by_the_next_one
         plane.create_up(name).await;
     }
     plane.crash().await;
-    std::fs::write(plane.dir("crashed").join("crashes.tmp"), "the disk is gone").unwrap();
-    std::fs::rename(
-        plane.dir("crashed").join("crashes.tmp"),
-        plane.dir("crashed").join("crashes"),
-    )
-    .unwrap();
+    plane.make_with("crashed", "crashes", "the disk is gone");
     plane.kill_hostagent("killed");
     poll_async(LONG, "both to be gone", async || {
         match holder(&plane, "crashed").or_else(|| holder(&plane, "killed")) {

@@ -12,13 +12,14 @@ use crate::support::{Plane, condition, status};
 /// A folder within a VM's that nobody can remove while this value lives: a mount point, or for a user who may not
 /// mount, one whose entries are not his to remove.
 struct Undeletable {
-    folder: PathBuf,
+    /// Where it is, and where it goes when the VM's folder is moved out of sight.
+    places: [PathBuf; 2],
     mounted: bool,
 }
 
 impl Undeletable {
-    fn within(folder: &Path) -> Undeletable {
-        let folder = folder.join("busy");
+    fn within(plane: &Plane, vm: &str) -> Undeletable {
+        let folder = plane.dir(vm).join("busy");
         std::fs::create_dir(&folder).unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "tmpfs"])
@@ -31,23 +32,30 @@ impl Undeletable {
             let removed = std::fs::remove_file(folder.join("entry"));
             assert!(removed.is_err(), "root without the right to mount");
         }
-        Undeletable { folder, mounted }
-    }
-
-    /// It can be removed again, wherever it has been moved to.
-    fn release(self, now_below: &Path) {
-        let folder = [&self.folder, &now_below.join("busy")]
-            .into_iter()
-            .find(|folder| folder.exists())
-            .unwrap()
-            .clone();
-        if self.mounted {
-            let unmounted = Command::new("umount").arg(&folder).status().unwrap();
-            assert!(unmounted.success());
-        } else {
-            set_mode(&folder, 0o700);
+        Undeletable {
+            places: [folder, aside(plane, vm).join("busy")],
+            mounted,
         }
     }
+}
+
+/// From now on it can be removed.
+impl Drop for Undeletable {
+    fn drop(&mut self) {
+        for place in self.places.iter().filter(|place| place.exists()) {
+            if self.mounted {
+                // Lazily: it may be looked at just now.
+                let _ = Command::new("umount").arg("-l").arg(place).status();
+            } else {
+                set_mode(place, 0o700);
+            }
+        }
+    }
+}
+
+/// Where a VM's folder goes on its way out.
+fn aside(plane: &Plane, vm: &str) -> PathBuf {
+    plane.lima_home().root.join(format!(".{vm}.tmp"))
 }
 
 fn set_mode(path: &Path, mode: u32) {
@@ -59,9 +67,8 @@ fn set_mode(path: &Path, mode: u32) {
 async fn h22_a_delete_that_fails_three_times_is_tried_until_it_succeeds() {
     let plane = Plane::start().await;
     plane.create_stopped("vm").await;
-    let busy = Undeletable::within(&plane.dir("vm"));
-    // Where a folder goes on its way out.
-    let aside = plane.lima_home().root.join(".vm.tmp");
+    let busy = Undeletable::within(&plane, "vm");
+    let aside = aside(&plane, "vm");
     plane.delete("vm").await;
     for pause in ["1 s", "2 s", "4 s"] {
         let again = format!("trying again in {pause}");
@@ -80,7 +87,7 @@ async fn h22_a_delete_that_fails_three_times_is_tried_until_it_succeeds() {
         assert!(vm.finalizers().contains(&CLEANUP_FINALIZER.to_owned()));
         assert_eq!(status(&vm).last_error.as_ref(), Some(message));
     }
-    busy.release(&aside);
+    drop(busy);
     plane.wait_gone("vm").await;
     assert!(!plane.dir("vm").exists() && !aside.exists());
     let told = plane.wait_events("vm", &[reason::DELETE_FAILED]).await;
@@ -92,7 +99,7 @@ async fn h22_a_delete_that_fails_three_times_is_tried_until_it_succeeds() {
 async fn h22_a_delete_that_was_interrupted_is_taken_up_by_the_next_controller() {
     let mut plane = Plane::start().await;
     plane.create_stopped("vm").await;
-    let busy = Undeletable::within(&plane.dir("vm"));
+    let busy = Undeletable::within(&plane, "vm");
     plane.delete("vm").await;
     plane
         .wait_reason("vm", types::DELETING, reason::DELETE_FAILED)
@@ -105,8 +112,8 @@ async fn h22_a_delete_that_was_interrupted_is_taken_up_by_the_next_controller() 
                 .is_some_and(|deleting| deleting.message.ends_with("trying again in 2 s"))
         })
         .await;
-    let aside = plane.lima_home().root.join(".vm.tmp");
-    busy.release(&aside);
+    let aside = aside(&plane, "vm");
+    drop(busy);
     plane.wait_gone("vm").await;
     assert!(!aside.exists());
     plane.end().await;

@@ -9,6 +9,7 @@
 //! - *`deaf`*: accepts a stop and ignores it;
 //! - *`lingers`*: says that it stops, and does not;
 //! - *`mute`*: takes connections and says nothing, as one that hangs;
+//! - *`degraded`*: nobody can log in at the moment, says the file's text;
 //! - *`crashes`*: its machine ends by itself, with the file's text as the cause.
 
 use std::io::Write;
@@ -94,7 +95,16 @@ async fn serve(dir: &InstanceDir) {
                 } else if phase == Phase::Booting && !has("boots") {
                     enter(&state, dir, Phase::Running, None);
                 }
-                if !dir.path().exists() {
+                let sick = std::fs::read_to_string(dir.path().join("degraded")).ok();
+                match (phase, sick) {
+                    (Phase::Running, Some(why)) => {
+                        enter(&state, dir, Phase::Degraded, Some(why));
+                    }
+                    (Phase::Degraded, None) => enter(&state, dir, Phase::Running, None),
+                    _ => {}
+                }
+                // Of a folder that a failed test could not remove as a whole, this file is gone at least.
+                if !dir.lima_yaml().exists() {
                     return;
                 }
             }
@@ -114,7 +124,7 @@ fn enter(state: &watch::Sender<State>, dir: &InstanceDir, phase: Phase, error: O
     let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
     state.send_modify(|state| {
         state.phase = phase;
-        state.errors.extend(error);
+        state.errors = error.into_iter().collect();
         if let Some(open) = state.stages.last_mut() {
             open.millis
                 .get_or_insert(now.saturating_sub(open.started_at_millis));

@@ -88,6 +88,27 @@ async fn a_vm_tells_who_it_is_how_long_it_took_and_what_happened() {
 }
 
 #[tokio::test]
+async fn h30_a_vm_that_is_degraded_says_so_and_when_it_has_recovered() {
+    let mut plane = Plane::start().await;
+    plane.create_up("vm").await;
+    let degraded = |vm: &api::LimaVM| {
+        let running = condition(vm, types::RUNNING);
+        running.reason == reason::STARTED && running.message.contains("sshd is silent")
+    };
+    plane.make_with("vm", "degraded", "sshd is silent");
+    plane.wait("vm", "degraded", degraded).await;
+    plane.wait_events("vm", &["Degraded"]).await;
+    // It recovers while no controller is there.
+    plane.crash().await;
+    plane.heal("vm", "degraded");
+    plane.start_controllers().await;
+    plane.wait("vm", "well", |vm| !degraded(vm)).await;
+    plane.wait_events("vm", &["Degraded", "Recovered"]).await;
+    assert_eq!(status(&plane.get("vm").await).restart_count, 1);
+    plane.end().await;
+}
+
+#[tokio::test]
 async fn h27_a_new_controller_writes_nothing_about_a_vm_that_runs_on() {
     let mut plane = Plane::start().await;
     plane.create_up("vm").await;

@@ -250,6 +250,13 @@ impl Plane {
         std::fs::write(self.dir(vm).join(behaviour), "").unwrap();
     }
 
+    /// The same, with a text that is there as a whole.
+    pub(crate) fn make_with(&self, vm: &str, behaviour: &str, text: &str) {
+        let aside = self.dir(vm).join("aside");
+        std::fs::write(&aside, text).unwrap();
+        std::fs::rename(aside, self.dir(vm).join(behaviour)).unwrap();
+    }
+
     /// The VM's hostagent behaves again.
     pub(crate) fn heal(&self, vm: &str, behaviour: &str) {
         std::fs::remove_file(self.dir(vm).join(behaviour)).unwrap();

@@ -33,12 +33,16 @@ pub(super) enum Owner {
 /// One runs already, or the file cannot be used.
 pub(super) async fn take(files: &MachineFiles, vm: &str) -> Result<FileLock, DriverError> {
     let deadline = Instant::now() + LAST_EXIT;
-    FileLock::acquire_async(&files.lock, &format!("QEMU of VM {vm}"), deadline)
-        .await
-        .map_err(|error| DriverError::StillRuns {
-            lock: files.lock.clone(),
-            reason: error.to_string(),
-        })
+    FileLock::acquire_async(
+        &files.lock,
+        &format!("QEMU of VM {vm}, started by a hostagent"),
+        deadline,
+    )
+    .await
+    .map_err(|error| DriverError::StillRuns {
+        lock: files.lock.clone(),
+        reason: error.to_string(),
+    })
 }
 
 /// Who holds the lock. `likely` is looked at first, which saves a look at everybody.

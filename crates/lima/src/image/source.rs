@@ -233,6 +233,8 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    /// With the absolute paths of Unix.
+    #[cfg(unix)]
     #[test]
     fn locations() {
         let url = |text: &str| Source::Url(Url::parse(text).unwrap());

@@ -92,7 +92,7 @@ fn tell(
         .build()?;
     let answer_by = deadline.min(Instant::now() + ANSWER);
     let answer = runtime.block_on(async {
-        tokio::time::timeout_at(answer_by.into(), post(context, request)).await
+        tokio::time::timeout_at(answer_by.into(), post(context, daemon, request)).await
     });
     match answer {
         Ok(Ok(())) => Ok(()),
@@ -103,7 +103,7 @@ fn tell(
     }
 }
 
-async fn post(context: &Context, request: StopRequest) -> anyhow::Result<()> {
+async fn post(context: &Context, daemon: &Process, request: StopRequest) -> anyhow::Result<()> {
     let client = client::open(context).await?;
     let body = serde_json::to_vec(&request)?;
     let post = http::Request::post(PATH)
@@ -113,7 +113,9 @@ async fn post(context: &Context, request: StopRequest) -> anyhow::Result<()> {
     match client.request::<StopRequest>(post).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == NOT_FOUND => anyhow::bail!(
-            "\"{name}\" control plane is an older version, which can only be stopped with its VMs: `rdd svc stop`"
+            "\"{name}\" control plane is an older version that knows no such request: `rdd svc stop` stops it with its \
+             VMs; {}",
+            by_hand(daemon)
         ),
         Err(kube::Error::Api(status)) => anyhow::bail!("\"{name}\": {}", status.message),
         Err(error) => Err(error).with_context(|| {
@@ -124,13 +126,21 @@ async fn post(context: &Context, request: StopRequest) -> anyhow::Result<()> {
 
 /// A daemon that hangs is no reason to lose the VMs, so the user is told the way that keeps them.
 fn does_not_answer(context: &Context, daemon: &Process) -> anyhow::Error {
-    let pid = daemon.identity().pid();
     Failure::deadline(format_args!(
-        "waiting for \"{}\" control plane (PID {pid}) to answer the request to stop; if it hangs, `kill -KILL {pid}` \
-         ends it, its VMs go on running, and `rdd svc start` takes them over",
-        context.instance
+        "waiting for \"{}\" control plane (PID {}) to answer the request to stop; if it hangs: {}",
+        context.instance,
+        daemon.identity().pid(),
+        by_hand(daemon)
     ))
     .into()
+}
+
+/// The way that is always there: a daemon that is killed leaves its VMs alone (hazard 20).
+fn by_hand(daemon: &Process) -> String {
+    format!(
+        "`kill -KILL {}` ends it, its VMs go on running, and `rdd svc start` takes them over",
+        daemon.identity().pid()
+    )
 }
 
 fn not_stopped_in_time(context: &Context) -> anyhow::Error {

@@ -138,6 +138,12 @@ const POINTS: &[(&str, Way)] = &[
         "svc.restart.after-stop",
         Way::Elsewhere("rdd/tests/cli/restart.rs"),
     ),
+    // Over a `wsl.exe` that is a script: the real one needs Windows.
+    (
+        "wsl.after-import",
+        Way::Elsewhere("driver/tests/wsl/main.rs"),
+    ),
+    ("wsl.after-mark", Way::Elsewhere("driver/tests/wsl/main.rs")),
     (
         "image.after-data",
         Way::Elsewhere("lima/tests/it/download.rs"),

@@ -81,6 +81,34 @@ fn h30_a_guest_whose_sshd_hangs_is_degraded_and_heals() {
     assert_eq!(guest.ssh(&["echo", "well"]), "well");
 }
 
+/// Hazard 30: the agent inside hangs. Logins work, so it is told and nothing else happens.
+#[test]
+fn h30_a_guest_whose_agent_hangs_is_degraded_and_heals() {
+    let guest = Guest::boot();
+    let is = |line: &str, phase: &str| line.contains(&format!("\"phase\":\"{phase}\""));
+    let signal = |name: &str| {
+        let script = format!("kill -{name} $(cat /run/rdd-guestagent.pid)");
+        guest.ssh(&["sudo", "sh", "-c", &script]);
+    };
+    signal("STOP");
+    poll(BOOT, "the hung agent to be told", || {
+        let all = events(&guest);
+        match all.last() {
+            Some(line) if is(line, "degraded") && line.contains("guest agent") => Ok(()),
+            _ => Err(all.join("\n")),
+        }
+    });
+    signal("CONT");
+    poll(BOOT, "the VM to be well again", || {
+        let all = events(&guest);
+        match all.last() {
+            Some(line) if is(line, "running") => Ok(()),
+            _ => Err(all.join("\n")),
+        }
+    });
+    assert_eq!(guest.field("{.status.restartCount}"), "1");
+}
+
 /// Hazard 18: without daemon and hostagent, with QEMU's sockets removed, the guest is reached on its port; the next
 /// ones take it over.
 #[test]

@@ -192,13 +192,6 @@ impl Pristine {
         Ok(())
     }
 
-    /// Gives the memory back. Does not wait for it.
-    pub fn end(&self) {
-        if let Err(error) = self.child.process().signal(Signal::Kill) {
-            tracing::debug!(%error, "the holder of the checkout ends by itself");
-        }
-    }
-
     /// The command that runs `argv` in the work tree of `name`, at `work`.
     #[must_use]
     pub fn argv(&self, name: &str, work: &Path, argv: Vec<String>) -> Vec<String> {
@@ -224,7 +217,9 @@ impl Pristine {
 
 impl Drop for Pristine {
     fn drop(&mut self) {
-        self.end();
+        if let Err(error) = self.child.process().signal(Signal::Kill) {
+            tracing::debug!(%error, "the holder of the checkout ends by itself");
+        }
         let _ = self.child.wait(Instant::now() + AN_INSTANT);
     }
 }

@@ -10,7 +10,6 @@ use super::reviewer::{self, Desk};
 use crate::adapters::config::Reviewer;
 use crate::adapters::one_line;
 use crate::model::{Asked, Performance};
-use crate::worktree::Extent;
 
 /// A review is read and judged in minutes; the reviewers have had their hours before.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
@@ -32,8 +31,6 @@ pub(super) async fn ask(
         name: format!("{} ({purpose})", judge.name),
         timeout: judge.timeout.min(LONGEST),
         output_limit: judge.output_limit.min(OUTPUT_LIMIT),
-        // In an empty folder there is nothing to share.
-        worktree: Extent::Own,
         ..judge.clone()
     };
     let scratch = desk.round.scratch(&reviewer.name);

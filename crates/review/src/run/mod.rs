@@ -424,8 +424,12 @@ async fn review(
         emptying.spawn_blocking(move || crate::worktree::empty(&trash));
         runs.push(run);
     }
+    let questions = desk.for_questions();
     // Nobody sees the checkout any more: its memory is given back while the findings are checked.
-    desk.end_checkout();
+    emptying.spawn_blocking(move || {
+        drop(desk);
+        Ok(())
+    });
     let place = |run: &ReviewerRun| opened.reviewers.iter().position(|r| r.name == run.name);
     runs.sort_by_key(place);
     let (request, git) = (request.clone(), opened.git.clone());
@@ -443,7 +447,7 @@ async fn review(
         })
         .await??
     };
-    let close = close_calls(&desk, &request, &verified).await;
+    let close = close_calls(&questions, &request, &verified).await;
     let concluded = {
         let (request, git) = (request.clone(), git.clone());
         tokio::task::spawn_blocking(move || {
@@ -453,7 +457,7 @@ async fn review(
         })
         .await??
     };
-    let report = lead(&desk, &request, concluded).await;
+    let report = lead(&questions, &request, concluded).await;
     let report = tokio::task::spawn_blocking(move || {
         round.finish(&report)?;
         process::crash::point("review.finished");

@@ -74,6 +74,23 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// What a question needs that is not for a review: all but the shared checkout, which may go before.
+    pub(super) fn for_questions(&self) -> Desk {
+        Desk {
+            git: self.git.clone(),
+            pinned: self.pinned.clone(),
+            round: self.round.clone(),
+            prompt: String::new(),
+            mark: self.mark.clone(),
+            above: self.above.clone(),
+            cache: self.cache.clone(),
+            redactor: self.redactor.clone(),
+            progress: self.progress.clone(),
+            checkout: Mutex::new(None),
+            pristine: OnceCell::new(),
+        }
+    }
+
     /// Waits for the shared checkout, when a reviewer of this extent takes part in it.
     async fn await_checkout(&self, extent: Extent) {
         if extent != Extent::Full {
@@ -92,13 +109,6 @@ impl Desk {
                     .flatten()
             })
             .await;
-    }
-
-    /// No reviewer is in the shared checkout any more.
-    pub(super) fn end_checkout(&self) {
-        if let Some(Some(pristine)) = self.pristine.get() {
-            pristine.end();
-        }
     }
 
     /// The checkout that a reviewer of this extent shares with others.

@@ -1,6 +1,7 @@
 //! A test for each way through the code: dies at each of its points, and sees what becomes of it.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use testutils::poll;
@@ -34,7 +35,7 @@ fn h23_a_daemon_killed_while_it_creates_a_vm_goes_on() {
     for point in points(Way::Create) {
         world.arm(point);
         // Whether the command hears of its success depends on who is faster.
-        world.armed("", &["limavm", "create", VM, &template]);
+        world.armed("", &["limavm", "create", VM, &template, "--wait=false"]);
         world.wait_for_death(point);
         world.recover();
         world.settles(point, Declared::Stopped);
@@ -73,6 +74,31 @@ fn h15_a_start_that_was_killed_anywhere_is_started_or_adopted() {
             world.settles(point, Declared::Stopped);
         }
     }
+}
+
+/// A host that swaps needs seconds from QEMU's start to its control socket. A hostagent that dies meanwhile has not
+/// written down whom it started, and the next one must not start another.
+#[test]
+fn h34_a_slow_qemu_whose_starter_died_is_not_started_twice() {
+    const POINT: &str = "qemu.start.after-spawn";
+    let world = World::new();
+    let may_start = world.instance.scratch().join("may-start");
+    world.slow_qemu(&may_start);
+    world.rdd(&["svc", "start"]);
+    world.create(false);
+    world.arm(POINT);
+    world.rdd(&["limavm", "start", VM, "--wait=false"]);
+    world.wait_for_death(POINT);
+    let first = world.processes(&["qemu-system", VM]).remove(0);
+    world.recover();
+    let socket = world.instance.lima_home().join(VM).join("ha.sock");
+    poll(PATIENCE, "the next hostagent", || {
+        UnixStream::connect(&socket)
+    });
+    fs::write(&may_start, "").unwrap();
+    world.settles(POINT, Declared::Running);
+    let now = world.processes(&["qemu-system", VM]).remove(0);
+    assert_eq!(now.process.identity(), first.process.identity());
 }
 
 #[test]
@@ -282,7 +308,7 @@ fn h21_a_killed_svc_delete_or_reset_is_completed_by_the_next_one() {
 }
 
 #[test]
-fn h38_certificates_whose_making_was_killed_anywhere_are_made() {
+fn certificates_whose_making_was_killed_anywhere_are_made() {
     let world = World::new();
     world.rdd(&["svc", "create"]);
     for point in points(Way::SvcStartWithoutCertificates) {

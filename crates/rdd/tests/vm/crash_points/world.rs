@@ -40,6 +40,24 @@ impl World {
         World { instance, template }
     }
 
+    /// From now on QEMU begins only when the file is there.
+    pub(super) fn slow_qemu(&self, may_start: &Path) {
+        // No child that sleeps: it would be taken for a second QEMU until its exec.
+        let script = format!(
+            "#!/bin/sh\nwhile [ ! -e '{}' ]; do :; done\nexec /usr/bin/qemu-system-x86_64 \"$@\"\n",
+            may_start.display()
+        );
+        // Installed and not written, as `testutils::stub_guest` says.
+        let bin = self.instance.scratch().join("bin");
+        self.instance
+            .run("install", PATIENCE)
+            .args(["-m", "755", "/dev/stdin"])
+            .arg(bin.join("qemu-system-x86_64"))
+            .input(script)
+            .run()
+            .unwrap();
+    }
+
     /// Runs a command in which `point` is armed, and in the daemon that it starts, and in that one's hostagents.
     pub(super) fn armed(&self, point: &str, args: &[&str]) -> Output {
         self.instance
