@@ -44,24 +44,22 @@ pub fn add(
     extent: Extent,
     changed: &[ChangedFile],
 ) -> Result<(), WorktreeError> {
+    register(git, path, commit)?;
     if extent == Extent::Changed {
-        register(git, path, commit)?;
         return populate(git, path, commit, changed);
     }
-    make(git, &["--quiet"], path, commit)
+    // Not by `worktree add`, which would have to be waited for by everybody else.
+    git.at(path)
+        .bytes(["read-tree", "--reset", "-u", "--end-of-options", commit])?;
+    Ok(())
 }
 
 /// Makes a work tree that git knows and that has no files and no index yet.
 pub fn register(git: &Git, path: &Path, commit: &str) -> Result<(), WorktreeError> {
-    make(git, &["--quiet", "--no-checkout"], path, commit)
-}
-
-fn make(git: &Git, options: &[&str], path: &Path, commit: &str) -> Result<(), WorktreeError> {
     let _alone = alone();
     // By force: git may still know a work tree at this path, of a state folder that was deleted under it.
-    git.command(["worktree", "add", "--force", "--detach"])
-        .args(options)
-        .arg("--end-of-options")
+    git.command(["worktree", "add", "--force", "--detach", "--quiet"])
+        .args(["--no-checkout", "--end-of-options"])
         .arg(path)
         .arg(commit)
         .run()

@@ -1,6 +1,6 @@
 //! Real analysers, where they are installed.
 
-use review::model::{Outcome, Severity};
+use review::model::{CheckKind, CheckResult, Outcome, Severity};
 
 use crate::repository::{Repository, finding, titles};
 
@@ -145,6 +145,17 @@ fn clippy_reviews_rust_of_our_own_but_runs_no_code_of_others() {
             .any(|title| title.contains("needless_return")),
         "{:?}",
         report.reviewers
+    );
+
+    // Its suggestion is a fix that was seen to apply.
+    let fixed = finding(&report, "needless_return");
+    assert!(
+        fixed
+            .checks
+            .iter()
+            .any(|check| check.kind == CheckKind::FixApplies
+                && check.result == CheckResult::Confirmed),
+        "{fixed:?}"
     );
 
     let patch = repository.outside("change.patch");

@@ -80,24 +80,102 @@ fn one(message: &Value, collector: &mut Collector) {
     let mut help = Vec::new();
     for child in message["children"].as_array().into_iter().flatten() {
         let text = child["message"].as_str().unwrap_or("");
+        // How to silence it is no help with it.
+        if NOISE.iter().any(|noise| text.contains(noise)) {
+            continue;
+        }
+        if let Some(link) = text.strip_prefix("for further information visit ") {
+            help.push(format!("<{link}>"));
+            continue;
+        }
         let replacement = child["spans"][0]["suggested_replacement"].as_str();
-        match replacement.filter(|r| !r.is_empty()) {
-            Some(replacement) => finding.fix = Some(format!("{text}: `{replacement}`")),
-            None => help.push(format!(
+        let diff = diff(child["spans"].as_array().map_or(&[], Vec::as_slice));
+        let is_diff = diff.is_some();
+        match diff.or_else(|| {
+            let replacement = replacement.filter(|r| !r.is_empty())?;
+            Some(format!("{text}: `{replacement}`"))
+        }) {
+            Some(fix) if finding.fix.is_none() => {
+                finding.fix = Some(fix);
+                if is_diff {
+                    help.push(format!("To repair it: {text}"));
+                }
+            }
+            _ => help.push(format!(
                 "{}: {text}",
                 child["level"].as_str().unwrap_or("note")
             )),
         }
     }
-    if !help.is_empty() {
+    for paragraph in help {
         finding.explanation.push_str("\n\n");
-        finding.explanation.push_str(&help.join("\n"));
+        finding.explanation.push_str(&paragraph);
     }
+}
+
+/// What rustc says of each lint: why it is on, and how to turn it off.
+const NOISE: [&str; 4] = [
+    "` implied by `",
+    "to override `",
+    "` on by default",
+    "to silence this warning",
+];
+
+/// Replacements within one line as a diff. Columns count characters from 1; the end is the one behind
+/// (<https://doc.rust-lang.org/rustc/json.html>, "Diagnostic spans").
+fn diff(spans: &[Value]) -> Option<String> {
+    let first = spans.first()?;
+    let line = &first["line_start"];
+    let old = first["text"][0]["text"].as_str()?;
+    let mut parts: Vec<(usize, usize, &str)> = Vec::new();
+    for span in spans {
+        let one_line = span["line_start"] == *line && span["line_end"] == *line;
+        if !one_line || span["file_name"] != first["file_name"] {
+            return None;
+        }
+        let column = |key: &str| usize::try_from(span[key].as_u64()?).ok()?.checked_sub(1);
+        let text = span["suggested_replacement"].as_str()?;
+        parts.push((column("column_start")?, column("column_end")?, text));
+    }
+    parts.sort_unstable();
+    let letters: Vec<char> = old.chars().collect();
+    let (mut new, mut at) = (String::new(), 0);
+    for (from, to, text) in parts {
+        new.extend(letters.get(at..from)?);
+        letters.get(from..to)?;
+        new.push_str(text);
+        at = to;
+    }
+    new.extend(letters.get(at..)?);
+    let path = path(first["file_name"].as_str()?);
+    let lines: Vec<String> = new.lines().map(|line| format!("+{line}\n")).collect();
+    Some(format!(
+        "--- a/{path}\n+++ b/{path}\n@@ -{line},1 +{line},{} @@\n-{old}\n{}",
+        lines.len(),
+        lines.concat()
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replacement_within_a_line_is_a_diff() {
+        let message = r#"{"reason":"compiler-message","message":{"message":"unneeded `return`","level":"warning","code":{"code":"clippy::needless_return"},"spans":[{"file_name":"src/a.rs","line_start":4,"line_end":4,"is_primary":true,"text":[]}],"children":[{"level":"help","message":"for further information visit https://x/#y","spans":[]},{"level":"note","message":"`-W clippy::needless-return` implied by `-W clippy::style`","spans":[]},{"level":"help","message":"remove `return`","spans":[{"file_name":"src/a.rs","line_start":4,"line_end":4,"column_start":5,"column_end":14,"text":[{"text":"    return ü;"}],"suggested_replacement":"ü"}]}]}}"#;
+        let review = cargo("clippy", message).unwrap();
+        let finding = &review.findings[0];
+        assert_eq!(
+            finding.fix.as_deref(),
+            Some("--- a/src/a.rs\n+++ b/src/a.rs\n@@ -4,1 +4,1 @@\n-    return ü;\n+    ü\n")
+        );
+        assert!(
+            finding
+                .explanation
+                .contains("\n\n<https://x/#y>\n\nTo repair it: remove `return`")
+        );
+        assert!(!finding.explanation.contains("implied by"));
+    }
 
     #[test]
     fn messages_between_other_lines() {
