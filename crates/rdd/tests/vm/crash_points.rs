@@ -157,6 +157,10 @@ const POINTS: &[(&str, Way)] = &[
         Way::Elsewhere("lima/tests/it/images.rs"),
     ),
     (
+        "review.work-moved",
+        Way::Elsewhere("review/tests/run/interrupted.rs"),
+    ),
+    (
         "review.planned",
         Way::Elsewhere("review/tests/run/interrupted.rs"),
     ),
