@@ -148,7 +148,7 @@ pub(super) async fn run(
             }
             request = decision.made() => return Ok(request),
         }
-        let ready = Ready::of(identity, port);
+        let ready = Ready::of(identity.clone(), port);
         write_plain(&paths.ready_file(), &serde_json::to_string(&ready)?)?;
         tracing::info!(port, "Marked control plane as ready");
         process::crash::point("daemon.after-ready");
@@ -168,6 +168,23 @@ pub(super) async fn run(
         // An error of ours is not the VMs' fault.
         Err(_) => None,
     };
+    // Who wants a daemon that runs waits for the next one.
+    let stopping = Ready {
+        stopping: true,
+        ..Ready::of(identity, port)
+    };
+    if let Err(error) = serde_json::to_vec(&stopping)
+        .map_err(anyhow::Error::from)
+        .and_then(|text| {
+            Ok(process::file::write_atomic(
+                &paths.ready_file(),
+                &text,
+                0o600,
+            )?)
+        })
+    {
+        tracing::warn!("cannot tell that the daemon is stopping: {error}");
+    }
     let _ =
         stop_controllers.send(grace.map_or(Shutdown::KeepVms, |grace| Shutdown::StopVms { grace }));
     if !controlling.is_finished() {

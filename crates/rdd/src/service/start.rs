@@ -51,6 +51,7 @@ pub(crate) fn start(
 ) -> anyhow::Result<Option<Ready>> {
     let deadline = timeout.deadline();
     create_if_missing(context)?;
+    while_it_stops(context, deadline)?;
     if State::of(&context.paths)?.is_running() {
         return join(context, wait, deadline);
     }
@@ -136,6 +137,25 @@ fn create_if_missing(context: &Context) -> anyhow::Result<()> {
     if settings::load(&context.paths)?.is_none() {
         settings::save(&context.paths, &ServeSettings::default())?;
         tracing::info!(target: logging::RESULT, "successfully created \"{}\" control plane", context.instance);
+    }
+    Ok(())
+}
+
+/// Waits until a daemon that was asked to stop has ended: it is of no use to somebody who wants one that runs.
+fn while_it_stops(context: &Context, deadline: Instant) -> anyhow::Result<()> {
+    let mut told = false;
+    while State::of(&context.paths)?.is_stopping() {
+        if !std::mem::replace(&mut told, true) {
+            context.report("is stopping; it is started again once it has stopped");
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::deadline(format_args!(
+                "waiting for \"{}\" control plane to stop, to start it again",
+                context.instance
+            ))
+            .into());
+        }
+        std::thread::park_timeout(LOOK_AGAIN);
     }
     Ok(())
 }

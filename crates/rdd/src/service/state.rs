@@ -30,6 +30,9 @@ pub(crate) struct Ready {
     /// The [`PROTOCOL`] that it speaks.
     #[serde(default)]
     pub(crate) protocol: u32,
+    /// It has been asked to stop, and ends once its VMs have.
+    #[serde(default)]
+    pub(crate) stopping: bool,
 }
 
 /// What commands and daemon must agree on: raised when a command could no longer talk to an older daemon, or an older
@@ -44,6 +47,7 @@ impl Ready {
             port,
             version: version::short(),
             protocol: PROTOCOL,
+            stopping: false,
         }
     }
 
@@ -109,6 +113,11 @@ impl State {
     /// Whether a daemon lives.
     pub(crate) fn is_running(&self) -> bool {
         !matches!(self, Self::Stopped)
+    }
+
+    /// Whether it lives and has been asked to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        matches!(self, Self::Ready(ready) if ready.stopping)
     }
 
     /// The daemon's process, when there is one.

@@ -1,7 +1,10 @@
 //! The daemon stops, restarts and describes, with a real guest that notices it or does not.
 
+use std::time::Duration;
+
 use process::Signal;
-use testutils::poll;
+use testutils::stub_guest::PowerButton;
+use testutils::{Instance, poll};
 
 use crate::guest::{BOOT, Guest, NAME};
 
@@ -167,4 +170,37 @@ fn h17_who_loses_patience_forces_the_stop_that_is_under_way() {
     guest.wait_for("Running", "Unknown", "Stopping");
     guest.rdd(&["svc", "stop", "--force"]);
     guest.instance.assert_no_leftovers();
+}
+
+/// A daemon on its way out is of no use to somebody who wants one that stays.
+#[test]
+fn who_starts_a_daemon_that_is_stopping_gets_the_next_one() {
+    let mut instance = Instance::new(env!("CARGO_BIN_EXE_rdd"));
+    let template = instance.stub_template(PowerButton::Ignored);
+    let template = template.display().to_string();
+    instance.rdd_ok(&["limavm", "create", NAME, &template, "--start", "--wait"]);
+    let ready_file = instance.dir().join("ready.json");
+    let daemon = || {
+        let ready: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&ready_file).unwrap()).unwrap();
+        (ready["daemon"].clone(), ready["stopping"] == true)
+    };
+    let first = daemon();
+    assert!(!first.1);
+    instance.rdd_ok(&["svc", "stop", "--grace-period=3s", "--wait=false"]);
+    poll(
+        Duration::from_secs(10),
+        "the daemon to say that it stops",
+        || {
+            if daemon().1 {
+                Ok(())
+            } else {
+                Err("it does not")
+            }
+        },
+    );
+    instance.rdd_ok(&["svc", "start"]);
+    let second = daemon();
+    assert_ne!(second.0, first.0);
+    assert!(!second.1);
 }
