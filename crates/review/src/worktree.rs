@@ -1,6 +1,9 @@
 //! A detached work tree for each reviewer, and its removal whatever the reviewer did to it.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use process::FileLock;
 
 use crate::git::{ChangedFile, Git, GitError};
 
@@ -24,6 +27,9 @@ pub enum WorktreeError {
     /// git said no.
     #[error("cannot make a work tree: {}", crate::git::short(.0))]
     Git(#[from] GitError),
+    /// Somebody else makes or forgets work trees of the same repository all the time.
+    #[error(transparent)]
+    Busy(#[from] process::lock::LockError),
     /// The system said no.
     #[error("cannot {action} {path}: {source}")]
     Io {
@@ -56,7 +62,7 @@ pub fn add(
 
 /// Makes a work tree that git knows and that has no files and no index yet.
 pub fn register(git: &Git, path: &Path, commit: &str) -> Result<(), WorktreeError> {
-    let _alone = alone();
+    let _alone = alone(git)?;
     // By force: git may still know a work tree at this path, of a state folder that was deleted under it.
     git.command(["worktree", "add", "--force", "--detach", "--quiet"])
         .args(["--no-checkout", "--end-of-options"])
@@ -122,7 +128,7 @@ pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError>
     // With its folder gone, git forgets it without a look at what the reviewer left in it. That it was forgotten
     // before is the usual reason to fail here, and `git worktree prune` forgets it otherwise.
     process::crash::point("review.work-moved");
-    let _alone = alone();
+    let _alone = alone(git)?;
     if let Err(error) = git
         .command([
             "worktree",
@@ -202,13 +208,16 @@ fn permit(folder: &Path) {
     }
 }
 
-/// Held while git makes or forgets a work tree. Each time it reads what it knows of all the others, and dies over one
-/// that another git has half made or half forgotten (`failed to read .git/worktrees/NAME/commondir`).
-fn alone() -> std::sync::MutexGuard<'static, ()> {
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+/// How long one run waits for the others: each holds the lock for some milliseconds, more on a slow disk.
+const ALONE: Duration = Duration::from_secs(60);
+
+/// Held while git makes or forgets a work tree, by all runs in the repository. Each time it reads what it knows of all
+/// the others, and dies over one that another git has half made or half forgotten (`failed to read
+/// .git/worktrees/NAME/commondir`).
+fn alone(git: &Git) -> Result<FileLock, WorktreeError> {
+    let file = git.common().join("deep-review.lock");
+    let deadline = Instant::now() + ALONE;
+    Ok(FileLock::acquire(&file, "a run of deep-review", deadline)?)
 }
 
 /// The work trees below a folder that git knows, also those whose folder is gone: a run may die between moving a work

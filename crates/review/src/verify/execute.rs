@@ -118,7 +118,7 @@ impl<'a> Scratch<'a> {
         worktree::add(git, &scratch.path, &pinned.target.head, Extent::Full, &[]).map_err(
             |error| match error {
                 worktree::WorktreeError::Git(error) => error,
-                error @ worktree::WorktreeError::Io { .. } => GitError::Output {
+                error => GitError::Output {
                     what: "worktree add",
                     reason: error.to_string(),
                 },

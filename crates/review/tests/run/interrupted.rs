@@ -1,6 +1,7 @@
 //! Ctrl-C and `kill -9`: nothing is left behind, and the next run goes on from there.
 
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use testutils::poll;
 
@@ -199,4 +200,58 @@ fn death_between_any_two_steps_is_survived() {
         let report = repository.report(&[]);
         assert_eq!(report.findings.len(), 1, "{point}");
     }
+}
+
+/// git reads what it knows of all work trees whenever it makes or forgets one, and dies over one that is half made.
+#[test]
+fn several_runs_in_one_repository_do_not_disturb_each_other() {
+    let repository = Repository::new();
+    let good = repository.printer("good", REVIEW);
+    let names = ["a", "b", "c", "d"];
+    let reviewers = names.map(|name| entry(name, "command", &[&good], ""));
+    repository.configure(&reviewers.concat());
+    let runs: Vec<Child> = (0..6)
+        .map(|number| {
+            let state = repository.outside(&format!("state-{number}"));
+            repository
+                .command_in(&state, &["run", "--format", "json"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for run in runs {
+        let output = run.wait_with_output().unwrap();
+        let report: review::model::Report = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let voices = report.findings[0]
+            .voices
+            .iter()
+            .map(|voice| voice.reviewer.as_str());
+        assert!(voices.eq(names), "{report:?}");
+    }
+    repository.assert_clean();
+}
+
+#[test]
+fn a_run_waits_while_another_makes_or_forgets_a_work_tree() {
+    let repository = Repository::new();
+    let file = repository.top().join(".git/deep-review.lock");
+    let other = process::FileLock::try_acquire(&file, "another run").unwrap();
+    let (done, registered) = std::sync::mpsc::channel();
+    let (top, tree) = (repository.top(), repository.outside("tree"));
+    let work = std::thread::spawn(move || {
+        let git = review::git::Git::open(&top).unwrap();
+        review::worktree::register(&git, &tree, "HEAD").unwrap();
+        done.send(()).unwrap();
+        review::worktree::remove(&git, &tree, &top.join(".git/trash")).unwrap();
+    });
+    // Long enough to see it not wait; nothing fails because a machine is slow.
+    let early = registered.recv_timeout(Duration::from_millis(500));
+    assert!(early.is_err() && !repository.outside("tree").exists());
+    drop(other);
+    registered.recv_timeout(LONG).unwrap();
+    work.join().unwrap();
+    repository.assert_clean();
 }

@@ -107,10 +107,15 @@ impl Repository {
 
     /// The program, with the configuration if there is one.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_in(&self.state(), args)
+    }
+
+    /// [`Repository::command`] with a state folder of its own, as another user's.
+    pub(crate) fn command_in(&self, state: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deep-review"));
         command
             .arg("--state")
-            .arg(self.state())
+            .arg(state)
             .args(args)
             .current_dir(self.top())
             .env("XDG_CONFIG_HOME", self.outside("no-configuration"))
