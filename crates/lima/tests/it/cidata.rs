@@ -46,7 +46,7 @@ fn isoinfo(iso: &Path, arguments: &[&str]) -> String {
         .arg("-i")
         .arg(iso)
         .output()
-        .unwrap();
+        .expect("isoinfo is there, of the package genisoimage");
     assert!(
         output.status.success(),
         "{}",
