@@ -105,6 +105,13 @@ impl Process {
         !self.wait(Instant::now()).is_exited()
     }
 
+    /// Whether it was killed or exits, and only has to be cleared away: it does nothing any more, but what it holds
+    /// (locks, ports) is not free yet. A failed look counts as no; so does Windows, where this takes no time.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        sys::is_ending(self.identity.pid()) || !self.is_running()
+    }
+
     /// Sends `signal` to this process and no other. A process that is gone is success (hazard 4).
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         self.handle.signal(signal).map_err(|source| Error::Signal {

@@ -90,6 +90,34 @@ pub(crate) fn start_time(pid: u32) -> io::Result<Option<u64>> {
     Ok(Snapshot::of(pid)?.map(|snapshot| snapshot.start_time))
 }
 
+/// Whether the process has begun to exit, or SIGKILL is on its way to it.
+pub(crate) fn is_ending(pid: u32) -> bool {
+    // The kernel's `PF_EXITING` (include/linux/sched.h), shown in field 9 of proc_pid_stat(5).
+    const EXITING: u32 = 0x4;
+    let exiting = || {
+        let line = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let flags: u32 = stat_fields(&line)?.get(9 - 3)?.parse().ok()?;
+        Some(flags & EXITING != 0)
+    };
+    // What waits to be delivered to its first thread, in hexadecimal: proc_pid_status(5).
+    let killed = || {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let pending = text.lines().find_map(|line| line.strip_prefix("SigPnd:"))?;
+        let pending = u64::from_str_radix(pending.trim(), 16).ok()?;
+        Some(pending & (1 << (libc::SIGKILL - 1)) != 0)
+    };
+    // In this order: what is delivered between the two looks is seen by the second.
+    killed().unwrap_or(false) || exiting().unwrap_or(false)
+}
+
+/// The fields of a line of /proc/PID/stat from the third on. The name, field 2, is in parentheses and may hold anything,
+/// also parentheses and spaces, so the fields are counted from the last closing one.
+fn stat_fields(line: &[u8]) -> Option<Vec<&str>> {
+    let end_of_name = line.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(line.get(end_of_name + 1..)?).ok()?;
+    Some(rest.split_ascii_whitespace().collect())
+}
+
 /// One line of the process table, true when it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
@@ -115,12 +143,9 @@ impl Snapshot {
         }
     }
 
-    /// Fields as in proc_pid_stat(5). The name, field 2, is in parentheses and may hold anything, also parentheses and
-    /// spaces, so the fields are counted from the last closing one.
+    /// Fields as in proc_pid_stat(5).
     fn parse(pid: u32, line: &[u8]) -> Option<Self> {
-        let end_of_name = line.iter().rposition(|byte| *byte == b')')?;
-        let rest = std::str::from_utf8(line.get(end_of_name + 1..)?).ok()?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let fields = stat_fields(line)?;
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Snapshot {
             pid,

@@ -16,6 +16,8 @@ use crate::held::Signal;
 /// How often the end of a process is asked for.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
+/// The flag of a process that exits in `proc_bsdinfo` (sys/proc_info.h: PROC_FLAG_INEXIT).
+const EXITING: u32 = 4;
 /// A process's status in `proc_bsdinfo` once it has ended (sys/proc.h: SZOMB).
 const ZOMBIE: u32 = 5;
 
@@ -101,6 +103,11 @@ pub(crate) fn start_time(pid: u32) -> io::Result<Option<u64>> {
     Ok(Snapshot::of(pid)?.map(|snapshot| snapshot.start_time))
 }
 
+/// Whether the process has begun to exit.
+pub(crate) fn is_ending(pid: u32) -> bool {
+    matches!(Snapshot::of(pid), Ok(Some(one)) if one.exiting)
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) pid: u32,
@@ -108,6 +115,7 @@ pub(crate) struct Snapshot {
     pub(crate) session: u32,
     pub(crate) start_time: u64,
     pub(crate) ended: bool,
+    exiting: bool,
 }
 
 impl Snapshot {
@@ -137,6 +145,7 @@ impl Snapshot {
                 session: u32::try_from(session).unwrap_or(0),
                 start_time: info.pbi_start_tvsec * 1_000_000 + info.pbi_start_tvusec,
                 ended: info.pbi_status == ZOMBIE,
+                exiting: info.pbi_flags & EXITING != 0,
             }));
         }
         let error = io::Error::last_os_error();

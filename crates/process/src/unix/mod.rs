@@ -3,11 +3,15 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Handle, Snapshot, boot_id, carries, own_environment, snapshot, start_time};
+pub(crate) use linux::{
+    Handle, Snapshot, boot_id, carries, is_ending, own_environment, snapshot, start_time,
+};
 #[cfg(not(target_os = "linux"))]
 mod macos;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use macos::{Handle, Snapshot, boot_id, carries, own_environment, snapshot, start_time};
+pub(crate) use macos::{
+    Handle, Snapshot, boot_id, carries, is_ending, own_environment, snapshot, start_time,
+};
 
 pub(crate) mod capture;
 pub(crate) mod child;

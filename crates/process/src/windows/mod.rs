@@ -18,7 +18,7 @@ pub(crate) mod lock;
 pub(crate) mod stop;
 mod table;
 
-pub(crate) use handle::{Handle, boot_id, die, start_time};
+pub(crate) use handle::{Handle, boot_id, die, is_ending, start_time};
 pub(crate) use table::{Snapshot, carries, own_environment, snapshot};
 
 /// A name as Windows wants it.

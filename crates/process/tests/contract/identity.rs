@@ -66,6 +66,18 @@ fn h07_a_process_that_ended_is_not_opened_again_and_what_is_held_stays_dead() {
     assert!(matches!(child.wait(soon()), Exit::Exited(Some(status)) if status.success()));
 }
 
+#[test]
+fn who_was_killed_is_known_to_be_ending_before_it_is_gone() {
+    for _ in 0..20 {
+        let mut child = sleeper();
+        assert!(!child.process().is_ending());
+        child.process().signal(Signal::Kill).unwrap();
+        assert!(child.process().is_ending());
+        assert!(child.wait(soon()).is_exited());
+        assert!(child.process().is_ending());
+    }
+}
+
 #[tokio::test]
 async fn h10_a_wait_that_runs_out_of_time_is_not_an_exit() {
     let mut child = sleeper();

@@ -180,10 +180,10 @@ fn join(context: &Context, wait: bool, deadline: Instant) -> anyhow::Result<Opti
                 "\"{}\" control plane ended while it was starting; `rdd svc logs` shows why",
                 context.instance
             ),
-            State::Starting(_) if Instant::now() >= deadline => {
+            State::Starting(_) | State::Ending(_) if Instant::now() >= deadline => {
                 return Err(not_ready_in_time(context));
             }
-            State::Starting(_) => std::thread::park_timeout(LOOK_AGAIN),
+            State::Starting(_) | State::Ending(_) => std::thread::park_timeout(LOOK_AGAIN),
         }
     }
 }

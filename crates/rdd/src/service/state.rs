@@ -3,8 +3,8 @@
 //! Whether it runs is told by its lock, who it is by what the lock's holder wrote, and whether it is ready by a file
 //! which counts only while it names that very holder. So no left-over of a crashed daemon can speak for a living one.
 
-use process::Identity;
 use process::lock::{self, Holder};
+use process::{Identity, Process};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
@@ -92,6 +92,8 @@ pub(crate) enum State {
     Starting(Option<Identity>),
     /// It answers.
     Ready(Ready),
+    /// It was killed or exits, and has not let the lock go yet. Nobody answers any more.
+    Ending(Identity),
 }
 
 impl State {
@@ -101,6 +103,14 @@ impl State {
             Holder::Free => return Ok(Self::Stopped),
             Holder::Held(info) => info.map(|info| info.identity),
         };
+        if let Some(identity) = &holder {
+            match Process::open(identity)? {
+                Some(process) if process.is_ending() => return Ok(Self::Ending(identity.clone())),
+                // It has ended since the look at the lock, unless it lives in a container where we cannot see it.
+                None if lock::holder(&paths.lock())? == Holder::Free => return Ok(Self::Stopped),
+                _ => {}
+            }
+        }
         let ready = std::fs::read(paths.ready_file())
             .ok()
             .and_then(|text| serde_json::from_slice::<Ready>(&text).ok());
@@ -115,9 +125,13 @@ impl State {
         !matches!(self, Self::Stopped)
     }
 
-    /// Whether it lives and has been asked to stop.
+    /// Whether it lives and has been asked to stop, or does so already.
     pub(crate) fn is_stopping(&self) -> bool {
-        matches!(self, Self::Ready(ready) if ready.stopping)
+        match self {
+            Self::Ready(ready) => ready.stopping,
+            Self::Ending(_) => true,
+            Self::Stopped | Self::Starting(_) => false,
+        }
     }
 
     /// The daemon's process, when there is one.
@@ -126,6 +140,7 @@ impl State {
             Self::Stopped => None,
             Self::Starting(identity) => identity.as_ref(),
             Self::Ready(ready) => Some(&ready.daemon),
+            Self::Ending(identity) => Some(identity),
         }
     }
 }

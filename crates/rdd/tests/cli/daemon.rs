@@ -93,6 +93,24 @@ fn h15_what_a_killed_daemon_leaves_does_not_matter() {
     assert!(messages[0].ends_with("is already stopped"), "{messages:?}");
 }
 
+/// A process that was killed holds its lock until the kernel has cleared it away. Such a one is no daemon that runs.
+#[test]
+fn h15_who_comes_right_after_a_kill_gets_a_daemon_that_lives() {
+    let instance = instance();
+    said(&instance, &["svc", "start"]);
+    for round in 0..20 {
+        let killed = daemons(&instance).pop().expect("a daemon").process;
+        killed.signal(process::Signal::Kill).unwrap();
+        if round % 2 == 0 {
+            said(&instance, &["svc", "start"]);
+            let now = daemons(&instance).pop().expect("a daemon").process;
+            assert_ne!(now.identity(), killed.identity());
+        } else {
+            instance.rdd_ok(&["limavm", "list"]);
+        }
+    }
+}
+
 #[test]
 fn h06_no_number_in_a_file_is_believed() {
     let bystander = Bystander::new();
