@@ -227,3 +227,47 @@ fn create_private(path: &Path) -> io::Result<fs::File> {
 fn set_private_dir(_dir: &Path) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    #[test]
+    fn a_clock_that_is_set_back_or_goes_ahead_for_months_finds_all_certificates_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let pki = Pki::load_or_create(folder.path(), now).unwrap();
+        let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        for clock in [
+            DAY,
+            since_1970 - 3 * DAY,
+            since_1970,
+            since_1970 + 270 * DAY,
+        ] {
+            let clock = UnixTime::since_unix_epoch(clock);
+            let admin = matching(&pki.admin).unwrap();
+            client_verifier(&pki.ca_pem)
+                .unwrap()
+                .verify_client_cert(&admin, &[], clock)
+                .unwrap();
+            WebPkiServerVerifier::builder_with_provider(roots(&pki.ca_pem).unwrap(), provider())
+                .build()
+                .unwrap()
+                .verify_server_cert(
+                    &matching(&pki.server).unwrap(),
+                    &[],
+                    &"127.0.0.1".try_into().unwrap(),
+                    &[],
+                    clock,
+                )
+                .unwrap();
+        }
+        // A daemon that is started by such a clock goes on with them.
+        let again = Pki::load_or_create(folder.path(), now - 10_000 * DAY).unwrap();
+        assert_eq!(again.ca_pem, pki.ca_pem);
+        assert_eq!(again.server.cert_pem, pki.server.cert_pem);
+        assert_eq!(again.admin.cert_pem, pki.admin.cert_pem);
+    }
+}

@@ -16,8 +16,9 @@ const DAY: i64 = 24 * 3600;
 const CA_DAYS: i64 = 3650;
 /// How long server and client certificates are good for.
 const LEAF_DAYS: i64 = 365;
-/// Clocks of client and server may differ, and a laptop's clock may be set back.
-const BACKDATE_DAYS: i64 = 1;
+/// Good since ever: clocks of client and server may differ, and a computer whose battery was empty starts in the past and
+/// is set right while the daemon runs. What was issued in the future of such a clock must not be refused.
+const NOT_BEFORE: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn failed(which: &'static str) -> impl Fn(rcgen::Error) -> PkiError {
     move |error| PkiError::Issue {
@@ -33,7 +34,7 @@ fn params(
     organization: Option<&str>,
 ) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.not_before = (now - std::time::Duration::from_secs((BACKDATE_DAYS * DAY) as u64)).into();
+    params.not_before = NOT_BEFORE.into();
     params.not_after = (now + std::time::Duration::from_secs((days * DAY) as u64)).into();
     let mut name = DistinguishedName::new();
     if let Some(organization) = organization {
