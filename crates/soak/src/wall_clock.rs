@@ -1,0 +1,119 @@
+//! The wall clock of the daemon, its hostagents and the user's commands, which jumps. QEMU's does not: the driver hands
+//! on none of the variables that it takes.
+//!
+//! Not libfaketime: its processes share a semaphore, and one that is killed or frozen while it holds that would keep
+//! all others waiting.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use process::command::Run;
+use testutils::Instance;
+
+/// The library that is preloaded.
+const SOURCE: &str = include_str!("wall_clock.c");
+/// Which file it reads.
+const VARIABLE: &str = "SOAK_WALL_CLOCK";
+/// The compiler needs less than a second, also on a busy machine.
+const COMPILER: Duration = Duration::from_secs(60);
+const MINUTE: i64 = 60;
+pub(crate) const DAY: i64 = 24 * 60 * MINUTE;
+
+/// Where the clock can jump. Further ahead than certificates live (`apiserver`: a year), and the daemon has to be
+/// started again.
+pub(crate) const JUMPS: [Jump; 8] = [
+    Jump::Right,
+    Jump::By("5 minutes behind", -5 * MINUTE),
+    Jump::By("3 hours ahead", 180 * MINUTE),
+    Jump::By("3 days behind", -3 * DAY),
+    Jump::By("40 days ahead", 40 * DAY),
+    Jump::By("200 days ahead", 200 * DAY),
+    Jump::By("3 years behind", -3 * 365 * DAY),
+    Jump::To1970,
+];
+
+/// What the clock says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Jump {
+    Right,
+    By(&'static str, i64),
+    /// As on a computer whose battery is empty.
+    To1970,
+}
+
+#[derive(Debug)]
+pub(crate) struct WallClock {
+    file: File,
+}
+
+impl WallClock {
+    /// Lets the clock of `instance` be moved; it is right at first.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub(crate) fn new(instance: &mut Instance) -> Result<WallClock, String> {
+        let folder = instance.scratch();
+        let (library, path) = (folder.join("wall_clock.so"), folder.join("wall_clock"));
+        Run::new("cc", COMPILER)
+            .args(["-shared", "-fPIC", "-O2", "-x", "c", "-", "-o"])
+            .arg(&library)
+            .input(SOURCE)
+            .run()
+            .map_err(|error| error.to_string())?;
+        let io = |error| format!("cannot write {}: {error}", path.display());
+        let clock = WallClock {
+            file: File::create(&path).map_err(io)?,
+        };
+        clock.move_by(3 * DAY).map_err(io)?;
+        instance.env("LD_PRELOAD", &library).env(VARIABLE, &path);
+        let moved =
+            i64::try_from(seconds_of(instance)?).unwrap_or(0) - i64::try_from(now()).unwrap_or(0);
+        clock.move_by(0).map_err(io)?;
+        if (moved - 3 * DAY).abs() > MINUTE {
+            return Err(format!("it was moved by {moved} s instead of three days"));
+        }
+        Ok(clock)
+    }
+
+    /// Lets it jump, and says where to.
+    pub(crate) fn jump(&self, jump: Jump) -> Option<String> {
+        let (text, seconds) = match jump {
+            Jump::Right => ("right", 0),
+            Jump::By(text, seconds) => (text, seconds),
+            Jump::To1970 => ("in 1970", DAY - i64::try_from(now()).ok()?),
+        };
+        self.move_by(seconds).ok()?;
+        Some(format!("the wall clock jumps and is {text}"))
+    }
+
+    fn move_by(&self, seconds: i64) -> std::io::Result<()> {
+        // One write of eight bytes, which readers see as a whole.
+        self.file.write_all_at(&seconds.to_ne_bytes(), 0)
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// What a program of this instance takes for the time.
+fn seconds_of(instance: &Instance) -> Result<u64, String> {
+    let output = instance
+        .run("date", COMPILER)
+        .arg("+%s")
+        .run()
+        .map_err(|error| error.to_string())?;
+    let text = output.text();
+    text.parse().map_err(|_| format!("`date` printed {text:?}"))
+}
+
+/// The day that a program of this instance takes for today, as `1970-01-02`.
+pub(crate) fn today(instance: &Instance) -> Result<String, String> {
+    let output = instance.run("date", COMPILER).args(["-u", "+%F"]).run();
+    output
+        .map(|output| output.text())
+        .map_err(|error| error.to_string())
+}
