@@ -12,6 +12,7 @@ use testutils::{Bystander, Instance};
 use crate::dice::Dice;
 use crate::processes::{Processes, Role};
 use crate::vms::{Known, Vm};
+use crate::wall_clock::{JUMPS, WallClock};
 
 /// What can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub(crate) enum Fault {
     TakeApiPort,
     DeleteSocket,
     ForgePid,
+    JumpClock,
     Start,
     Stop,
     Restart,
@@ -48,6 +50,7 @@ pub(crate) const FAULTS: &[(Fault, usize)] = &[
     (Fault::TakeApiPort, 2),
     (Fault::DeleteSocket, 6),
     (Fault::ForgePid, 8),
+    (Fault::JumpClock, 8),
     (Fault::Start, 8),
     (Fault::Stop, 6),
     (Fault::Restart, 6),
@@ -70,6 +73,7 @@ impl Fault {
             Fault::TakeApiPort => "API port taken",
             Fault::DeleteSocket => "socket deleted",
             Fault::ForgePid => "PID file forged",
+            Fault::JumpClock => "wall clock jumped",
             Fault::Start => "user: start",
             Fault::Stop => "user: stop",
             Fault::Restart => "user: restart",
@@ -140,6 +144,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) broken: &'a mut Broken,
     pub(crate) dice: &'a mut Dice,
     pub(crate) small_disk: bool,
+    /// `None` where it cannot be moved.
+    pub(crate) clock: Option<&'a WallClock>,
 }
 
 impl Scene<'_> {
@@ -179,6 +185,8 @@ impl Scene<'_> {
                 Some(format!("{socket} of {name} deleted"))
             }
             Fault::ForgePid => self.forge(index, detail),
+            // It stays as it is until it jumps again: all has to become well by any clock.
+            Fault::JumpClock => self.clock?.jump(JUMPS[detail % JUMPS.len()]),
             Fault::Start | Fault::Stop => {
                 let running = fault == Fault::Start;
                 let verb = if running { "start" } else { "stop" };

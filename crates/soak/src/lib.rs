@@ -6,8 +6,9 @@
 //!           kill, freeze, full disk,   thaw, make room,     one daemon, one hostagent and one     same processes,
 //!           ports taken, sockets       free the ports       QEMU for each VM that should run,     same counts
 //!           deleted, PIDs forged,                           nobody else; disks and templates
-//!           user commands                                   are the right ones
+//!           clock jumps, user commands                      are the right ones
 //! ```
+//! At the end the wall clock jumps while nothing else happens, and then nobody may end or be started.
 //! The guests are stubs ([`testutils::stub_guest`]): what is under test is on the host. Their clocks are decades behind,
 //! so each look at a guest sees a clock that jumped. A seed decides which faults come in which order; when they hit is
 //! left to the machine.
@@ -16,16 +17,19 @@
 #![cfg(unix)]
 
 mod dice;
+mod enclosure;
 mod fault;
 mod plane;
 mod processes;
 mod rounds;
 mod story;
 mod vms;
+mod wall_clock;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use enclosure::{enclosure, ends_all};
 pub use story::{Figures, Violation};
 
 /// What a soak is to do.
@@ -42,16 +46,13 @@ pub struct Options {
     /// No new round begins after so many faults.
     pub faults: u32,
     /// The home folder becomes a small file system of its own, which is filled up now and then. Wants the right to
-    /// mount: run in a mount namespace ([`NAMESPACE`]).
+    /// mount: run in an [`enclosure`].
     pub small_disk: bool,
     /// Where the logs go when something is violated.
     pub kept: PathBuf,
     /// Tells each step as it happens.
     pub tell: fn(&str),
 }
-
-/// The command that runs another one where it may mount what nobody else sees, also for users who are not root.
-pub const NAMESPACE: [&str; 3] = ["unshare", "--mount", "--map-root-user"];
 
 /// Runs a soak.
 ///

@@ -13,11 +13,13 @@ use testutils::{Bystander, Instance};
 
 use crate::Options;
 use crate::dice::Dice;
+use crate::enclosure;
 use crate::fault::{Broken, FAULTS, Scene};
 use crate::plane::{self, Object};
 use crate::processes::{Processes, Role};
 use crate::story::{Figures, Story, Violation};
 use crate::vms::{Known, Vm};
+use crate::wall_clock::{self, Jump, WallClock};
 
 /// From the end of the faults to the declared state: a hostagent that was deaf is given 20 s, a guest that is to stop
 /// 30 s and 10 s, and a failed start is tried again after at most [`IMPATIENCE`] by the user.
@@ -26,6 +28,8 @@ const BOUND: Duration = Duration::from_secs(120);
 const IMPATIENCE: Duration = Duration::from_secs(15);
 /// How long nothing may move once all is well: a crash loop would.
 const STILL: Duration = Duration::from_secs(2);
+/// How long nothing may move after the wall clock jumped: hostagents compare the clocks every five seconds.
+const CLOCK_SEEN: Duration = Duration::from_secs(6);
 /// A second process that finds the lock of the first one taken needs a moment to end.
 const DOUBLE: Duration = Duration::from_secs(5);
 /// Between two looks.
@@ -54,6 +58,7 @@ struct Soak<'a> {
     vms: Vec<Vm>,
     strangers: Vec<Bystander>,
     broken: Broken,
+    clock: Option<WallClock>,
     dice: Dice,
     story: Story,
     figures: Figures,
@@ -63,7 +68,11 @@ struct Soak<'a> {
 
 impl<'a> Soak<'a> {
     fn new(options: &'a Options) -> Soak<'a> {
-        let mut instance = Instance::new(&options.binary);
+        let mut story = Story::new(options.tell);
+        let mut instance = instance(options);
+        let clock = WallClock::new(&mut instance)
+            .map_err(|error| story.note(format!("clock jumps are left out: {error}")))
+            .ok();
         let template = instance.stub_template(PowerButton::Obeyed);
         Soak {
             options,
@@ -72,8 +81,9 @@ impl<'a> Soak<'a> {
             vms: (0..options.vms.max(1)).map(Vm::new).collect(),
             strangers: (0..STRANGERS).map(|_| Bystander::new()).collect(),
             broken: Broken::default(),
+            clock,
             dice: Dice::new(options.seed),
-            story: Story::new(options.tell),
+            story,
             figures: Figures::default(),
             doubles: BTreeMap::new(),
         }
@@ -92,6 +102,7 @@ impl<'a> Soak<'a> {
             self.burst()?;
             self.round_without_faults()?;
         }
+        self.clock_jumps_alone()?;
         self.svc(&["svc", "stop", "--wait"])?;
         let left = Processes::of(&self.instance).besides(&[]);
         if left.is_empty() {
@@ -128,6 +139,7 @@ impl<'a> Soak<'a> {
                 broken: &mut self.broken,
                 dice: &mut self.dice,
                 small_disk: self.options.small_disk,
+                clock: self.clock.as_ref(),
             };
             if let Some(what) = scene.happen(fault) {
                 self.story.note(what);
@@ -304,22 +316,90 @@ impl<'a> Soak<'a> {
 
     /// Nothing dies and nothing is started where nothing happens.
     fn stand_still(&mut self) -> Result<(), String> {
-        let counts = |objects: BTreeMap<String, Object>| {
-            let count = |(name, object): (String, Object)| (name, object.restart_count);
-            objects.into_iter().map(count).collect::<BTreeMap<_, _>>()
+        self.nothing_changes(STILL, |_| Ok(()))
+    }
+
+    /// Nothing dies and nothing is started when the wall clock jumps, and everybody is served.
+    fn clock_jumps_alone(&mut self) -> Result<(), String> {
+        if self.clock.is_none() {
+            return Ok(());
+        }
+        for jump in [
+            Jump::To1970,
+            Jump::By("200 days ahead", 200 * wall_clock::DAY),
+            Jump::Right,
+        ] {
+            self.nothing_changes(CLOCK_SEEN, |soak| {
+                let clock = soak.clock.as_ref();
+                let what = clock.and_then(|clock| clock.jump(jump));
+                soak.story.note(what.ok_or("the clock cannot be moved")?);
+                Ok(())
+            })?;
+            self.svc(&["limavm", "list"])?;
+            self.daemon_goes_by_the_clock()?;
+        }
+        let objects = plane::read(&self.instance)?;
+        let unmet = self.unmet(&objects, &Processes::of(&self.instance));
+        if unmet.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("after the clock jumped: {}", unmet.join("; ")))
+        }
+    }
+
+    /// What is made now was made today: without that the jumps would prove nothing.
+    fn daemon_goes_by_the_clock(&self) -> Result<(), String> {
+        let kubectl = |args: &[&str]| {
+            let run = self
+                .instance
+                .run("kubectl", START)
+                .arg("--kubeconfig")
+                .arg(self.instance.kubeconfig())
+                .args(args)
+                .run();
+            run.map(|output| output.text())
+                .map_err(|error| error.to_string())
         };
-        let before = (
-            Processes::of(&self.instance).identities(),
-            counts(plane::read(&self.instance)?),
-        );
-        let until = Instant::now() + STILL;
+        let days = [wall_clock::today(&self.instance)?];
+        let made = kubectl(&[
+            "create",
+            "configmap",
+            "today",
+            "-o",
+            "jsonpath={.metadata.creationTimestamp}",
+        ])?;
+        kubectl(&["delete", "configmap", "today"])?;
+        // It may have become midnight in between.
+        if days
+            .into_iter()
+            .chain([wall_clock::today(&self.instance)?])
+            .any(|day| made.starts_with(&day))
+        {
+            Ok(())
+        } else {
+            Err(format!("the daemon's clock did not jump: it says {made}"))
+        }
+    }
+
+    /// Who runs after `done` and this time is who ran before.
+    fn nothing_changes(
+        &mut self,
+        time: Duration,
+        done: impl FnOnce(&mut Self) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let look = |soak: &Self| {
+            let objects = plane::read(&soak.instance)?;
+            let count = |(name, object): (String, Object)| (name, object.restart_count);
+            let counts: BTreeMap<_, _> = objects.into_iter().map(count).collect();
+            Ok::<_, String>((Processes::of(&soak.instance).identities(), counts))
+        };
+        let before = look(self)?;
+        done(self)?;
+        let until = Instant::now() + time;
         while Instant::now() < until {
             std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
         }
-        let after = (
-            Processes::of(&self.instance).identities(),
-            counts(plane::read(&self.instance)?),
-        );
+        let after = look(self)?;
         if before == after {
             Ok(())
         } else {
@@ -393,6 +473,20 @@ impl<'a> Soak<'a> {
             }),
             _ => result.map(|()| figures),
         }
+    }
+}
+
+/// An instance whose files go with our namespaces, if we are in some.
+fn instance(options: &Options) -> Instance {
+    let program = std::env::current_exe().unwrap_or_default();
+    let cache = testutils::cache_dir();
+    let needed = [&options.binary, &options.kept, &program, &cache];
+    let folder = options
+        .small_disk
+        .then(|| enclosure::private_folder(&needed.map(PathBuf::as_path)));
+    match folder.flatten() {
+        Some(folder) => Instance::within(&options.binary, folder, "h"),
+        None => Instance::new(&options.binary),
     }
 }
 

@@ -94,13 +94,19 @@ impl Instance {
     /// One whose home folder has this name.
     #[must_use]
     pub fn with_home(binary: impl AsRef<Path>, home: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         // Not $TMPDIR, which may be long: the paths of sockets must stay under 104 bytes.
         let parent = if cfg!(unix) {
             PathBuf::from("/tmp")
         } else {
             std::env::temp_dir()
         };
+        Self::within(binary, parent, home)
+    }
+
+    /// One whose folders are all below `parent`, which has a short path.
+    #[must_use]
+    pub fn within(binary: impl AsRef<Path>, parent: impl AsRef<Path>, home: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let root = tempfile::Builder::new()
             .prefix("r")
             .rand_bytes(5)

@@ -36,7 +36,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return inside(arguments, seed);
     }
     workspace::cargo(&["build", "--release", "--locked", "--package", "rdd"])?;
-    let [program, rest @ ..] = soak::NAMESPACE;
+    if !soak::ends_all() {
+        println!(
+            "namespaces of processes are not to be had here: a soak that is killed leaves its VMs behind"
+        );
+    }
+    let [program, rest @ ..] = soak::enclosure() else {
+        bail!("no command to run the soak with");
+    };
     let status = Command::new(program)
         .args(rest)
         .arg(std::env::current_exe().context("cannot find this program")?)

@@ -1,18 +1,28 @@
 //! A short soak (`crates/soak`): random faults at a few VMs. `make soak` runs long ones.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use process::command::Run;
+use process::spawn::Spawn;
+use process::{Identity, Process, Signal};
+use testutils::poll;
 
-/// The test that runs in a mount namespace; by itself it is skipped.
-const INSIDE: &str = "soak::inside_of_a_namespace";
+/// The tests that run in an enclosure; by themselves they are skipped.
+const INSIDE: &str = "soak::inside_of_an_enclosure";
+const ENDLESS: &str = "soak::endless";
 /// One minute of faults and, at the worst, the way back from the last of them.
 const LIMIT: Duration = Duration::from_secs(420);
+/// For a VM to come up on a busy machine.
+const UP: Duration = Duration::from_secs(120);
 
 #[test]
 fn h33_random_faults_lose_no_vm_and_hurt_no_stranger() {
     let test = std::env::current_exe().unwrap();
-    let [program, rest @ ..] = soak::NAMESPACE;
+    let [program, rest @ ..] = soak::enclosure() else {
+        panic!("an enclosure has a program");
+    };
     let output = Run::new(program, LIMIT)
         .args(rest)
         .arg(test)
@@ -26,20 +36,152 @@ fn h33_random_faults_lose_no_vm_and_hurt_no_stranger() {
 }
 
 #[test]
-#[ignore = "wants a mount namespace, which the test above makes"]
-fn inside_of_a_namespace() {
-    let options = soak::Options {
-        binary: env!("CARGO_BIN_EXE_rdd").into(),
-        vms: 3,
-        seed: 1,
-        duration: Duration::from_secs(60),
-        faults: 40,
-        small_disk: true,
-        kept: testutils::cache_dir().join("soak"),
-        tell: |line| println!("{line}"),
-    };
-    match soak::run(&options) {
+#[ignore = "wants an enclosure, which the test above makes"]
+fn inside_of_an_enclosure() {
+    match soak::run(&options(3, 60, 40, |line| println!("{line}"))) {
         Ok(figures) => assert!(figures.count() > 5, "{figures:?}"),
         Err(violation) => panic!("{violation}"),
     }
+}
+
+/// Ctrl-C reaches all that run in the foreground; `kill` and `kill -9` whom somebody chose.
+#[test]
+fn a_soak_that_is_interrupted_or_killed_leaves_nothing_behind() {
+    if !soak::ends_all() {
+        eprintln!("skipped: this system gives no namespaces of processes");
+        return;
+    }
+    for (who, signal) in [
+        (Who::Outermost, Signal::Terminate),
+        (Who::Outermost, Signal::Kill),
+        (Who::Soak, Signal::Interrupt),
+        (Who::Soak, Signal::Kill),
+    ] {
+        // As `cargo xtask soak` does: somebody who waits for the first process of the enclosure.
+        let child = Spawn::new("sh")
+            .args(["-c", "\"$@\"; exit $?", "sh"])
+            .args(soak::enclosure())
+            .arg(std::env::current_exe().unwrap())
+            .args([ENDLESS, "--exact", "--ignored", "--nocapture"])
+            .spawn()
+            .unwrap();
+        let _ended = Ended(Process::open(child.identity()).unwrap().unwrap());
+        let enclosed = poll(UP, "a VM in the enclosure", || {
+            let all = enclosed(child.identity());
+            match all.iter().any(|one| one.1.contains("qemu-system")) {
+                true => Ok(all),
+                false => Err(format!("{all:?}")),
+            }
+        });
+        let (hostagent, soak) = (find(&enclosed, " hostagent "), find(&enclosed, ENDLESS));
+        let folder = hostagent
+            .1
+            .split(' ')
+            .find(|word| word.contains("/lima/"))
+            .map(PathBuf::from)
+            .unwrap();
+        // In its own file system it is there.
+        let seen = format!("/proc/{}/root{}", hostagent.0, folder.display());
+        assert!(fs::exists(&seen).unwrap(), "{seen}");
+
+        let victim = match who {
+            Who::Outermost => child.identity().clone(),
+            Who::Soak => Identity::of(soak.0).unwrap().unwrap(),
+        };
+        let victim = Process::open(&victim).unwrap().unwrap();
+        victim.signal(signal).unwrap();
+        poll(UP, "the end of all in the enclosure", || {
+            let alive: Vec<_> = enclosed
+                .iter()
+                .filter(|one| command_of(one.0) == one.1)
+                .collect();
+            match alive.is_empty() {
+                true => Ok(()),
+                false => Err(format!("{who:?}, {signal:?}: {alive:?}")),
+            }
+        });
+        assert!(!folder.exists(), "{}", folder.display());
+    }
+}
+
+/// A test that fails ends what it began.
+struct Ended(Process);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.signal(Signal::Kill);
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Outermost,
+    Soak,
+}
+
+#[test]
+#[ignore = "wants an enclosure, which the test above makes"]
+fn endless() {
+    let _ = soak::run(&options(1, 600, u32::MAX, |_| {}));
+}
+
+fn options(vms: usize, seconds: u64, faults: u32, tell: fn(&str)) -> soak::Options {
+    soak::Options {
+        binary: env!("CARGO_BIN_EXE_rdd").into(),
+        vms,
+        seed: 1,
+        duration: Duration::from_secs(seconds),
+        faults,
+        small_disk: true,
+        kept: testutils::cache_dir().join("soak"),
+        tell,
+    }
+}
+
+/// Number and command line of each process in the namespace that a descendant of `outermost` made.
+fn enclosed(outermost: &Identity) -> Vec<(u32, String)> {
+    let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let ours = namespace(std::process::id());
+    let all: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid: u32| Some((pid, parent(pid)?)))
+        .collect();
+    let mut family = vec![outermost.pid()];
+    let mut first = None;
+    // Down to the first one in a namespace that is not ours.
+    while let Some(pid) = family.pop() {
+        if namespace(pid).is_some_and(|one| Some(&one) != ours.as_ref()) {
+            first = namespace(pid);
+            break;
+        }
+        family.extend(all.iter().filter(|one| one.1 == pid).map(|one| one.0));
+    }
+    all.iter()
+        .filter(|one| first.is_some() && namespace(one.0) == first)
+        .map(|one| (one.0, command_of(one.0)))
+        .collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("PPid:"))?;
+    line["PPid:".len()..].trim().parse().ok()
+}
+
+/// Empty when it is gone.
+fn command_of(pid: u32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line)
+        .replace('\0', " ")
+        .trim()
+        .to_owned()
+}
+
+fn find<'a>(all: &'a [(u32, String)], word: &str) -> &'a (u32, String) {
+    let of_sh = |command: &str| command.starts_with("sh ");
+    all.iter()
+        .find(|one| one.1.contains(word) && !of_sh(&one.1))
+        .unwrap_or_else(|| panic!("no {word:?} in {all:?}"))
 }
