@@ -209,7 +209,7 @@ async fn converse(question: Question<'_>, show: Show) -> Answer {
             .stdout(into_file(output))
             .attributes(Attributes {
                 subreaper: true,
-                dies_with_us: false,
+                ..Attributes::default()
             });
         for (name, value) in &question.set {
             spawn = spawn.env(name, value);
