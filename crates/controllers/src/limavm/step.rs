@@ -1,5 +1,6 @@
 //! Doing: the steps of the plan, each short, and what is learnt from how they end.
 
+use std::path::Path;
 use std::time::Instant;
 
 use api::LimaVM;
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use lima::progress::Cancel;
 use process::lock::Holder;
-use process::{Process, Signal};
+use process::{Identity, Process, Signal};
 
 use super::actor::Actor;
 use super::back_off::{LONGEST_FILES, LONGEST_START};
@@ -25,6 +26,32 @@ use super::status::{Ended, Known};
 use super::template_copy;
 use crate::api_call::CallError;
 use crate::events::Severity;
+
+/// Ends the process that holds `lock`; its number, unless nobody holds it or it has not said who it is.
+fn end_holder(lock: &Path) -> Result<Option<u32>, String> {
+    // Who it is stands in its lock, and is checked against its start time before it is signalled (hazard 6).
+    let holder = match process::lock::holder(lock) {
+        Ok(Holder::Held(Some(info))) => info.identity,
+        _ => return Ok(None),
+    };
+    // The text of a lock can be wrong while the lock is held, by a holder that was frozen before it wrote its own or by
+    // somebody's hand, and then it may name us, who take this lock as a proof now and then.
+    if Identity::of_current().is_ok_and(|ours| ours == holder) {
+        let path = lock.display();
+        return Err(format!(
+            "{path} is held and names this process ({}); stop whoever has that file open",
+            holder.pid()
+        ));
+    }
+    match Process::open(&holder) {
+        Ok(Some(process)) => match process.signal(Signal::Kill) {
+            Ok(()) => Ok(Some(holder.pid())),
+            Err(error) => Err(error.to_string()),
+        },
+        Ok(None) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 impl Actor {
     pub(super) fn start_job(&mut self, action: Action) {
@@ -218,24 +245,19 @@ impl Actor {
     /// Ends a hostagent that hangs. Its machine lives in a session of its own and goes on.
     pub(super) fn end_agent(&mut self) {
         self.memory.work.failed(Instant::now(), LONGEST_FILES);
-        // Who it is stands in its lock, and is checked against its start time before it is signalled (hazard 6).
-        let holder = match process::lock::holder(&self.place.dir.ha_lock()) {
-            Ok(Holder::Held(Some(info))) => info.identity,
-            _ => return,
-        };
-        tracing::warn!(
-            vm = self.name,
-            pid = holder.pid(),
-            "the hostagent does not answer; ending it"
-        );
-        match Process::open(&holder) {
-            Ok(Some(process)) => {
-                if let Err(error) = process.signal(Signal::Kill) {
-                    tracing::warn!(vm = self.name, %error, "cannot end the hostagent");
-                }
-            }
+        match end_holder(&self.place.dir.ha_lock()) {
+            Ok(Some(pid)) => tracing::warn!(
+                vm = self.name,
+                pid,
+                "the hostagent does not answer; ending it"
+            ),
             Ok(None) => {}
-            Err(error) => tracing::warn!(vm = self.name, %error, "cannot end the hostagent"),
+            Err(error) => {
+                tracing::warn!(vm = self.name, "cannot end the hostagent: {error}");
+                self.memory.failure = Some(format!(
+                    "the hostagent does not answer, and cannot be ended: {error}"
+                ));
+            }
         }
     }
 
@@ -302,5 +324,25 @@ impl Actor {
                 .annotations()
                 .get(FORCE_DELETE)
                 .is_some_and(|value| value == "true")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use process::FileLock;
+
+    use super::*;
+
+    #[test]
+    fn h06_a_lock_that_names_us_gets_no_signal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ha.lock");
+        assert_eq!(end_holder(&path), Ok(None), "nobody holds it");
+        // Ours, by its text and, to be sure that it is looked at, really.
+        let lock = FileLock::try_acquire(&path, "test").unwrap().unwrap();
+        let error = end_holder(&path).unwrap_err();
+        assert!(error.contains("names this process"), "{error}");
+        drop(lock);
+        assert_eq!(end_holder(&path), Ok(None));
     }
 }
