@@ -180,6 +180,9 @@ pub struct LimaVMStatus {
     /// How often the VM has reached Running.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restart_count: i32,
+    /// Since when the VM has been up: when this run of it first reached Running. None before that, and once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_since: Option<Time>,
     /// The VM has to be made anew from its template, because somebody asked for it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub reset_needed: bool,

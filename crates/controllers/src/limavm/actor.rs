@@ -104,9 +104,7 @@ impl Actor {
         let home = shared.config.lima_home.clone();
         // Names of Kubernetes objects are safe as file names; whether they are an instance's is checked before use.
         let dir = InstanceDir::at(home.root.join(&name), &name);
-        // A VM that was up when the last controller wrote its status has been counted by that one.
         let running = vm.condition(condition::RUNNING);
-        let counted = running.is_some_and(|running| running.status != "False");
         let status = vm.status.clone().unwrap_or_default();
         // What has ended since is news, unless it was being stopped.
         let lived = status.hostagent.is_some()
@@ -120,7 +118,6 @@ impl Actor {
                 kept_logs: shared.config.kept_logs.clone(),
             },
             memory: Memory {
-                counted,
                 lived,
                 phases: status.phases,
                 ..Memory::default()
@@ -300,17 +297,14 @@ impl Actor {
         let old = vm.status.clone().unwrap_or_default();
         let now = Timestamp::now();
         let new = status(&old, vm.metadata.generation, now, desired, observed, known);
-        let up = observed.agent == Agent::Up;
-        if up {
+        if observed.agent == Agent::Up {
             self.tell_notes(known);
         }
         if new == old {
-            self.memory.counted |= up;
             return Ok(None);
         }
         let written = self.write_status(vm, &new).await?;
         self.tell(vm, &old, &new);
-        self.memory.counted |= up;
         Ok(Some(written))
     }
 

@@ -52,8 +52,6 @@ pub(super) struct Memory {
     pub(super) stop: StopClock,
     /// A hostagent was seen alive, and nobody has asked it to stop.
     pub(super) lived: bool,
-    /// This run of the VM is in `status.restartCount`.
-    pub(super) counted: bool,
     /// The last request to the hostagent did not reach it.
     pub(super) unheard: bool,
     /// Since when nobody answers, or it cannot be told whether somebody lives.
@@ -183,7 +181,6 @@ impl Actor {
             observation: observation.cloned(),
             phases: self.memory.phases.clone(),
             failure: self.memory.failure.clone(),
-            uncounted: !self.memory.counted,
         }
     }
 
@@ -217,7 +214,6 @@ impl Actor {
             Agent::Silent | Agent::Unknown => {}
         }
         if agent == Agent::Absent && machine == Machine::Absent {
-            self.memory.counted = false;
             self.memory.stop_failure = None;
         }
     }

@@ -47,8 +47,6 @@ pub(crate) struct Known {
     pub(crate) phases: Vec<PhaseStatus>,
     /// What went wrong last, whatever it was.
     pub(crate) failure: Option<String>,
-    /// The run of the VM that is seen has not been counted yet.
-    pub(crate) uncounted: bool,
 }
 
 /// How a run ended that nobody had asked to end.
@@ -122,10 +120,20 @@ pub(crate) fn status(
             new.last_error_time = Some(Time(now));
         }
     }
-    if up && known.uncounted {
-        new.restart_count = new.restart_count.saturating_add(1);
-    }
+    count(&mut new, now, up, observed);
     new
+}
+
+/// Counts each run of the VM that gets as far as Running, once: whether it has been stands in the status itself, so a
+/// controller that begins in the middle of a run knows, whatever is seen of it.
+fn count(status: &mut LimaVMStatus, now: Timestamp, up: bool, observed: &Observed) {
+    if up && status.up_since.is_none() {
+        status.restart_count = status.restart_count.saturating_add(1);
+        status.up_since = Some(Time(now));
+    }
+    if observed.agent == Agent::Absent && observed.machine == Machine::Absent {
+        status.up_since = None;
+    }
 }
 
 const TRUE: &str = "True";

@@ -306,23 +306,37 @@ fn the_time_of_a_condition_is_that_of_its_last_change() {
 
 #[test]
 fn each_run_is_counted_once_and_a_template_is_in_effect_when_the_vm_is_up_with_it() {
-    let uncounted = Known {
-        uncounted: true,
+    let known = Known {
         template_resource_version: Some("7".into()),
         ..Known::default()
     };
-    let counted = Known {
-        uncounted: false,
-        ..uncounted.clone()
-    };
     let none = LimaVMStatus::default();
-    assert_eq!(show(&none, &ON, &BOOTING, &uncounted).restart_count, 0);
-    let up = show(&none, &ON, &UP, &uncounted);
-    assert_eq!(up.restart_count, 1);
-    assert_eq!(show(&up, &ON, &UP, &counted).restart_count, 1);
+    // What is seen in the middle of a run, by the controller that saw its beginning and by the next one. Whatever it is,
+    // it says nothing of whether the VM was up before.
+    let between = [STOPPING, SILENT, ORPHAN, BOOTING];
+    for observed in between {
+        let never_up = show(&show(&none, &ON, &BOOTING, &known), &ON, &observed, &known);
+        assert_eq!((never_up.restart_count, &never_up.up_since), (0, &None));
+        let up = show(&never_up, &ON, &UP, &known);
+        assert_eq!(
+            up.restart_count, 1,
+            "{observed:?}, and then up for the first time"
+        );
+        assert!(up.up_since.is_some());
+        let again = show(&show(&up, &ON, &observed, &known), &ON, &UP, &known);
+        assert_eq!(again.restart_count, 1, "up, {observed:?}, and up as before");
+        assert_eq!(again.up_since, up.up_since);
+        let down = show(&again, &ON, &DOWN, &known);
+        assert_eq!((down.restart_count, &down.up_since), (1, &None));
+        assert_eq!(
+            show(&down, &ON, &UP, &known).restart_count,
+            2,
+            "another run"
+        );
+    }
 
     let version = |desired: &Desired, observed: &Observed| {
-        show(&none, desired, observed, &uncounted).observed_template_resource_version
+        show(&none, desired, observed, &known).observed_template_resource_version
     };
     assert_eq!(version(&ON, &UP).as_deref(), Some("7"));
     assert_eq!(version(&OFF, &DOWN).as_deref(), Some("7"));
@@ -343,8 +357,8 @@ fn each_run_is_counted_once_and_a_template_is_in_effect_when_the_vm_is_up_with_i
             "{desired:?} {observed:?}"
         );
     }
-    assert!(show(&none, &ON, &stale(UP), &uncounted).restart_needed);
-    assert!(!show(&none, &OFF, &stale(DOWN), &uncounted).restart_needed);
+    assert!(show(&none, &ON, &stale(UP), &known).restart_needed);
+    assert!(!show(&none, &OFF, &stale(DOWN), &known).restart_needed);
 }
 
 #[test]

@@ -136,6 +136,50 @@ async fn h20_a_running_vm_is_adopted_by_the_next_controller() {
 }
 
 #[tokio::test]
+async fn a_run_that_no_controller_has_seen_up_is_counted_by_the_one_that_does() {
+    let mut plane = Plane::start().await;
+    plane.create_hanging("vm", "boots").await;
+    plane.crash().await;
+    // The next one sees that somebody is there, and not what: it was never up, for all that `Unknown` says.
+    plane.make("vm", "mute");
+    plane.start_controllers().await;
+    plane
+        .wait_reason("vm", types::RUNNING, reason::RECONCILING)
+        .await;
+    plane.crash().await;
+    plane.heal_all("vm");
+    plane.start_controllers().await;
+    let vm = plane
+        .wait_reason("vm", types::RUNNING, reason::STARTED)
+        .await;
+    assert_eq!((status(&vm).restart_count, plane.starts("vm")), (1, 1));
+    let up_since = status(&vm).up_since;
+    assert!(up_since.is_some());
+
+    // And the other way round: up, out of sight, and up as before.
+    plane.make("vm", "mute");
+    plane.crash().await;
+    plane.start_controllers().await;
+    plane
+        .wait_reason("vm", types::RUNNING, reason::RECONCILING)
+        .await;
+    plane.crash().await;
+    plane.heal_all("vm");
+    plane.start_controllers().await;
+    let vm = plane
+        .wait_reason("vm", types::RUNNING, reason::STARTED)
+        .await;
+    assert_eq!((status(&vm).restart_count, plane.starts("vm")), (1, 1));
+    assert_eq!(status(&vm).up_since, up_since);
+    plane.set_running("vm", false).await;
+    let vm = plane
+        .wait_reason("vm", types::RUNNING, reason::STOPPED)
+        .await;
+    assert_eq!(status(&vm).up_since, None);
+    plane.end().await;
+}
+
+#[tokio::test]
 async fn a_vm_that_ended_by_itself_is_started_again() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
