@@ -1,8 +1,11 @@
 //! The end of the control plane.
 
+use std::time::Duration;
+
+use api::lima::{condition as types, reason};
 use controllers::Shutdown;
 
-use crate::support::{GRACE, Plane, holder};
+use crate::support::{GRACE, LONG, Plane, holder};
 
 #[tokio::test]
 async fn vms_can_be_kept() {
@@ -15,5 +18,30 @@ async fn vms_can_be_kept() {
     plane.start_controllers().await;
     plane.stop(Shutdown::StopVms { grace: GRACE }).await;
     assert_eq!(holder(&plane, "vm"), None);
+    drop(plane);
+}
+
+#[tokio::test]
+async fn who_loses_patience_shortens_a_shutdown_that_is_under_way_and_nobody_lengthens_it() {
+    // Longer than any test waits.
+    let for_ever = Duration::from_secs(3600);
+    let mut plane = Plane::start().await;
+    plane.create_up("vm").await;
+    plane.make("vm", "lingers");
+    let (sooner, ending) = plane.begin_stop(Shutdown::StopVms { grace: for_ever });
+    plane
+        .wait_reason("vm", types::RUNNING, reason::STOPPING)
+        .await;
+    sooner.within(Duration::ZERO);
+    let by = sooner.by();
+    sooner.within(for_ever);
+    assert_eq!(sooner.by(), by);
+    tokio::time::timeout(LONG, ending)
+        .await
+        .expect("the shutdown ends")
+        .unwrap()
+        .unwrap();
+    assert_eq!(holder(&plane, "vm"), None);
+    // Nothing runs: what is dropped here leaves nobody.
     drop(plane);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::LimaVM;
 use api::lima::{condition as types, reason};
 use apiserver::{Server, User};
-use controllers::{Config, HostagentCommand, Manager, ManagerError, Shutdown};
+use controllers::{Config, HostagentCommand, Manager, ManagerError, Shutdown, Sooner};
 use k8s_openapi::api::core::v1::{ConfigMap, Event};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -27,11 +27,10 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// What stand-ins are given to stop; they need milliseconds.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// The controllers: how to end them, and their task.
-type Running = (
-    oneshot::Sender<Shutdown>,
-    JoinHandle<Result<(), ManagerError>>,
-);
+/// The task of the controllers.
+pub(crate) type Ending = JoinHandle<Result<(), ManagerError>>;
+/// The controllers: how to end them, how to hurry that, and their task.
+type Running = (oneshot::Sender<Shutdown>, Sooner, Ending);
 
 /// A control plane. Its VMs end with it: stop it with [`Plane::stop`], or they notice that their folder is gone.
 pub(crate) struct Plane {
@@ -108,24 +107,30 @@ impl Plane {
             stop_grace: GRACE,
         };
         let manager = Manager::new(self.client.clone(), config);
-        let mut ready = manager.ready();
+        let (mut ready, sooner) = (manager.ready(), manager.sooner());
         let (stop, stopped) = oneshot::channel();
         let task =
             tokio::spawn(manager.run(async move { stopped.await.unwrap_or(Shutdown::KeepVms) }));
         ready.wait_for(|ready| *ready).await.unwrap();
-        self.running = Some((stop, task));
+        self.running = Some((stop, sooner, task));
     }
 
     /// Ends the controllers.
     pub(crate) async fn stop(&mut self, how: Shutdown) {
-        let (stop, task) = self.running.take().expect("the controllers run");
+        let (_sooner, ending) = self.begin_stop(how);
+        ending.await.unwrap().unwrap();
+    }
+
+    /// Begins to end the controllers: how to hurry that, and the task that ends then.
+    pub(crate) fn begin_stop(&mut self, how: Shutdown) -> (Sooner, Ending) {
+        let (stop, sooner, task) = self.running.take().expect("the controllers run");
         stop.send(how).unwrap();
-        task.await.unwrap().unwrap();
+        (sooner, task)
     }
 
     /// As a daemon that was killed: nothing is asked, nothing is waited for.
     pub(crate) async fn crash(&mut self) {
-        let (_stop, task) = self.running.take().expect("the controllers run");
+        let (_stop, _sooner, task) = self.running.take().expect("the controllers run");
         task.abort();
         let _ = task.await;
     }
