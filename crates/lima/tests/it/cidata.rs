@@ -46,7 +46,7 @@ fn isoinfo(iso: &Path, arguments: &[&str]) -> String {
         .arg("-i")
         .arg(iso)
         .output()
-        .expect("isoinfo is there, of the package genisoimage");
+        .unwrap_or_else(|error| panic!("isoinfo, of the package genisoimage: {error}"));
     assert!(
         output.status.success(),
         "{}",
