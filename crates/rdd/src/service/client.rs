@@ -33,7 +33,29 @@ pub(crate) async fn open(context: &Context) -> anyhow::Result<kube::Client> {
             .with_context(doing)?;
     // The API is on this host. A proxy for the web has no business between.
     config.proxy_url = None;
-    kube::Client::try_from(config).with_context(doing)
+    let builder = kube::client::ClientBuilder::try_from(config).with_context(doing)?;
+    let layer = tower::util::MapResponseLayer::new(tell_warnings);
+    Ok(builder.with_layer(&layer).build())
+}
+
+/// What admission lets through with a "but" is in headers of the answer, which a client has to show by itself.
+fn tell_warnings<B>(answer: http::Response<B>) -> http::Response<B> {
+    for value in answer.headers().get_all(http::header::WARNING) {
+        if let Some(text) = value.to_str().ok().and_then(warning) {
+            tracing::warn!("{text}");
+        }
+    }
+    answer
+}
+
+/// The text of a Warning header, `299 - "TEXT"` (RFC 9111 5.5, and kubectl's reading of it).
+fn warning(header: &str) -> Option<String> {
+    let quoted = header
+        .strip_prefix("299 ")?
+        .split_once('"')?
+        .1
+        .strip_suffix('"')?;
+    Some(quoted.replace("\\\"", "\"").replace("\\\\", "\\"))
 }
 
 /// The kubeconfig as the daemon wrote it.
@@ -54,5 +76,25 @@ pub(crate) fn refused(error: kube::Error) -> anyhow::Error {
         }
         kube::Error::Api(status) => anyhow::anyhow!("{}", status.message),
         other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_read_as_kubectl_reads_it() {
+        for (header, text) in [
+            (r#"299 - "mounts: ignored""#, Some("mounts: ignored")),
+            (
+                r#"299 - "the user \"root\" is C:\\x""#,
+                Some(r#"the user "root" is C:\x"#),
+            ),
+            (r#"199 - "old""#, None),
+            ("299", None),
+        ] {
+            assert_eq!(warning(header).as_deref(), text, "{header}");
+        }
     }
 }
