@@ -14,6 +14,7 @@ mod docs;
 mod duration;
 mod environment;
 mod exit;
+mod hint;
 mod instance;
 mod instance_flag;
 mod log_file;
@@ -100,6 +101,12 @@ fn usage(error: &clap::Error) -> anyhow::Result<Exit> {
         );
     }
     write_error(&error.render().to_string());
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(command)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some(hint) = hint::of(command)
+    {
+        write_error(&format!("\n{hint}\n"));
+    }
     Ok(Exit::Usage)
 }
 

@@ -54,6 +54,21 @@ fn usage_has_exit_code_2() {
 }
 
 #[test]
+fn words_of_other_programs_lead_to_ours() {
+    let instance = instance();
+    for (args, part) in [
+        (["kubectl", "get"], "export KUBECONFIG"),
+        (["start", "web"], "rdd limavm --help"),
+        (["svc", "shell"], "rdd limavm --help"),
+        (["limavm", "paths"], "rdd svc --help"),
+    ] {
+        let error = instance.rdd_fails(&args, 2);
+        assert!(error.contains(part), "{args:?}: {error}");
+    }
+    assert!(!instance.rdd_fails(&["nova"], 2).contains("--help` has"));
+}
+
+#[test]
 fn developers_see_more() {
     let mut instance = instance();
     instance.env("RDD_DEVELOPER_MODE", "1");
