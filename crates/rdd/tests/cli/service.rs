@@ -44,6 +44,10 @@ fn a_life_from_create_to_delete() {
         said(&instance, &["svc", "create"]),
         [plane("already exists")]
     );
+    // Flags that have no effect are not passed over in silence.
+    let messages = said(&instance, &["svc", "create", "--secure-port=7000"]);
+    assert_eq!(messages[0], plane("already exists"));
+    assert!(messages[1].contains("args.json"), "{messages:?}");
     assert_status(&instance, true, false);
     assert_eq!(
         said(&instance, &["svc", "stop"]),

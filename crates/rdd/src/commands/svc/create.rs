@@ -8,6 +8,14 @@ use crate::service::settings;
 pub(crate) fn run(context: &Context, wanted: &ServeSettings) -> anyhow::Result<()> {
     if settings::load(&context.paths)?.is_some() {
         context.report("already exists");
+        if wanted.controllers.is_some() || wanted.secure_port.is_some() {
+            tracing::warn!(
+                target: crate::logging::RESULT,
+                "what was saved at its creation stays as it is, in {}; the same flags on `rdd svc start` hold for one \
+                 session",
+                context.paths.args_file().display()
+            );
+        }
         return Ok(());
     }
     settings::save(&context.paths, wanted)?;
