@@ -24,10 +24,10 @@ pub const LIMA_VERSION: &str = "2.0.0";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Nothing was given.
-    #[error("the instance name is empty; give one such as \"default\"")]
+    #[error("the VM's name is empty; give one such as \"web\"")]
     Empty,
     /// Longer than [`NAME_LIMIT`].
-    #[error("instance name {name:?} has {length} characters; {NAME_LIMIT} is the limit")]
+    #[error("VM name {name:?} has {length} characters; {NAME_LIMIT} is the limit")]
     TooLong {
         /// The name as given.
         name: String,
@@ -36,7 +36,7 @@ pub enum NameError {
     },
     /// A character or a position that is not allowed.
     #[error(
-        "instance name {name:?} is not valid: use letters and digits, with single \".\", \"_\" or \"-\" between them"
+        "VM name {name:?} is not valid: use letters and digits, with single \".\", \"_\" or \"-\" between them"
     )]
     Invalid {
         /// The name as given.
@@ -44,7 +44,7 @@ pub enum NameError {
     },
     /// A name that would be read as a template's file name.
     #[error(
-        "instance name {name:?} must not end with .yaml or .yml, which Lima reads as a template's file name"
+        "VM name {name:?} must not end with .yaml or .yml, which Lima reads as a template's file name"
     )]
     Yaml {
         /// The name as given.
@@ -87,8 +87,8 @@ pub fn validate_name(name: &str) -> Result<(), NameError> {
 /// A socket path that the OS would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "socket path {path:?} has {length} bytes; the limit is {}, and the instance's folder leaves room for a name of at \
-     most {room} bytes: use a shorter instance name, or a shorter home folder",
+    "socket path {path:?} has {length} bytes; the limit is {}, and the VM's folder leaves room for a name of at \
+     most {room} bytes: use a shorter name, or a shorter home folder",
     SOCKET_PATH_LIMIT - 1
 )]
 pub struct SocketPathTooLong {

@@ -185,7 +185,7 @@ pub(crate) struct StartWait {
 /// How long a guest may take to shut down.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Grace {
-    /// How long a guest may take to shut down before its machine is switched off; 0 switches it off at once
+    /// How long a guest may take to shut down before its machine is switched off; 0 switches it off at once (default: the VM's spec.stop.gracePeriod, else 30s)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     grace_period: Option<Duration>,
     /// Switch the machine off at once, as `--grace-period 0` does
@@ -243,7 +243,7 @@ pub(crate) enum LimaVm {
     Create {
         /// The name of the VM, unique in the instance
         name: String,
-        /// A ConfigMap's name, or a file or URL (anything with `/` or `:`; `template://debian-12` is built in)
+        /// A ConfigMap's name, or a file or URL (anything with `/` or `:`; `template://debian-12` is built in), or `-` for standard input
         template: String,
         /// The namespace of the VM
         #[arg(short, long, default_value = "default")]

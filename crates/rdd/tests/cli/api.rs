@@ -146,7 +146,7 @@ fn limavm_commands_explain_what_is_wrong() {
             "{command}: {error}"
         );
         let error = instance.rdd_fails(&["lima", command, "a/b"], 1);
-        assert!(error.contains("instance name"), "{command}: {error}");
+        assert!(error.contains("VM name"), "{command}: {error}");
     }
     let error = instance.rdd_fails(&["limavm", "create", "demo", "./none.yaml"], 1);
     assert!(
@@ -154,7 +154,7 @@ fn limavm_commands_explain_what_is_wrong() {
         "{error}"
     );
     let error = instance.rdd_fails(&["limavm", "create", "a/b", "template://debian-12"], 1);
-    assert!(error.contains("instance name"), "{error}");
+    assert!(error.contains("VM name"), "{error}");
     assert_eq!(
         instance.rdd_ok(&["limavm", "list"]),
         "NAME   NAMESPACE   STATE   RESTARTS   AGE"

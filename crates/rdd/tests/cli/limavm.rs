@@ -96,6 +96,8 @@ fn a_vm_whose_files_cannot_be_made_says_why_and_can_be_stopped() {
         error.contains("none-such") && error.contains("nothing of it was kept"),
         "{error}"
     );
+    let last = error.lines().last().unwrap();
+    assert!(!last.contains("trying again"), "it is gone: {last}");
     assert_eq!(objects(&instance), "");
     // Who only declares it finds the cause in its conditions.
     said(
@@ -231,6 +233,55 @@ fn a_template_may_be_a_config_map_or_come_over_http() {
 }
 
 #[test]
+fn what_a_template_asks_for_in_vain_is_told() {
+    let mut instance = instance();
+    let template = template(&instance);
+    let text = fs::read_to_string(&template).unwrap();
+    fs::write(&template, format!("{text}mounts: [{{location: \"~\"}}]\n")).unwrap();
+    let in_vain = |messages: &[String]| {
+        let said = |line: &&String| line.starts_with("mounts: not supported");
+        assert_eq!(messages.iter().filter(said).count(), 1, "{messages:?}");
+    };
+    let create = ["limavm", "create", "web", &template];
+    in_vain(&said(&instance, &[&create[..], &["--dry-run"]].concat()));
+    in_vain(&said(&instance, &create));
+    editor(&mut instance, r#"sed -i 's/cpus: 1/cpus: 2/' "$1""#);
+    in_vain(&said(&instance, &["limavm", "edit", "web"]));
+}
+
+#[test]
+fn a_template_may_come_through_a_pipe() {
+    let instance = instance();
+    let text = fs::read_to_string(template(&instance)).unwrap();
+    let create = |name: &str, text: &str| {
+        let args = ["limavm", "create", name, "-"];
+        let command = instance.command(&args, SOON).input(text.to_owned());
+        command.run_any().unwrap()
+    };
+    let output = create("web", &text);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = create("two", "");
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("from standard input"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(instance.rdd_ok(&["limavm", "list"]).lines().count(), 2);
+}
+
+#[test]
+fn names_that_cannot_be_are_refused_before_anything_is_started() {
+    let instance = instance();
+    let long = "x".repeat(64);
+    for name in ["a/b", "..", "Web", "a_b", &long] {
+        let error = instance.rdd_fails(&["limavm", "create", name, "template://debian-12"], 1);
+        assert!(error.contains("VM name"), "{name}: {error}");
+    }
+    assert!(!instance.dir().exists());
+}
+
+#[test]
 fn a_file_that_was_taken_for_a_config_map_is_explained() {
     let instance = instance();
     let template = template(&instance);
@@ -243,6 +294,8 @@ fn a_file_that_was_taken_for_a_config_map_is_explained() {
         "{}",
         stderr(&output)
     );
+    let error = instance.rdd_fails(&["limavm", "create", "web", "debian-12"], 3);
+    assert!(error.contains("write template://debian-12"), "{error}");
     drop(template);
 }
 
@@ -269,7 +322,11 @@ fn an_edited_template_is_checked_and_never_lost() {
     let messages_of = |instance: &Instance| said(instance, &["limavm", "edit", "web"]);
     assert!(messages_of(&instance)[0].contains("was not changed"));
     editor(&mut instance, r#"sed -i 's/cpus: 1/cpus: 3/' "$1""#);
-    assert!(messages_of(&instance)[0].contains("was changed"));
+    let messages_ = messages_of(&instance);
+    assert!(
+        messages_.last().unwrap().contains("was changed"),
+        "{messages_:?}"
+    );
     assert!(stored(&instance).contains("cpus: 3"));
 
     editor(&mut instance, r#"sed -i 's/cpus: 3/cpus: many/' "$1""#);

@@ -94,6 +94,68 @@ fn a_wait_for_a_control_plane_that_stays_away_ends_at_its_own_deadline() {
 }
 
 #[test]
+fn a_wait_that_is_interrupted_says_that_the_wish_stands() {
+    let instance = with_a_vm();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| instance.rdd(&["limavm", "start", "web"]));
+        until_declared(&instance, "true");
+        let command = poll(SOON, "the command", || {
+            let all = instance.leftovers();
+            let found = all
+                .into_iter()
+                .find(|one| one.command.contains("limavm start"));
+            found.ok_or("not yet")
+        });
+        command.process.signal(process::Signal::Interrupt).unwrap();
+        let output = waiting.join().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        let error = stderr(&output);
+        for part in [
+            "interrupted",
+            "rdd limavm describe web",
+            "rdd limavm stop web",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+    });
+    assert_eq!(declared(&instance, "{.spec.running}"), "true");
+}
+
+#[test]
+fn a_wait_for_a_new_vm_that_runs_out_of_time_says_what_for() {
+    let instance = instance();
+    said(&instance, &["svc", "start", "--controllers="]);
+    let template = template(&instance);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            instance.rdd(&[
+                "limavm",
+                "create",
+                "web",
+                &template,
+                "--start",
+                "--timeout=3s",
+            ])
+        });
+        poll(SOON, "the VM", || {
+            let wished = ["get", "limavms", "-o", "jsonpath={.items[*].spec.running}"];
+            match kubectl(&instance, &wished, "") {
+                seen if seen == "true" => Ok(()),
+                seen => Err(seen),
+            }
+        });
+        kill_daemon(&instance);
+        let output = waiting.join().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+        let error = stderr(&output);
+        assert!(
+            error.contains("waiting for LimaVM \\\"web\\\" to be started"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
 fn a_grace_period_goes_with_the_wish() {
     let instance = with_a_vm();
     let grace = r"{.metadata.annotations.lima\.rancherdesktop\.io/stopGracePeriod}";

@@ -14,14 +14,19 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::session::Session;
-use super::template::Source;
+use super::template::{self, Source};
 use super::wait::{self, Goal};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::logging::RESULT;
 use crate::service::client::refused;
 
 /// Marks a ConfigMap that `create` made for a VM. One without an owner is the left-over of a `create` that was killed.
 const MADE_FOR: &str = "lima.rancherdesktop.io/made-for";
+
+/// HTTP's "not found".
+const NOT_FOUND: u16 = 404;
+/// HTTP's "conflict": the object of that name is another one.
+const CONFLICT: u16 = 409;
 
 /// What the user asked for.
 pub(crate) struct Wanted<'a> {
@@ -104,6 +109,10 @@ const REMOVAL: Duration = Duration::from_secs(30);
 /// A VM whose files could not be made is removed again, so that the same command works once the cause is gone. One that
 /// could not be started is there, and its user may want to look at it.
 async fn after_failure(session: &Session<'_>, vm: &LimaVM, error: anyhow::Error) -> anyhow::Error {
+    // A wait that has run out of time has none left for questions.
+    if Exit::of(&error) != Exit::Error {
+        return error;
+    }
     let api = session.api_of(vm);
     let name = vm.name_any();
     let Ok(Some(now)) = api.get_opt(&name).await else {
@@ -125,7 +134,12 @@ async fn after_failure(session: &Session<'_>, vm: &LimaVM, error: anyhow::Error)
             Err(error) => Err(refused(error)),
         };
         return match removed {
-            Ok(()) => anyhow::anyhow!("{error:#}; nothing of it was kept"),
+            Ok(()) => {
+                anyhow::anyhow!(
+                    "{}; nothing of it was kept",
+                    without_retry(&format!("{error:#}"))
+                )
+            }
             Err(left) => anyhow::anyhow!("{error:#}; and it could not be removed again: {left:#}"),
         };
     }
@@ -135,6 +149,14 @@ async fn after_failure(session: &Session<'_>, vm: &LimaVM, error: anyhow::Error)
         );
     }
     error
+}
+
+/// A condition's message without its last words, when the VM that would be tried again is gone.
+fn without_retry(message: &str) -> &str {
+    match message.rsplit_once("; trying again in ") {
+        Some((before, pause)) if pause.ends_with(" s") => before,
+        _ => message,
+    }
 }
 
 async fn make_vm(
@@ -165,6 +187,10 @@ async fn make_vm(
         match source {
             Source::ConfigMap(name) if std::path::Path::new(name).is_file() => error.context(format!(
                 "{name} was taken for the name of a ConfigMap; to use the file of that name, write ./{name}"
+            )),
+            Source::ConfigMap(name) if template::is_built_in(name) => error.context(format!(
+                "{name} was taken for the name of a ConfigMap; to use the template of that name that rdd brings along, \
+                 write template://{name}"
             )),
             Source::Text { origin, .. } => error.context(format!("cannot create LimaVM {:?} from {origin}", wanted.name)),
             Source::ConfigMap(_) => error.context(format!("cannot create LimaVM {:?}", wanted.name)),
@@ -243,20 +269,22 @@ async fn remove_left_over(
 async fn own(config_maps: &Api<ConfigMap>, made: &ConfigMap, vm: &LimaVM) -> anyhow::Result<()> {
     let owner = vm.controller_owner_ref(&());
     let patch = json!({ "metadata": { "uid": made.uid(), "ownerReferences": [owner] } });
-    config_maps
+    let patched = config_maps
         .patch(
             &made.name_any(),
             &PatchParams::default(),
             &Patch::Merge(patch),
         )
-        .await
-        .map_err(|error| {
-            refused(error).context(format!(
-                "cannot make LimaVM {:?} the owner of its template",
-                vm.name_any()
-            ))
-        })?;
-    Ok(())
+        .await;
+    match patched {
+        Ok(_) => Ok(()),
+        // Another `create` of the same name took it for a left-over. The VM has a copy of its own.
+        Err(kube::Error::Api(status)) if matches!(status.code, NOT_FOUND | CONFLICT) => Ok(()),
+        Err(error) => Err(refused(error).context(format!(
+            "cannot make LimaVM {:?} the owner of its template",
+            vm.name_any()
+        ))),
+    }
 }
 
 async fn remove_template(config_maps: &Api<ConfigMap>, made: &ConfigMap) {

@@ -7,6 +7,7 @@ mod edit;
 mod find;
 mod list;
 mod logs;
+mod name;
 mod no_folder;
 mod power;
 mod progress;
@@ -53,7 +54,7 @@ async fn through_the_api(command: LimaVm, context: &Context) -> anyhow::Result<(
     // Read before anything is started: a typing error should cost nothing.
     let source = match &command {
         LimaVm::Create { name, template, .. } => {
-            lima::layout::validate_name(name)?;
+            name::check(name)?;
             Some(template::resolve(template)?)
         }
         _ => None,
@@ -70,11 +71,44 @@ async fn through_the_api(command: LimaVm, context: &Context) -> anyhow::Result<(
     };
     // The deadline is ours: a server that stalls cannot move it (hazard 44).
     let deadline = limit.deadline();
+    let what_goes_on = what_goes_on(&command);
     let done = run_command(command, source, &session, deadline);
-    match tokio::time::timeout_at(deadline.into(), done).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::deadline("waiting for the control plane to answer").into()),
+    tokio::select! {
+        result = tokio::time::timeout_at(deadline.into(), done) => match result {
+            Ok(result) => result,
+            Err(_) => Err(Failure::deadline("waiting for the control plane to answer").into()),
+        },
+        advice = interrupted(what_goes_on) => Err(Failure::interrupted(format_args!(
+            "interrupted: this command waits no longer, what it asked for goes on; {advice}"
+        ))
+        .into()),
     }
+}
+
+/// For a command that waits: how its user follows, or takes back, what goes on when it is interrupted.
+fn what_goes_on(command: &LimaVm) -> Option<String> {
+    command.wait().filter(|wait| wait.wait)?;
+    let (name, undo) = match command {
+        LimaVm::Create { name, .. } => (name, "delete"),
+        LimaVm::Start { name, .. } | LimaVm::Restart { name, .. } => (name, "stop"),
+        LimaVm::Stop { name, .. } | LimaVm::Delete { name, .. } => (name, ""),
+        _ => return None,
+    };
+    let follow = format!("`rdd limavm describe {name}` shows how far it is");
+    Some(match undo {
+        "" => follow,
+        undo => format!("{follow}, `rdd limavm {undo} {name}` takes it back"),
+    })
+}
+
+/// Waits for Ctrl-C and returns what to say then. A command that does not wait ends by the signal itself.
+async fn interrupted(advice: Option<String>) -> String {
+    if let Some(advice) = advice
+        && tokio::signal::ctrl_c().await.is_ok()
+    {
+        return advice;
+    }
+    std::future::pending().await
 }
 
 async fn run_command(

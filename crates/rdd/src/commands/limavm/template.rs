@@ -31,8 +31,16 @@ pub(crate) enum Source {
     },
 }
 
-/// Reads the template that the user means. Anything with `/` or `:` is a file or URL.
+/// Reads the template that the user means. Anything with `/` or `:` is a file or URL, and `-` standard input.
 pub(crate) fn resolve(given: &str) -> anyhow::Result<Source> {
+    if given == "-" {
+        let text = bounded(std::io::stdin().lock())
+            .context("cannot read the template from standard input")?;
+        return Ok(Source::Text {
+            text,
+            origin: "standard input".to_owned(),
+        });
+    }
     if !given.contains(['/', ':']) {
         return Ok(Source::ConfigMap(given.to_owned()));
     }
@@ -45,12 +53,21 @@ pub(crate) fn resolve(given: &str) -> anyhow::Result<Source> {
         Some((scheme, _)) => bail!(
             "cannot read the template {given}: {scheme}:// is not known; use a file, https://, http:// or template://debian-12"
         ),
-        None => read(given)?,
+        // Lima 2 writes its own templates like that.
+        None => match given.strip_prefix("template:") {
+            Some(name) => built_in(name)?.to_owned(),
+            None => read(given)?,
+        },
     };
     Ok(Source::Text {
         text,
         origin: given.to_owned(),
     })
+}
+
+/// Whether a template of this name came with the program.
+pub(super) fn is_built_in(name: &str) -> bool {
+    BUILT_IN.iter().any(|(known, _)| *known == name)
 }
 
 fn built_in(name: &str) -> anyhow::Result<&'static str> {
@@ -127,6 +144,18 @@ mod tests {
     }
 
     #[test]
+    fn a_built_in_template_is_found_in_both_spellings_of_lima() {
+        let texts = ["template://debian-12", "template:debian-12"].map(|given| {
+            let Source::Text { text, .. } = resolve(given).unwrap() else {
+                panic!("{given} was not read")
+            };
+            text
+        });
+        assert_eq!(texts[0], texts[1]);
+        assert!(is_built_in("debian-12") && !is_built_in("web"));
+    }
+
+    #[test]
     fn what_cannot_be_read_is_named_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -137,6 +166,7 @@ mod tests {
             (path("large"), "larger than 1 MiB"),
             ("ftp://x/y".into(), "ftp:// is not known"),
             ("template://nixos".into(), "template://debian-12"),
+            ("template:nixos".into(), "template://debian-12"),
         ] {
             let error = format!("{:#}", resolve(&given).unwrap_err());
             assert!(error.contains(reason), "{given}: {error}");
