@@ -56,7 +56,7 @@ fn push_line(text: &mut String, line: &str) {
 }
 
 fn flush(text: &mut String, result: &mut Vec<Block>) {
-    for paragraph in text.split("\n\n") {
+    for paragraph in text.split("\n\n").flat_map(labelled) {
         if !paragraph.trim().is_empty() && !is_rule(paragraph) {
             result.push(Block::Text(paragraph.trim_matches('\n').to_owned()));
         }
@@ -64,9 +64,56 @@ fn flush(text: &mut String, result: &mut Vec<Block>) {
     text.clear();
 }
 
+/// Cuts a paragraph before its lines that begin with a label in bold: `**Severity:** …`, `- **File**: …`.
+fn labelled(paragraph: &str) -> Vec<&str> {
+    let mut result = Vec::new();
+    let (mut from, mut at) = (0, 0);
+    for line in paragraph.split_inclusive('\n') {
+        let bold = line.trim_start_matches(['-', ' ']).starts_with("**");
+        if at > from && bold && label(line).is_some() {
+            result.push(&paragraph[from..at]);
+            from = at;
+        }
+        at += line.len();
+    }
+    result.push(&paragraph[from..]);
+    result
+}
+
 fn is_rule(text: &str) -> bool {
     let text = text.trim();
     text.len() >= 3 && (text.chars().all(|c| c == '-') || text.chars().all(|c| c == '*'))
+}
+
+/// What stands before a colon and says what follows.
+const LABELS: [&str; 22] = [
+    "fix",
+    "suggested fix",
+    "suggested change",
+    "remediation",
+    "proposed fix",
+    "recommended fix",
+    "suggestion",
+    "recommendation",
+    "repro",
+    "reproduction",
+    "evidence",
+    "verified",
+    "verification",
+    "file",
+    "files",
+    "location",
+    "line",
+    "lines",
+    "problem",
+    "severity",
+    "priority",
+    "output",
+];
+
+/// Whether a word, in lower case, is one.
+pub(super) fn is_label(name: &str) -> bool {
+    LABELS.contains(&name)
 }
 
 /// The label that a paragraph begins with, in lower case, and what follows: `**Fix:** do` → (`fix`, `do`).
@@ -74,29 +121,10 @@ fn label(text: &str) -> Option<(String, &str)> {
     let line = text.trim_start().trim_start_matches(['*', '-', ' ', '_']);
     let colon = line.find(':')?;
     let name = line[..colon].trim_matches(['*', '_', ' ']).to_lowercase();
-    let known = [
-        "fix",
-        "suggested fix",
-        "proposed fix",
-        "recommended fix",
-        "suggestion",
-        "recommendation",
-        "repro",
-        "reproduction",
-        "evidence",
-        "verified",
-        "verification",
-        "file",
-        "files",
-        "location",
-        "problem",
-        "severity",
-        "output",
-    ];
     let rest = line[colon + 1..]
         .trim_start_matches(['*', '_'])
         .trim_start();
-    known.contains(&name.as_str()).then_some((name, rest))
+    is_label(&name).then_some((name, rest))
 }
 
 fn is_console(language: &str) -> bool {
@@ -135,7 +163,11 @@ pub(super) fn fill(finding: &mut Finding, lines: &[Line<'_>]) {
             }
             Block::Text(text) => match label(&text) {
                 Some((name, rest))
-                    if name.contains("fix") || name == "recommendation" || name == "suggestion" =>
+                    if name.contains("fix")
+                        || matches!(
+                            name.as_str(),
+                            "recommendation" | "suggestion" | "suggested change" | "remediation"
+                        ) =>
                 {
                     in_fix = true;
                     if !rest.trim().is_empty() {
@@ -143,12 +175,19 @@ pub(super) fn fill(finding: &mut Finding, lines: &[Line<'_>]) {
                     }
                 }
                 Some((name, rest)) if matches!(name.as_str(), "file" | "files" | "location") => {
-                    finding.locations.extend(super::place::locations(rest));
+                    let (line, below) = rest.split_once('\n').unwrap_or((rest, ""));
+                    finding.locations.extend(super::place::locations(line));
+                    explanation.extend((!below.is_empty()).then(|| below.to_owned()));
                 }
-                Some((name, rest)) if name == "severity" => {
-                    if let Some(severity) = headline::severity(rest.trim_matches(['*', ' ', '.'])) {
+                Some((name, rest)) if matches!(name.as_str(), "line" | "lines") => {
+                    lines_of(finding, rest.lines().next().unwrap_or(""));
+                }
+                Some((name, rest)) if matches!(name.as_str(), "severity" | "priority") => {
+                    let (line, below) = rest.split_once('\n').unwrap_or((rest, ""));
+                    if let Some(severity) = headline::leading_severity(line) {
                         finding.severity = severity;
                     }
+                    explanation.extend((!below.is_empty()).then(|| below.to_owned()));
                 }
                 Some((name, _)) if name.starts_with("repro") || name == "evidence" => {
                     in_evidence = true;
@@ -174,22 +213,64 @@ pub(super) fn fill(finding: &mut Finding, lines: &[Line<'_>]) {
     }
 }
 
+/// `**Lines:** 3-7` below `**File:** a.rs`.
+fn lines_of(finding: &mut Finding, text: &str) {
+    if let (Some(last), Some((start, end))) = (
+        finding.locations.last_mut().filter(|l| l.start.is_none()),
+        super::place::range(text.trim_matches(|c: char| !c.is_ascii_digit())),
+    ) {
+        (last.start, last.end) = (Some(start), end);
+    }
+}
+
+/// What the labels under a headline say.
+pub(super) struct Labels {
+    pub(super) severity: bool,
+    pub(super) place: bool,
+}
+
+/// Whether labels under a headline say how bad it is, and where.
+pub(super) fn labels_in(lines: &[Line<'_>]) -> Labels {
+    let mut found = Labels {
+        severity: false,
+        place: false,
+    };
+    let text = lines.iter().filter(|line| line.kind == Kind::Text);
+    for (name, _) in text.filter_map(|line| label(line.text)) {
+        found.severity |= matches!(name.as_str(), "severity" | "priority");
+        found.place |= matches!(name.as_str(), "file" | "files" | "location");
+    }
+    found
+}
+
 /// A heading without a place: the first one that the title, else the explanation, names in backticks with a line or
 /// a folder before it.
 fn place_from_text(finding: &mut Finding) {
     if !finding.locations.is_empty() {
         return;
     }
-    for text in [&finding.title, &finding.explanation] {
-        let place = text
-            .split('`')
-            .skip(1)
+    for text in [finding.title.clone(), finding.explanation.clone()] {
+        let parts: Vec<&str> = text.split('`').collect();
+        let place = (1..parts.len())
             .step_by(2)
-            .filter(|code| !code.contains(char::is_whitespace))
-            .flat_map(super::place::locations)
-            .find(|l| l.path.contains('.') && (l.start.is_some() || l.path.contains('/')));
-        if let Some(place) = place {
+            .filter(|at| !parts[*at].contains(char::is_whitespace))
+            .flat_map(|at| {
+                super::place::locations(parts[at])
+                    .into_iter()
+                    .map(move |l| (at, l))
+            })
+            .find(|(_, l)| l.path.contains('.') && (l.start.is_some() || l.path.contains('/')));
+        if let Some((at, place)) = place {
             finding.locations.push(place);
+            // `a.rs` lines 3-7
+            let behind = parts
+                .get(at + 1)
+                .map_or("", |text| text.trim_start_matches([',', ' ', '(']));
+            if let Some(lines) = behind.strip_prefix("line") {
+                let lines = lines.trim_start_matches(['s', ' ']);
+                let end = lines.find(|c: char| !c.is_ascii_digit() && !matches!(c, '-' | '–'));
+                lines_of(finding, &lines[..end.unwrap_or(lines.len())]);
+            }
             return;
         }
     }

@@ -37,8 +37,8 @@ impl Headline {
     pub(super) fn severity_of_id(&self) -> Option<Severity> {
         match self.id.chars().next()? {
             'C' => Some(Severity::Critical),
-            'I' => Some(Severity::Important),
-            'S' => Some(Severity::Suggestion),
+            'I' | 'H' | 'M' => Some(Severity::Important),
+            'S' | 'L' => Some(Severity::Suggestion),
             _ => None,
         }
     }
@@ -53,11 +53,17 @@ pub(super) fn regex(pattern: &str) -> Regex {
 }
 
 static ID: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r"^(?:Finding |Issue |#)?\[?([CIS]\d{1,3}|\d{1,3})\]?(?:[.:)]| [—–-])\s*")
+    regex(r"^(?:Finding |Issue |#)?\[?((?:[A-KM-Z]-?|L-)?\d{1,3})\]?(?:[.:)]| [—–-])\s*")
 });
 static BRACKET_SEVERITY: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"(?i)^\[(critical|important|suggestion|blocker|major|minor|nit|high|medium|low|p[0-3])\]\s*[:—–-]?\s*",
+        r"(?i)^\[(critical|important|suggestion|blocker|blocking|major|minor|nit|nitpick|high|medium|low|warning|p[0-4])\]\s*[:—–-]?\s*",
+    )
+});
+/// `Major: `, `🔴 High — `, `P1 - `.
+static BARE_SEVERITY: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)^[^\w`\[(]*(critical|important|suggestion|blocker|blocking|major|minor|nit|nitpick|high|medium|low|warning|p[0-4])(?: severity| priority)?(?:\s*:| [—–-])\s+",
     )
 });
 static BARE_PLACE: LazyLock<Regex> = LazyLock::new(|| {
@@ -109,6 +115,9 @@ pub(super) fn headline(line: &str) -> Option<Headline> {
 
     let mut title = title.trim();
     if let Some(found) = BRACKET_SEVERITY.captures(title) {
+        result.severity = severity(&found[1]);
+        title = &title[found[0].len()..];
+    } else if let Some(found) = BARE_SEVERITY.captures(title) {
         result.severity = severity(&found[1]);
         title = &title[found[0].len()..];
     }
@@ -181,7 +190,11 @@ fn closing_bold(text: &str) -> Option<usize> {
 fn take_id(text: &mut &str, result: &mut Headline) -> bool {
     match ID.captures(text) {
         Some(found) => {
-            result.id = found[1].to_owned();
+            match severity(&found[1]) {
+                // `P1:` says how bad it is; the next one is called so too.
+                Some(named) => result.severity = Some(named),
+                None => result.id = found[1].to_owned(),
+            }
             *text = text[found[0].len()..].trim_start();
             true
         }
@@ -190,7 +203,13 @@ fn take_id(text: &mut &str, result: &mut Headline) -> bool {
 }
 
 fn split_dash(text: &str) -> Option<(&str, &str)> {
-    text.split_once(" — ").or_else(|| text.split_once(" – "))
+    text.split_once(" — ")
+        .or_else(|| text.split_once(" – "))
+        // A hyphen stands in many a title; behind a place it is a dash.
+        .or_else(|| {
+            text.split_once(" - ")
+                .filter(|(place, _)| only_places(place) && !locations(place).is_empty())
+        })
 }
 
 /// Reads what follows the title: places, tags, reviewers, in any order.
@@ -325,11 +344,15 @@ fn take_tags(text: &str, result: &mut Headline) -> bool {
     let mut any = false;
     for word in text.split([',', ';', '/', '·']) {
         let word = word.trim().trim_matches(['*', '_', '`']).to_lowercase();
-        if let Some(s) = severity(&word) {
+        let word = ["severity:", "priority:"]
+            .iter()
+            .find_map(|label| word.strip_prefix(label))
+            .map_or(word.as_str(), str::trim);
+        if let Some(s) = severity(word) {
             result.severity = Some(s);
             any = true;
         } else {
-            match word.as_str() {
+            match word {
                 "regression" => (result.class, any) = (Some(Class::Regression), true),
                 "gap" | "pre-existing" | "pre-existing gap" => {
                     (result.class, any) = (Some(Class::Gap), true);
@@ -349,11 +372,29 @@ fn take_tags(text: &str, result: &mut Headline) -> bool {
 /// The severity that a word names, in the words of several tools.
 pub fn severity(word: &str) -> Option<Severity> {
     match word.trim().to_lowercase().as_str() {
-        "critical" | "blocker" | "p0" => Some(Severity::Critical),
-        "important" | "major" | "high" | "medium" | "moderate" | "p1" => Some(Severity::Important),
-        "suggestion" | "minor" | "nit" | "low" | "info" | "p2" | "p3" => Some(Severity::Suggestion),
+        "critical" | "blocker" | "blocking" | "showstopper" | "severe" | "must fix"
+        | "must-fix" | "p0" => Some(Severity::Critical),
+        "important" | "major" | "high" | "medium" | "moderate" | "serious" | "warning"
+        | "should fix" | "should-fix" | "p1" => Some(Severity::Important),
+        "suggestion" | "minor" | "nit" | "nitpick" | "nit-pick" | "low" | "info"
+        | "informational" | "trivial" | "optional" | "nice to have" | "nice-to-have" | "p2"
+        | "p3" | "p4" => Some(Severity::Suggestion),
         _ => None,
     }
+}
+
+/// The severity at the beginning of a few words, such as what a label or a cell of a table holds: `🔴 High`,
+/// `Major (security)`, `P1 – data loss`.
+pub(super) fn leading_severity(text: &str) -> Option<Severity> {
+    let text = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '-')
+        .unwrap_or(text.len());
+    let two = text[end..]
+        .strip_prefix(' ')
+        .and_then(|rest| rest.split(|c: char| !c.is_alphanumeric()).next())
+        .map(|second| format!("{} {second}", &text[..end]));
+    severity(&text[..end]).or_else(|| severity(&two?))
 }
 
 /// Without emphasis, on one line.

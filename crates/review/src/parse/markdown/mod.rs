@@ -3,6 +3,7 @@
 mod body;
 mod headline;
 mod lines;
+mod loose;
 mod place;
 mod report;
 mod review;

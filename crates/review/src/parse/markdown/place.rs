@@ -18,13 +18,17 @@ pub fn locations(text: &str) -> Vec<Location> {
     let mut result: Vec<Location> = Vec::new();
     for part in text.split(['`', ' ', ';']).map(|p| {
         p.trim_start_matches(['(', '*'])
-            .trim_end_matches([',', '.', '*', ')'])
+            .trim_end_matches([',', '.', '*', ')', ':'])
     }) {
         if part.is_empty() {
             continue;
         }
         // A list of lines behind a place: `a.rs:3, 7-9`.
         if let (Some((start, end)), Some(last)) = (range(part), result.last().cloned()) {
+            // `a.rs, line 3`.
+            if last.start.is_none() {
+                result.pop();
+            }
             result.push(Location {
                 path: last.path,
                 start: Some(start),
@@ -32,10 +36,16 @@ pub fn locations(text: &str) -> Vec<Location> {
             });
             continue;
         }
-        let Some(found) = LINES.captures(part) else {
+        let slashed = slashed(part);
+        // A drive's colon is not the one before the lines.
+        let drive = slashed.as_ref().and_then(|path| path.get(..3));
+        let drive = drive.filter(|start| start.ends_with(":/"));
+        let rest = slashed.as_deref().unwrap_or(part);
+        let Some(found) = LINES.captures(&rest[drive.map_or(0, str::len)..]) else {
             continue;
         };
-        let path = found["path"].trim_start_matches("./");
+        let path = format!("{}{}", drive.unwrap_or(""), &found["path"]);
+        let path = path.trim_start_matches("./");
         // A folder is named with a slash behind it; a lone slash is none.
         let folder = path.len() > 1 && path.ends_with('/');
         let path = path.trim_end_matches('/');
@@ -68,6 +78,17 @@ pub fn locations(text: &str) -> Vec<Location> {
     result
 }
 
+static WINDOWS: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^(?:[A-Za-z]:\\|\.\\)?(?:\.?[\w@+~-][\w.@+~-]*\\)*\.?[\w@+~-][\w.@+~-]*\.\w{1,12}(?:[:#].*)?$",
+    )
+});
+
+/// A path of Windows with the slashes of git. `None` for all else, which has backslashes for other reasons.
+fn slashed(part: &str) -> Option<String> {
+    (part.contains('\\') && WINDOWS.is_match(part)).then(|| part.replace('\\', "/"))
+}
+
 /// Whether a text names places and nothing else.
 pub(super) fn only_places(text: &str) -> bool {
     text.split_whitespace().all(|w| {
@@ -98,7 +119,9 @@ fn looks_like_a_path(path: &str, has_lines: bool) -> bool {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
     });
-    let clean = !path.contains(['(', ')', '=', '<', '>', '"', '\'', '$', '|', '{', '}'])
+    // `19.99` and `1.2.3` are numbers.
+    let clean = path.contains(char::is_alphabetic)
+        && !path.contains(['(', ')', '=', '<', '>', '"', '\'', '$', '|', '{', '}', '\\'])
         && !path.contains("//");
     clean && (has_lines || suffix || path.contains('/') || PLAIN_FILES.contains(&name))
 }
@@ -137,6 +160,13 @@ mod tests {
         assert_eq!(places("`x.go:10-4`"), ["x.go:4-10"]);
         assert_eq!(places("`a/x.go#L47-L50`"), ["a/x.go:47-50"]);
         assert_eq!(places("`pkg/a/`"), ["pkg/a"]);
+        assert_eq!(places("a/b.php, lines 20-34"), ["a/b.php:20-34"]);
+        assert_eq!(places(r"src\A\b.cs:7, .\x.ps1"), ["src/A/b.cs:7", "x.ps1"]);
+        assert_eq!(places(r"C:\w\b.cs:7-9"), ["C:/w/b.cs:7-9"]);
+        assert_eq!(
+            places(r"`\d+\.x` `\w\w:3` `a\(b\).c`"),
+            Vec::<String>::new()
+        );
         assert_eq!(
             places("see `Makefile` or `foo()` and `a.b(c)`"),
             ["Makefile"]

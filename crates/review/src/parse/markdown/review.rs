@@ -1,10 +1,11 @@
 //! One reviewer's review.
 
 use super::body;
-use super::headline::{Headline, headline, placed_item};
+use super::headline::{Headline, headline};
 use super::lines::{Kind, Line, dedent, lines};
+use super::loose::{self, Loose};
 use super::place::locations;
-use super::section::{Section, heading, section};
+use super::section::{Section, heading, plain_heading, section};
 use crate::model::{Coverage, Finding, Note, Review, Severity};
 
 /// Reads a review. Never fails: what makes no sense stands in `unparsed`.
@@ -48,6 +49,15 @@ pub(super) fn parts<'a>(lines: &'a [Line<'a>]) -> Vec<Part<'a>> {
             continue;
         }
         let Some((level, title)) = heading(line.text) else {
+            if let Some(next) = plain_heading(line.text)
+                && !matches!(current, Section::Performance | Section::Process)
+            {
+                result.push(Part {
+                    section: current,
+                    lines: &lines[from..at],
+                });
+                (current, from, level_of_current) = (next, at + 1, 7);
+            }
             continue;
         };
         // What is written about the reviewers has headings of its own: their names, a summary.
@@ -87,7 +97,9 @@ pub(super) fn parse(reviewer: &str, lines: &[Line<'_>]) -> Review {
         reviewer: reviewer.to_owned(),
         ..Review::default()
     };
+    let mut has_findings_section = false;
     for part in parts(lines) {
+        has_findings_section |= part.section.holds_findings();
         match part.section {
             Section::Summary if review.summary.is_empty() => review.summary = text_of(part.lines),
             section if section.holds_findings() => findings(&part, &mut review),
@@ -104,7 +116,23 @@ pub(super) fn parse(reviewer: &str, lines: &[Line<'_>]) -> Review {
             _ => {}
         }
     }
+    if review.findings.is_empty() && !has_findings_section {
+        let mut found = loose::rows(lines, true);
+        if found.is_empty() {
+            found = loose::prose(lines);
+        }
+        push_loose(&mut review, found, None);
+    }
     review
+}
+
+fn push_loose(review: &mut Review, found: Vec<Loose>, of_section: Option<Severity>) {
+    for one in found {
+        push(review, one.head, of_section, &[]);
+        if let Some(finding) = review.findings.last_mut() {
+            (finding.explanation, finding.fix) = (one.explanation, one.fix);
+        }
+    }
 }
 
 fn text_of(lines: &[Line<'_>]) -> String {
@@ -124,59 +152,85 @@ fn findings(part: &Part<'_>, review: &mut Review) {
         _ => Some(Severity::Important),
     };
     let mut starts = headlines(part, review.findings.len());
-    if starts.is_empty() {
-        starts = items(part);
+    // A list in which the one or the other item looks like a headline, by chance.
+    if starts
+        .iter()
+        .all(|(at, head)| head.id.is_empty() && is_item(part.lines[*at].text))
+    {
+        let items = loose::items(part.lines);
+        if items.len() > starts.len() {
+            starts = items;
+        }
     }
     if starts.is_empty() {
         let text = text_of(part.lines);
         if is_none(&text) {
             review.says_none |= !text.trim().is_empty();
-        } else {
-            review.unparsed.push(text);
+            return;
         }
-        return;
+        let rows = loose::rows(part.lines, false);
+        if !rows.is_empty() {
+            push_loose(review, rows, of_section);
+            return;
+        }
+        starts = loose::comments(part.lines);
+        if starts.is_empty() {
+            review.unparsed.push(text);
+            return;
+        }
     }
     let before = text_of(&part.lines[..starts[0].0]);
     if before.split_whitespace().count() > 25 {
         review.unparsed.push(before);
     }
-    for (number, (at, head)) in starts.iter().enumerate() {
-        let end = starts
-            .get(number + 1)
-            .map_or(part.lines.len(), |(next, _)| *next);
-        push(review, head.clone(), of_section, &part.lines[at + 1..end]);
-        if head.is_item
-            && let Some(finding) = review.findings.last_mut()
-        {
-            let text = strip_item(part.lines[*at].text);
-            finding.explanation = format!("{text}\n{}", finding.explanation).trim().to_owned();
-        }
-    }
-}
-
-/// The list items that are findings by themselves.
-fn items(part: &Part<'_>) -> Vec<(usize, Headline)> {
-    part.lines
-        .iter()
-        .enumerate()
-        .filter(|(_, l)| l.kind == Kind::Text)
-        .filter_map(|(at, l)| placed_item(l.text).map(|h| (at, h)))
-        .collect()
+    push_all(part, review, &starts, of_section);
 }
 
 /// Findings outside any section: only lines that cannot be anything else.
 fn stray(part: &Part<'_>, review: &mut Review) {
-    let starts: Vec<(usize, Headline)> = headlines(part, 0)
-        .into_iter()
-        .filter(|(_, h)| {
-            !h.locations.is_empty() && (h.severity.is_some() || h.severity_of_id().is_some())
-        })
-        .collect();
+    let all = headlines(part, 0);
+    let end = |number: usize| {
+        all.get(number + 1)
+            .map_or(part.lines.len(), |(next, _): &(usize, Headline)| *next)
+    };
+    let mut starts: Vec<(usize, Headline)> = Vec::new();
+    for (number, (at, head)) in all.iter().enumerate() {
+        let says_how_bad = head.severity.is_some() || head.severity_of_id().is_some();
+        let labels = body::labels_in(&part.lines[at + 1..end(number)]);
+        if (says_how_bad || labels.severity) && (!head.locations.is_empty() || labels.place) {
+            starts.push((*at, head.clone()));
+        }
+    }
+    if starts.is_empty() {
+        starts = loose::comments(part.lines);
+    }
+    push_all(part, review, &starts, None);
+}
+
+/// Findings that reach from their headline to the next one.
+fn push_all(
+    part: &Part<'_>,
+    review: &mut Review,
+    starts: &[(usize, Headline)],
+    of_section: Option<Severity>,
+) {
     for (number, (at, head)) in starts.iter().enumerate() {
         let end = starts
             .get(number + 1)
             .map_or(part.lines.len(), |(next, _)| *next);
-        push(review, head.clone(), None, &part.lines[at + 1..end]);
+        let mut below = &part.lines[at + 1..end];
+        if head.is_item
+            && let Some(end) = below.iter().position(loose::ends_comment)
+        {
+            below = &below[..end];
+        }
+        push(review, head.clone(), of_section, below);
+        if head.is_item
+            && let Some(finding) = review.findings.last_mut()
+        {
+            let text = loose::unlisted(part.lines[*at].text);
+            finding.explanation = format!("{text}\n{}", finding.explanation).trim().to_owned();
+        }
     }
 }
 
@@ -245,6 +299,9 @@ fn joined(lines: &[Line<'_>], at: usize) -> String {
             || text.trim_end().ends_with(['—', ',', '–'])
             || next.text.trim_start().starts_with(['—', '[', '(', '`'])
             || text.matches('(').count() > text.matches(')').count();
+        // A heading is one line, whatever stands below it.
+        let unfinished =
+            unfinished && (!has_hashes(&text) || next.text.trim_start().starts_with('—'));
         if next.kind != Kind::Text || next.text.trim().is_empty() || !unfinished {
             break;
         }
@@ -254,15 +311,23 @@ fn joined(lines: &[Line<'_>], at: usize) -> String {
     text
 }
 
+/// Whether a line is a heading by its marks; `#123 did this` is none.
+fn has_hashes(line: &str) -> bool {
+    heading(line).is_some_and(|(level, _)| level <= 6)
+}
+
 fn opens(head: &Headline, line: &str, before: &[(usize, Headline)], found_before: usize) -> bool {
     let labels = [
-        "fix", "problem", "file", "note", "impact", "verdict", "evidence", "repro", "why",
-        "example",
+        "note", "impact", "verdict", "why", "example", "category", "type", "path", "where",
     ];
     let title = head.title.trim_end_matches(':').to_lowercase();
     // `No integration test` with a number or a place is a finding; `No important issues` is not.
     let anonymous = head.id.is_empty() && head.locations.is_empty();
-    if labels.contains(&title.as_str()) || title == "none" || anonymous && is_none(&head.title) {
+    if labels.contains(&title.as_str())
+        || body::is_label(&title)
+        || title == "none"
+        || anonymous && is_none(&head.title)
+    {
         return false;
     }
     let lettered = head.id.starts_with(['C', 'I', 'S']);
@@ -274,7 +339,7 @@ fn opens(head: &Headline, line: &str, before: &[(usize, Headline)], found_before
     if lettered {
         return words <= 12 || strong;
     }
-    let hashes = line.starts_with('#');
+    let hashes = has_hashes(line);
     if !head.id.is_empty() {
         // Where findings have letters, a number belongs to a list inside one of them.
         let letters = before.iter().any(|(_, h)| h.severity_of_id().is_some());

@@ -1,5 +1,10 @@
 //! Which part of a review a heading opens.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::headline::{regex, severity};
 use crate::model::Severity;
 
 /// The parts of a review, of a report, and of what surrounds them.
@@ -95,8 +100,19 @@ pub(super) fn section(title: &str) -> Option<Section> {
         () if starts(&["suggestion", "minor issue", "nits", "minor suggestions"]) => {
             Section::Severity(Severity::Suggestion)
         }
-        () if matches!(title.as_str(), "findings" | "issues" | "open issues")
-            || starts(&["detailed findings"]) =>
+        () if matches!(
+            title.as_str(),
+            "findings"
+                | "issues"
+                | "open issues"
+                | "issues found"
+                | "problems"
+                | "problems found"
+                | "bugs"
+                | "review comments"
+                | "inline comments"
+                | "comments"
+        ) || starts(&["detailed findings", "key findings", "review findings"]) =>
         {
             Section::Findings
         }
@@ -119,7 +135,18 @@ pub(super) fn section(title: &str) -> Option<Section> {
             }
         }
         () if starts(&["concerns"]) => Section::Concerns,
-        () if starts(&["strengths"]) => Section::Strengths,
+        () if starts(&[
+            "strengths",
+            "what is good",
+            "what's good",
+            "what works",
+            "what went well",
+            "positive",
+            "praise",
+        ]) =>
+        {
+            Section::Strengths
+        }
         () if starts(&[
             "testing assessment",
             "test coverage",
@@ -154,8 +181,27 @@ pub(super) fn section(title: &str) -> Option<Section> {
         () if title == "resolution" => Section::Resolution,
         () if starts(&["consolidated review"]) => Section::Consolidated,
         () if starts(&["appendix"]) => Section::Appendix,
-        () => return None,
+        () => Section::Severity(severity_of_section(&title)?),
     })
+}
+
+/// `blockers`, `high priority`, `minor issues (optional)`, `nits and typos`: the words of other reviewers.
+static SEVERITY: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^(?:severity|priority|level)?[: ]*(critical|blocker|blocking|severe|must[- ]fix|should[- ]fix|high|major|medium|moderate|serious|warning|low|minor|nit|nitpick|trivial|optional|informational|nice[- ]to[- ]have|p[0-4])s?(?:[ -](?:severity|priority|risk|impact|level))?(?: (?:issue|finding|problem|bug|concern|comment|item|fix|fixe|change|improvement|point|remark)s?)?(?: ?(?:/|&|and|or) ?[\w-]{1,20})?(?: ?\(.*)?$",
+    )
+});
+
+fn severity_of_section(title: &str) -> Option<Severity> {
+    severity(&SEVERITY.captures(title)?[1])
+}
+
+/// A line such as `Blockers:` without any mark of a heading.
+pub(super) fn plain_heading(text: &str) -> Option<Section> {
+    let title = text.trim_end().strip_suffix(':')?;
+    (title.starts_with(char::is_uppercase) && title.len() <= 40)
+        .then(|| severity_of_section(&title.to_lowercase()))?
+        .map(Section::Severity)
 }
 
 #[cfg(test)]
@@ -179,6 +225,20 @@ mod tests {
             ),
             ("### Appendix C: Gemini", Some(Section::Appendix)),
             ("## PR #12: change things", None),
+            (
+                "## 🔴 Blockers (2)",
+                Some(Section::Severity(Severity::Critical)),
+            ),
+            (
+                "### Medium severity",
+                Some(Section::Severity(Severity::Important)),
+            ),
+            (
+                "**Nits & typos:**",
+                Some(Section::Severity(Severity::Suggestion)),
+            ),
+            ("### Major: the lock is never released", None),
+            ("### High memory use", None),
         ] {
             assert_eq!(
                 heading(text).and_then(|(_, title)| section(title)),
