@@ -142,6 +142,113 @@ fn ctrl_c_ends_everything_and_the_run_is_resumed() {
     goes_on(&repository, &head);
 }
 
+/// The reviewers have answered; the one who is asked for more, as `role` of the configuration, hangs until a file is
+/// there.
+fn hanging_judge(repository: &Repository, role: &str, answer: &str) {
+    let review = |title: &str, text: &str| {
+        format!(
+            "## Findings\n\n### Important Issues\n\nI1. **{title}** — `src/count.py:4`\n\n{text}\n"
+        )
+    };
+    let texts = [
+        (
+            "The count became a sum",
+            "Callers want the number of items.",
+        ),
+        (
+            "Adding items breaks the count",
+            "The number of items is wanted.",
+        ),
+    ];
+    let asked = repository.outside("asked");
+    let mut configuration = format!("{role} = \"Judge\"\n");
+    for (name, (title, text)) in ["A", "B"].into_iter().zip(texts) {
+        let printer = repository.printer(&format!("{name}-answer"), &review(title, text));
+        let body = format!("echo {name} >> '{}'; exec '{printer}'", asked.display());
+        configuration.push_str(&entry(
+            name,
+            "command",
+            &[&repository.script(name, &body)],
+            "",
+        ));
+    }
+    let printer = repository.printer("judge-answer", answer);
+    let (started, go) = (repository.outside("started"), repository.outside("go"));
+    let body = format!(
+        "[ -e '{go}' ] && exec '{printer}'\n(setsid sleep 1000 &)\necho x >> '{started}'; exec sleep 1000",
+        go = go.display(),
+        started = started.display()
+    );
+    let judge = repository.script("judge", &body);
+    configuration.push_str(&entry("Judge", "command", &[&judge], ""));
+    repository.configure(&configuration);
+}
+
+#[test]
+fn death_while_the_lead_or_the_judge_is_asked_costs_only_the_question() {
+    const REVIEWERS: [&str; 4] = ["--reviewer", "A", "--reviewer", "B"];
+    let prose = "## Executive Summary\n\nI1 decides: in `src/count.py:4` a sum stands.\n";
+    for (role, answer) in [("lead", prose), ("close-calls", "P1: same\n")] {
+        for death in ["-KILL", "-INT"] {
+            let repository = Repository::new();
+            let head = repository.git(&["rev-parse", "HEAD"]);
+            hanging_judge(&repository, role, answer);
+            let mut run = repository
+                .command(&[&["run", "--quiet"][..], &REVIEWERS].concat())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            poll(LONG, "the question to be asked", || {
+                match (
+                    repository.outside("started").exists(),
+                    run.try_wait().unwrap(),
+                ) {
+                    (true, None) => Ok(()),
+                    state => Err(format!("{role}: {state:?}")),
+                }
+            });
+            signal(&run, death);
+            let status = run.wait().unwrap();
+            if death == "-INT" {
+                assert_eq!(status.code(), Some(130), "{role}");
+                repository.assert_clean();
+            }
+            poll(LONG, "the guard to clean up", || {
+                match repository.left_over() {
+                    found if found.is_empty() => Ok(()),
+                    found => Err(format!("{role} {death}: {found:?}")),
+                }
+            });
+            // No report of this round is there: nobody could take the half of it for the whole.
+            assert!(!repository.rounds()[0].join("report.json").exists());
+            repository.write("late.txt", "late\n");
+            repository.commit("Late");
+            std::fs::write(repository.outside("go"), "").unwrap();
+            let report = repository.report(&REVIEWERS);
+            assert_eq!(
+                (report.target.head.as_str(), report.round),
+                (head.as_str(), 1)
+            );
+            let asked = std::fs::read_to_string(repository.outside("asked")).unwrap();
+            assert_eq!(asked.lines().count(), 2, "{role} {death}: {asked}");
+            assert_eq!(report.asked.len(), 1, "{role} {death}");
+            assert_eq!(report.asked[0].trouble, None, "{role} {death}");
+            if role == "lead" {
+                assert_eq!(
+                    report.prose.author.as_deref(),
+                    Some("Judge"),
+                    "{:?}",
+                    report.prose
+                );
+            } else {
+                assert_eq!(report.close_calls.unwrap().calls[0].same, Some(true));
+                assert_eq!(report.findings.len(), 1);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_target_is_reviewed_by_one_run_at_a_time() {
     let repository = Repository::new();
