@@ -14,8 +14,9 @@ use crate::user::User;
 const DAY: i64 = 24 * 3600;
 /// How long the authority is good for.
 const CA_DAYS: i64 = 3650;
-/// How long server and client certificates are good for.
-const LEAF_DAYS: i64 = 365;
+/// How long server and client certificates are good for. Who could steal their keys could as well take the authority's
+/// from the same folder, so a short life would protect nobody, and would refuse all when a clock goes ahead.
+const LEAF_DAYS: i64 = 1825;
 /// Good since ever: clocks of client and server may differ, and a computer whose battery was empty starts in the past and
 /// is set right while the daemon runs. What was issued in the future of such a clock must not be refused.
 const NOT_BEFORE: SystemTime = SystemTime::UNIX_EPOCH;
