@@ -1,15 +1,26 @@
 //! The Agent Client Protocol, version 1, by hand: JSON-RPC 2.0, one message a line, over the agent's standard input
 //! and output.
 //!
-//! We say `initialize`, `session/new`, `session/prompt`; the agent sends `session/update` notifications and answers
+//! We say `initialize`, `session/new`, `session/set_mode` where there is one that refuses without asking, and
+//! `session/prompt`; the agent sends `session/update` notifications and answers
 //! the prompt with a stop reason. What it may ask of us: `session/request_permission`, which is granted once for
 //! reading and searching and refused for everything else. We offer no files and no terminal. The crate
 //! `agent-client-protocol` would bring a dozen dependencies for these few messages.
 //! Source: <https://agentclientprotocol.com/protocol/overview> and the pages below it.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::{Said, one_line};
+
+/// How many calls are told from one another by their ids, so that an agent that floods takes no memory for it. A review
+/// makes some hundreds.
+const CALLS: usize = 10_000;
+
+/// The mode of Claude Code's adapter in which what is not allowed is refused without a question. When we refuse, it ends
+/// the whole turn with nothing; in this mode the model is told, and goes on.
+const REFUSING: &str = "dontAsk";
 
 /// What is to be done after a message.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,15 +36,18 @@ pub enum Step {
 /// One conversation: a state machine without input and output of its own.
 ///
 /// ```text
-/// initialize → session/new → session/prompt → end of turn
+/// initialize → session/new → (session/set_mode →) session/prompt → end of turn
 /// ```
 #[derive(Debug)]
 pub struct Conversation {
     state: State,
     prompt: String,
     folder: String,
+    session: Value,
     said: Said,
     after_tool: bool,
+    /// The ids of the tool calls so far.
+    calls: HashSet<String>,
     /// What the agent is doing, for the progress display.
     pub action: Option<String>,
 }
@@ -42,6 +56,7 @@ pub struct Conversation {
 enum State {
     Initializing,
     Opening,
+    Choosing,
     Prompting,
     Ended,
 }
@@ -52,6 +67,7 @@ impl State {
             State::Initializing => 0,
             State::Opening => 1,
             State::Prompting | State::Ended => 2,
+            State::Choosing => 3,
         }
     }
 }
@@ -64,8 +80,10 @@ impl Conversation {
             state: State::Initializing,
             prompt,
             folder,
+            session: Value::Null,
             said: Said::default(),
             after_tool: false,
+            calls: HashSet::new(),
             action: None,
         };
         let first = conversation.call(
@@ -106,7 +124,8 @@ impl Conversation {
     }
 
     fn answer(&mut self, message: &Value) -> Step {
-        if !message["error"].is_null() {
+        // Without the mode, it asks, and we refuse.
+        if !message["error"].is_null() && self.state != State::Choosing {
             let error = &message["error"];
             let text = error["message"].as_str().unwrap_or("no message");
             let data = match &error["data"] {
@@ -129,18 +148,24 @@ impl Conversation {
                     return Step::Done;
                 }
                 self.state = State::Opening;
-                let params = json!({"cwd": self.folder, "mcpServers": []});
+                let params = json!({"cwd": self.folder, "mcpServers": [], "_meta": meta()});
                 Step::Send(vec![self.call("session/new", &params)])
             }
             State::Opening => {
-                self.state = State::Prompting;
-                let prompt = std::mem::take(&mut self.prompt);
-                let params = json!({
-                    "sessionId": result["sessionId"],
-                    "prompt": [{"type": "text", "text": prompt}],
-                });
-                Step::Send(vec![self.call("session/prompt", &params)])
+                self.session = result["sessionId"].clone();
+                let modes = result["modes"]["availableModes"].as_array();
+                let quiet = modes
+                    .into_iter()
+                    .flatten()
+                    .any(|mode| mode["id"] == REFUSING);
+                if !quiet {
+                    return self.prompt();
+                }
+                self.state = State::Choosing;
+                let params = json!({"sessionId": self.session, "modeId": REFUSING});
+                Step::Send(vec![self.call("session/set_mode", &params)])
             }
+            State::Choosing => self.prompt(),
             State::Prompting => {
                 self.state = State::Ended;
                 let reason = result["stopReason"].as_str().unwrap_or("unknown");
@@ -151,6 +176,16 @@ impl Conversation {
             }
             State::Ended => Step::Done,
         }
+    }
+
+    fn prompt(&mut self) -> Step {
+        self.state = State::Prompting;
+        let prompt = std::mem::take(&mut self.prompt);
+        let params = json!({
+            "sessionId": self.session,
+            "prompt": [{"type": "text", "text": prompt}],
+        });
+        Step::Send(vec![self.call("session/prompt", &params)])
     }
 
     fn update(&mut self, update: &Value) {
@@ -167,11 +202,23 @@ impl Conversation {
             Some("tool_call") => {
                 self.after_tool = true;
                 let kind = update["kind"].as_str().unwrap_or("other");
-                self.said.usage.called(kind);
+                if self.is_new(update["toolCallId"].as_str()) {
+                    self.said.usage.called(kind);
+                }
                 let title = update["title"].as_str().unwrap_or(kind);
                 self.action = Some(one_line(title, 80));
             }
             _ => {}
+        }
+    }
+
+    /// Whether a call is one that we have not seen: some agents announce it when the model begins to ask for it, and
+    /// once more with what it asked.
+    fn is_new(&mut self, id: Option<&str>) -> bool {
+        match id {
+            Some(id) if self.calls.len() < CALLS => self.calls.insert(one_line(id, 200)),
+            Some(id) => !self.calls.contains(id),
+            None => true,
         }
     }
 
@@ -183,6 +230,13 @@ impl Conversation {
         }
         self.said
     }
+}
+
+/// What the protocol has no word for, by the name of who understands it; others skip it. Claude Code's adapter takes
+/// options of its SDK here: without them a `.claude/settings.json` and a `.mcp.json` of the change would run their
+/// commands (its `acp-agent.ts`).
+fn meta() -> Value {
+    json!({"claudeCode": {"options": {"settingSources": ["user"]}}})
 }
 
 /// Reading is allowed, once; a review needs nothing else.
@@ -214,6 +268,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_mode_that_refuses_is_chosen_where_there_is_one() {
+        let (mut talk, _) = Conversation::open("review this".into(), "/work".into());
+        talk.line(r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":1}}"#);
+        let chosen = talk.line(r#"{"jsonrpc":"2.0","id":1,"result":{"sessionId":"s","modes":{"currentModeId":"default","availableModes":[{"id":"default"},{"id":"dontAsk"}]}}}"#);
+        let Step::Send(chosen) = chosen else {
+            panic!("{chosen:?}")
+        };
+        assert_eq!(chosen[0]["method"], "session/set_mode");
+        assert_eq!(chosen[0]["params"]["modeId"], "dontAsk");
+        let prompt = talk.line(r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32601,"message":"?"}}"#);
+        let Step::Send(prompt) = prompt else {
+            panic!("{prompt:?}")
+        };
+        assert_eq!(prompt[0]["method"], "session/prompt");
+        assert_eq!(prompt[0]["params"]["sessionId"], "s");
+    }
+
+    #[test]
     fn a_documented_turn() {
         let (mut talk, first) = Conversation::open("review this".into(), "/work".into());
         assert_eq!(first["method"], "initialize");
@@ -239,6 +311,7 @@ mod tests {
         assert_eq!(refused["error"]["code"], -32601);
         for update in [
             r#"{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"Looking."}}"#,
+            r#"{"sessionUpdate":"tool_call","toolCallId":"c","title":"Reading","kind":"read","status":"pending"}"#,
             r#"{"sessionUpdate":"tool_call","toolCallId":"c","title":"Reading a.rs","kind":"read","status":"pending"}"#,
             r#"{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"Good"}}"#,
         ] {
