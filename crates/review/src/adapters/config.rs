@@ -297,6 +297,9 @@ mod tests {
                 "--json",
                 "--sandbox",
                 "read-only",
+                "--skip-git-repo-check",
+                "-c",
+                "project_doc_max_bytes=0",
                 "--model",
                 "x",
                 "-"

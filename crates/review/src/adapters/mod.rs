@@ -47,20 +47,40 @@ impl Kind {
     #[must_use]
     pub fn command(self) -> Vec<String> {
         let words: &[&str] = match self {
-            // `-p` without a prompt reads it from standard input; stream-json needs --verbose.
+            // `-p` without a prompt reads it from standard input; stream-json needs --verbose. With `-p` nobody is
+            // asked whether the folder is trusted: without the restriction of sources, a `.claude/settings.json` and a
+            // `.mcp.json` of the change would run their commands and choose where the key is sent.
             Kind::Claude => &[
                 "claude",
                 "-p",
                 "--output-format",
                 "stream-json",
                 "--verbose",
+                "--setting-sources",
+                "user",
             ],
-            // `-` reads the prompt from standard input. The sandbox keeps the model's commands from writing.
-            Kind::Codex => &["codex", "exec", "--json", "--sandbox", "read-only", "-"],
+            // `-` reads the prompt from standard input. The sandbox keeps the model's commands from writing. Questions
+            // that are for no review are asked in an empty folder, which is no repository. An `AGENTS.md` of the change
+            // is not for its reviewers to obey.
+            Kind::Codex => &[
+                "codex",
+                "exec",
+                "--json",
+                "--sandbox",
+                "read-only",
+                "--skip-git-repo-check",
+                "-c",
+                "project_doc_max_bytes=0",
+                "-",
+            ],
+            // Without `--skip-trust` it ends with code 55 in any folder that its user has not trusted, and our work
+            // trees are new each time. The variable that does the same runs the hooks and servers of the change's
+            // `.gemini/settings.json`; the flag, which is read after the settings, does not.
             Kind::Gemini => &[
                 "gemini",
                 "--output-format",
                 "stream-json",
+                "--skip-trust",
                 "-p",
                 "Carry out the review that standard input asks for.",
             ],
@@ -79,7 +99,13 @@ impl Kind {
                 "ANTHROPIC_BASE_URL",
                 "ANTHROPIC_MODEL",
                 "CLAUDE_CODE_OAUTH_TOKEN",
+                "CLAUDE_CODE_MAX_RETRIES",
                 "CLAUDE_CONFIG_DIR",
+                // Who does not want to be counted is not counted here either.
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+                "DISABLE_AUTOUPDATER",
+                "DISABLE_ERROR_REPORTING",
+                "DISABLE_TELEMETRY",
             ],
             Kind::Codex => &[
                 "OPENAI_API_KEY",
@@ -89,10 +115,15 @@ impl Kind {
             ],
             Kind::Gemini => &[
                 "GEMINI_API_KEY",
+                "GEMINI_CLI_HOME",
+                "GEMINI_MODEL",
+                "GEMINI_TELEMETRY_ENABLED",
                 "GOOGLE_API_KEY",
                 "GOOGLE_APPLICATION_CREDENTIALS",
                 "GOOGLE_CLOUD_PROJECT",
                 "GOOGLE_CLOUD_LOCATION",
+                "GOOGLE_GEMINI_BASE_URL",
+                "GOOGLE_GENAI_USE_GCA",
                 "GOOGLE_GENAI_USE_VERTEXAI",
             ],
             Kind::Acp | Kind::Command | Kind::Analyser => &[],
@@ -198,21 +229,21 @@ pub fn one_line(text: &str, limit: usize) -> String {
 #[must_use]
 pub fn is_rate_limit(message: &str) -> bool {
     let message = message.to_lowercase();
-    [
+    let words = [
         "rate limit",
         "rate-limit",
         "rate_limit",
         "ratelimit",
         "too many requests",
-        "429",
         "overloaded",
-        "529",
         "resource_exhausted",
         "resource exhausted",
         "quota exceeded",
-    ]
-    .iter()
-    .any(|sign| message.contains(sign))
+    ];
+    // Agents name addresses and sessions in their errors: a status is a number of its own.
+    let mut numbers = message.split(|c: char| !c.is_alphanumeric());
+    words.iter().any(|sign| message.contains(sign))
+        || numbers.any(|number| matches!(number, "429" | "529"))
 }
 
 #[cfg(test)]
@@ -223,6 +254,16 @@ mod tests {
     fn an_action_cannot_drive_the_terminal() {
         assert_eq!(one_line("a\x1b[2Jb\r\n c", 20), "a[2Jb c");
         assert_eq!(one_line("abcdef", 3), "ab…".replace("ab", "abc"));
+    }
+
+    #[test]
+    fn a_rate_limit_is_not_seen_in_an_address() {
+        assert!(is_rate_limit("API Error: 529 {}"));
+        assert!(is_rate_limit("status: 429, message"));
+        assert!(is_rate_limit("Request rejected (429)"));
+        assert!(!is_rate_limit(
+            "401 Unauthorized, url: http://127.0.0.1:42900/v1, request id 01a1429fee"
+        ));
     }
 
     #[test]
