@@ -3,7 +3,8 @@
 //! `thread.started`, `turn.started`, `item.started|updated|completed` with the item (`agent_message`, `reasoning`,
 //! `command_execution`, `file_change`, `mcp_tool_call`, `web_search`, `todo_list`, `error`), `turn.completed` with the
 //! usage, `turn.failed`, `error`. The review is the last `agent_message`. codex reports no cost.
-//! Source: openai/codex, `codex-rs/exec/src/exec_events.rs`.
+//! Source: openai/codex, `codex-rs/exec/src/exec_events.rs`, and what version 0.169 prints. An item of type `error` is a
+//! warning; the end is `turn.failed`, after an `error` event with the same message.
 
 use serde_json::Value;
 
@@ -36,9 +37,10 @@ impl Reader for Events {
                 self.failed(&event["error"]["message"]);
                 None
             }
+            // Also when it will ask again: `Reconnecting... 1/5`.
             "error" => {
                 self.failed(&event["message"]);
-                None
+                event["message"].as_str().map(|text| one_line(text, 80))
             }
             _ => None,
         }
@@ -105,6 +107,7 @@ mod tests {
                 "started",
                 "shell bash -lc ls",
                 "shell bash -lc ls",
+                "Reconnecting... 1/5",
                 "## Findings"
             ]
         );
