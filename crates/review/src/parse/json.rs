@@ -196,19 +196,20 @@ fn locations(object: &Map<String, Value>) -> Vec<Location> {
 
 fn location(value: &Value) -> Option<Location> {
     match value {
-        Value::String(text) => markdown::places(text).into_iter().next(),
+        Value::String(text) if markdown::places(text).is_empty() => None,
+        Value::String(text) => Some(written(text)),
         Value::Object(object) => {
             let path = string(object, &["path", "file", "filename", "file_path"])?;
-            let written = markdown::places(&path).into_iter().next();
+            let written = written(&path);
             let number = |names: &[&str]| first(object, names).and_then(line);
             let lines = first(object, &["lines", "line_range"]).and_then(range);
             let start = number(&["start", "line", "start_line", "line_start"])
                 .or(lines.map(|l| l.0))
-                .or(written.as_ref().and_then(|l| l.start));
+                .or(written.start);
             let end = number(&["end", "end_line", "line_end"])
                 .or(lines.and_then(|l| l.1))
-                .or(written.as_ref().and_then(|l| l.end));
-            let path = written.map_or_else(|| path.trim_start_matches("./").to_owned(), |l| l.path);
+                .or(written.end);
+            let path = written.path;
             (!path.trim().is_empty()).then_some(Location {
                 path,
                 start,
@@ -216,6 +217,31 @@ fn location(value: &Value) -> Option<Location> {
             })
         }
         _ => None,
+    }
+}
+
+/// A path as it is, blanks and all, with the lines that may stand behind it: `a folder/b.rs:3-5`.
+fn written(text: &str) -> Location {
+    if !text.trim().contains(char::is_whitespace)
+        && let Some(place) = markdown::places(text).into_iter().next()
+    {
+        return place;
+    }
+    let whole = || Location {
+        path: text.trim().trim_start_matches("./").to_owned(),
+        start: None,
+        end: None,
+    };
+    let Some((path, lines)) = text.rsplit_once([':', '#']) else {
+        return whole();
+    };
+    match range(&Value::String(lines.trim().to_owned())) {
+        Some((start, end)) => Location {
+            path: path.trim().trim_start_matches("./").to_owned(),
+            start: Some(start),
+            end,
+        },
+        None => whole(),
     }
 }
 
@@ -362,6 +388,34 @@ mod tests {
         assert_eq!(finding.evidence[0].output.as_deref(), Some("failed"));
         assert_eq!(review.concerns[0].text, "**Coupled** — to much");
         assert_eq!((review.coverage.len(), review.testing_gaps.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_path_may_have_blanks() {
+        let review = review(
+            "r",
+            r#"[{"title": "A", "file": "a folder/ü b.py", "line": 3}, {"title": "B", "file": "a folder/b.py:4-6"},
+                {"title": "C", "location": "a folder/b.py:7"}, {"title": "D", "location": "somewhere in the parser"}]"#,
+        )
+        .unwrap();
+        let places: Vec<_> = review
+            .findings
+            .iter()
+            .map(|f| {
+                f.locations
+                    .first()
+                    .map(|l| (l.path.as_str(), l.start, l.end))
+            })
+            .collect();
+        assert_eq!(
+            places,
+            [
+                Some(("a folder/ü b.py", Some(3), None)),
+                Some(("a folder/b.py", Some(4), Some(6))),
+                Some(("a folder/b.py", Some(7), None)),
+                None,
+            ]
+        );
     }
 
     #[test]
