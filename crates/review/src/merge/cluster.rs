@@ -69,7 +69,9 @@ pub(crate) fn cluster(
         scores.insert(*pair, f64::from(u8::from(*same)));
     }
     let needed = |a: usize, b: usize| {
-        if reviewers[a] == reviewers[b] {
+        if other_rule(features, reviewers, a, b) {
+            f64::INFINITY
+        } else if reviewers[a] == reviewers[b] {
             SAME_REVIEWER
         } else {
             threshold
@@ -92,7 +94,8 @@ pub(crate) fn cluster(
                 if decisions.get(&pair) == Some(&false) {
                     return false;
                 }
-                if reviewers[*x] == reviewers[*y] && score < SAME_REVIEWER {
+                let needs_more = reviewers[*x] == reviewers[*y] && score < SAME_REVIEWER;
+                if needs_more || other_rule(features, reviewers, *x, *y) {
                     return false;
                 }
                 sum += score;
@@ -120,6 +123,12 @@ pub(crate) fn cluster(
     }
     result.sort_by_key(|g| g[0]);
     result
+}
+
+/// Whether two rules of one analyser fired: two defects, however much alike they are told.
+fn other_rule(features: &[Features], reviewers: &[&str], a: usize, b: usize) -> bool {
+    reviewers[a] == reviewers[b]
+        && matches!((&features[a].rule, &features[b].rule), (Some(one), Some(other)) if one != other)
 }
 
 /// The pairs worth comparing, the smaller index first.

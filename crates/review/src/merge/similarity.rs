@@ -18,6 +18,17 @@ pub(crate) struct Features {
     names: Weighted,
     /// The lines of the quote, without white space.
     quote: HashSet<String>,
+    /// An analyser's rule, which its titles begin with.
+    pub(super) rule: Option<String>,
+}
+
+/// `DL3008` of `DL3008: Pin versions`, `needless_return` of `clippy::needless_return: …`: the last part of the first
+/// word, when a colon ends that.
+fn rule(title: &str) -> Option<String> {
+    let (name, _) = title.split_once(": ")?;
+    let named = !name.is_empty() && !name.contains(char::is_whitespace) && !name.contains('`');
+    let last = name.rsplit(['.', ':', '/']).next()?;
+    (named && !last.is_empty()).then(|| last.to_lowercase())
 }
 
 /// The parts of a score; all between 0 and 1.
@@ -144,6 +155,7 @@ pub(crate) fn features<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<F
                 .flat_map(|q| q.lines())
                 .filter_map(normal_line)
                 .collect(),
+            rule: rule(&t.finding.title),
         })
         .collect()
 }

@@ -93,6 +93,44 @@ fn ruff_reviews_python() {
 }
 
 #[test]
+fn hadolint_reviews_dockerfiles() {
+    if !is_a_tool("hadolint") {
+        return;
+    }
+    let repository = Repository::new();
+    repository.write(
+        "Dockerfile",
+        "FROM debian:12\nRUN apt-get update && apt-get install curl\n",
+    );
+    repository.write(
+        "a folder/ü.dockerfile",
+        "FROM debian:12\nMAINTAINER somebody\n",
+    );
+    repository.commit("Add images");
+    let report = report(&with_tools(
+        &repository,
+        &["run", "--reviewer", "hadolint", "--format", "json"],
+    ));
+    assert_eq!(
+        report.reviewers[0].outcome,
+        Outcome::Finished { warning: None },
+    );
+    let deprecated = finding(&report, "DL4000");
+    assert_eq!(deprecated.severity, Severity::Important);
+    assert_eq!(deprecated.locations[0].path, "a folder/ü.dockerfile");
+    assert_eq!(deprecated.locations[0].start, Some(2));
+    // Two rules about the same words of one line are two findings.
+    for rule in ["DL3008", "DL3014"] {
+        let raised = report
+            .findings
+            .iter()
+            .any(|merged| merged.lead.title.contains(rule));
+        assert!(raised, "{rule} in {:?}", titles(&report));
+    }
+    repository.assert_clean();
+}
+
+#[test]
 fn semgrep_reviews_by_the_rules_of_the_repository() {
     if !is_a_tool("semgrep") {
         return;
