@@ -206,6 +206,22 @@ fn nothing_to_import_is_an_error_that_says_so() {
 }
 
 #[test]
+fn what_nobody_knows_of_imported_reviews_is_not_said() {
+    let folder = fixtures();
+    for format in ["markdown", "html"] {
+        let report = text(&deep_review(&[
+            "import",
+            "--format",
+            format,
+            folder.to_str().unwrap(),
+        ]));
+        for unknown in ["0 changed file", "0 commits", "0.0 s", "| `` |"] {
+            assert!(!report.contains(unknown), "{unknown} in {report}");
+        }
+    }
+}
+
+#[test]
 fn earlier_reports_are_taken_into_account() {
     let folder = tempfile::tempdir().unwrap();
     let earlier = folder.path().join("earlier.json");

@@ -29,7 +29,7 @@ pub(super) struct Import {
 impl Import {
     /// Runs it.
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        let now = jiff::Timestamp::now().to_string();
+        let now = super::now();
         let earlier = given::reports(&self.earlier)?;
         for report in import::import(&self.paths, &earlier, &now)? {
             let text = self

@@ -24,11 +24,19 @@ fn who(report: &Report) -> String {
     let done = finished(report).len();
     let asked = report.reviewers.len();
     let files = report.target.files.len();
+    // Of reviews that were imported nobody knows what they are of.
+    let of = match (files, report.target.commits.len()) {
+        (0, _) => String::new(),
+        (_, 0) => format!(" of {}", plural(files, "changed file")),
+        (_, commits) => format!(
+            " of {} in {}",
+            plural(files, "changed file"),
+            plural(commits, "commit")
+        ),
+    };
     let mut text = format!(
-        "{done} of {} gave a usable review of {} in {}.",
+        "{done} of {} gave a usable review{of}.",
         plural(asked, "reviewer"),
-        plural(files, "changed file"),
-        plural(report.target.commits.len(), "commit"),
     );
     for (name, why) in absent(report) {
         text.push_str(&format!(" {name} {why}."));
@@ -48,24 +56,38 @@ fn what(report: &Report) -> String {
         .iter()
         .filter(|f| standing(f) == Standing::Refuted)
         .count();
+    let merged = if raised == all.len() {
+        String::new()
+    } else {
+        format!(
+            ", which {} {} after merging",
+            is_or_are(all.len()),
+            all.len()
+        )
+    };
     let mut text = format!(
-        "They raised {}, which are {} after merging: {}. {} raised by more than {}.",
+        "They raised {}{merged}: {}.",
         plural(raised, "finding"),
-        all.len(),
         by_severity.join(", "),
-        if shared == 1 {
-            "1 was".to_owned()
-        } else {
-            format!("{shared} were")
-        },
-        plural(1, "reviewer"),
     );
+    // One reviewer alone cannot agree with anybody.
+    if finished(report).len() > 1 {
+        text.push_str(&match shared {
+            0 => " None was raised by more than one reviewer.".to_owned(),
+            1 => " 1 was raised by more than one reviewer.".to_owned(),
+            _ => format!(" {shared} were raised by more than one reviewer."),
+        });
+    }
     if refuted > 0 {
         text.push_str(&format!(
             " Checks against the code refuted {refuted}; shown as such, and not counted for the verdict."
         ));
     }
     text
+}
+
+fn is_or_are(number: usize) -> &'static str {
+    if number == 1 { "is" } else { "are" }
 }
 
 fn earlier(report: &Report) -> Option<String> {

@@ -64,6 +64,28 @@ fn everything_is_on_the_page() {
 }
 
 #[test]
+fn the_chart_has_room_for_long_names() {
+    let mut report = sample();
+    let long = "Claude Opus 4.1 with extended thinking";
+    let old = report.reviewers[0].name.clone();
+    long.clone_into(&mut report.reviewers[0].name);
+    for voice in report.findings.iter_mut().flat_map(|f| &mut f.voices) {
+        if voice.reviewer == old {
+            long.clone_into(&mut voice.reviewer);
+        }
+    }
+    let page = report::html(&report);
+    let chart = between(&page, "Who agrees with whom", "</svg>");
+    assert!(chart.contains(&format!("{long}</text>")), "{chart}");
+    // Two that begin alike are told apart above their columns.
+    let name = format!("{} again", long);
+    name.clone_into(&mut report.reviewers[1].name);
+    let page = report::html(&report);
+    let chart = between(&page, "Who agrees with whom", "</svg>");
+    assert!(chart.contains(&format!("2 · {name}</text>")), "{chart}");
+}
+
+#[test]
 fn the_same_report_gives_the_same_bytes() {
     assert_eq!(report::html(&sample()), report::html(&sample()));
     assert_eq!(report::markdown(&sample()), report::markdown(&sample()));

@@ -20,6 +20,25 @@ fn composed_prose_is_made_of_facts() {
 }
 
 #[test]
+fn who_agrees_is_said_where_somebody_can() {
+    let mut report = sample();
+    let said = |report: &review::model::Report| compose(report).summary;
+    assert!(said(&report).contains("were raised by more than one reviewer."));
+    for finding in &mut report.findings {
+        finding.voices.truncate(1);
+    }
+    let alone = said(&report);
+    assert!(
+        alone.contains(" None was raised by more than one reviewer."),
+        "{alone}"
+    );
+    // As many as there were: nothing was merged.
+    assert!(!alone.contains("after merging"), "{alone}");
+    report.reviewers.truncate(1);
+    assert!(!said(&report).contains("more than one"));
+}
+
+#[test]
 fn what_is_not_in_the_data_is_named() {
     let report = sample();
     let finding = |s: &str| Invented::Finding(s.to_owned());

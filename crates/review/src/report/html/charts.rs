@@ -27,6 +27,12 @@ fn short(text: &str, most: usize) -> String {
 /// How many reviewers the matrix shows; more would be too small to read.
 const MOST_REVIEWERS: usize = 10;
 
+/// How much of a reviewer's name the matrix shows, in characters. A model with its version and setting has some 40.
+const LONGEST_NAME: usize = 48;
+
+/// The width of a character of a label, at most, in pixels.
+const CHARACTER: usize = 7;
+
 /// Who raised the same findings as whom.
 pub(super) fn agreement_chart(report: &Report) -> Option<String> {
     let all: Vec<&str> = finished(report)
@@ -44,7 +50,19 @@ pub(super) fn agreement_chart(report: &Report) -> Option<String> {
         .max()
         .unwrap_or(0)
         .max(1);
-    let (left, cell, top) = (150, 48, 8);
+    // Room for the names as they are; columns have numbers when names do not fit over them.
+    let longest = all
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    let first = |name: &str| name.split_whitespace().next().unwrap_or("").to_owned();
+    let mut heads: Vec<String> = all.iter().map(|name| first(name)).collect();
+    heads.sort();
+    heads.dedup();
+    let numbered = heads.len() < all.len() || heads.iter().any(|head| head.chars().count() > 7);
+    let shown = longest.min(LONGEST_NAME) + if numbered { 4 } else { 0 };
+    let (left, cell, top) = ((shown * CHARACTER + 14).max(150), 48, 8);
     let mut inside = String::new();
     let mut said = Vec::new();
     for (row, name) in all.iter().enumerate() {
@@ -53,7 +71,14 @@ pub(super) fn agreement_chart(report: &Report) -> Option<String> {
             "<text class=\"label\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
             left - 10,
             y + cell / 2 + 4,
-            short(name, 20)
+            short(
+                &if numbered {
+                    format!("{} · {name}", row + 1)
+                } else {
+                    (*name).to_owned()
+                },
+                LONGEST_NAME + 5
+            )
         ));
         for (column, other) in all.iter().enumerate().take(row + 1) {
             let x = left + column * cell;
@@ -97,7 +122,11 @@ pub(super) fn agreement_chart(report: &Report) -> Option<String> {
             "<text class=\"small\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             left + column * cell + cell / 2,
             top + all.len() * cell + 16,
-            short(name.split_whitespace().next().unwrap_or(name), 7)
+            if numbered {
+                (column + 1).to_string()
+            } else {
+                escape(&first(name))
+            }
         ));
     }
     let size = all.len() * cell;

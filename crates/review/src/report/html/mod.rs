@@ -102,7 +102,7 @@ fn header(report: &Report) -> String {
         facts.push(format!("{} on {}", sha(&target.head), sha(&target.base)));
     }
     facts.push(escape(&report.date));
-    facts.push(duration(report.seconds));
+    facts.extend((report.seconds > 0.0).then(|| duration(report.seconds)));
     format!(
         "<header class=\"top\"><div class=\"bar\"><span class=\"eyebrow\">Deep review · round {round}</span>\
          <button id=\"theme\" type=\"button\" hidden>Theme: auto</button></div>\
@@ -163,14 +163,17 @@ fn overview(report: &Report) -> String {
     };
     let files = report.target.files.len();
     let label = plural(files, "changed file");
-    tiles.push((
-        "plain",
-        files.to_string(),
-        format!(
-            "{}{size}",
-            label.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')
-        ),
-    ));
+    // Reviews that were imported do not say what changed.
+    if files > 0 {
+        tiles.push((
+            "plain",
+            files.to_string(),
+            format!(
+                "{}{size}",
+                label.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')
+            ),
+        ));
+    }
     let tiles: String = tiles
         .into_iter()
         .map(|(class, number, name)| {

@@ -32,10 +32,15 @@ pub(super) fn metadata(report: &Report) -> String {
         rows.push(("Author", cell(author)));
     }
     rows.push(("Target", link(&super::title(report), target.url.as_deref())));
-    rows.push(("Head", format!("`{}`", cell(&target.head))));
-    rows.push(("Merge base", format!("`{}`", cell(&target.base))));
+    for (name, commit) in [("Head", &target.head), ("Merge base", &target.base)] {
+        if !commit.is_empty() {
+            rows.push((name, format!("`{}`", cell(commit))));
+        }
+    }
     let commits: Vec<String> = target.commits.iter().map(|c| cell(c)).collect();
-    rows.push(("Commits", commits.join("<br>")));
+    if !commits.is_empty() {
+        rows.push(("Commits", commits.join("<br>")));
+    }
     let reviewers: Vec<String> = report.reviewers.iter().map(reviewer).collect();
     rows.push(("Reviewers", reviewers.join(", ")));
     rows.push((
@@ -46,7 +51,9 @@ pub(super) fn metadata(report: &Report) -> String {
             cell(&report.verdict.reason)
         ),
     ));
-    rows.push(("Wall-clock time", duration(report.seconds)));
+    if report.seconds > 0.0 {
+        rows.push(("Wall-clock time", duration(report.seconds)));
+    }
     let rows: Vec<Vec<String>> = rows
         .into_iter()
         .map(|(name, value)| vec![format!("**{name}**"), value])
