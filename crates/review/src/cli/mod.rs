@@ -131,8 +131,22 @@ fn usage(error: impl Into<anyhow::Error>) -> Failure {
 }
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    complain(&format!("deep-review: {error:#}"));
+    complain(&format!("deep-review: {}", told(error)));
     ExitCode::from(code)
+}
+
+/// An error with its causes. Many of ours name their cause themselves; nobody needs to read it twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// A line on standard error. Nobody listening is no reason to fail.

@@ -56,6 +56,22 @@ pub enum TargetError {
         /// What was looked for.
         tried: String,
     },
+    /// The request could not be fetched.
+    #[error(
+        "cannot fetch request {number} from the remote {remote} ({published}): {reason}; GitHub, Gitea and Forgejo publish \
+         refs/pull/N/head, GitLab refs/merge-requests/N/head (a remote whose host is called so); for other servers fetch \
+         it yourself and name it with --head"
+    )]
+    Request {
+        /// Its number.
+        number: u64,
+        /// Where from.
+        remote: String,
+        /// The ref that was asked for.
+        published: String,
+        /// What git said.
+        reason: String,
+    },
     /// Head and base are the same.
     #[error("nothing to review: {head} has no change against {base}")]
     Empty {

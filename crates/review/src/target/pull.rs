@@ -21,7 +21,13 @@ pub(super) fn fetch(
         // What a stale remote-tracking branch says would show others' commits as part of the request.
         refs.push(format!("+HEAD:{base_ref}"));
     }
-    git.fetch(remote, &refs)?;
+    git.fetch(remote, &refs)
+        .map_err(|error| TargetError::Request {
+            number,
+            remote: remote.to_owned(),
+            published,
+            reason: crate::git::short(&error),
+        })?;
     let base = git.commit(base.unwrap_or(&base_ref))?;
     Ok((base, git.commit(&head_ref)?))
 }

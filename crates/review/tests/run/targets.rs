@@ -83,6 +83,13 @@ fn what_cannot_be_reviewed_is_said() {
         (&["--head=--upload-pack=touch pwned"], 4, "upload-pack"),
         (&["--head", "main"], 4, "nothing to review"),
         (&["--patch", wrong.to_str().unwrap()], 4, "does not apply"),
+        (&["--patch", "no.patch"], 4, "cannot read the patch"),
+        (
+            &["--pr", "5", "--remote", "."],
+            4,
+            "(refs/pull/5/head): fatal: ",
+        ),
+        (&["--pr", "5", "--remote", "."], 4, "name it with --head"),
         (&["--round", "0"], 2, "auto"),
         (&["--reviewer", "nobody"], 2, "nobody"),
         (&["--format", "json,sarif"], 2, "--output"),
@@ -91,6 +98,12 @@ fn what_cannot_be_reviewed_is_said() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
         assert!(errors.contains(said), "{args:?}: {errors}");
+        // Once, and without git's command line.
+        let causes = errors.matches("No such file or directory").count();
+        assert!(
+            causes <= 1 && !errors.contains("core.hooksPath"),
+            "{errors}"
+        );
     }
     assert!(!repository.top().join("pwned").exists());
     repository.assert_clean();
