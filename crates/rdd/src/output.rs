@@ -19,6 +19,30 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<bool> {
     }
 }
 
+/// Waits this long, or until nobody reads standard output any more, which is the end of `rdd … -f | head -1` also while
+/// there is nothing to print; true then.
+#[cfg(unix)]
+pub(crate) fn reader_left_within(time: std::time::Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = io::stdout();
+    // Asked for nothing: that the other end is gone is told always.
+    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+    match poll(&mut fds, Timespec::try_from(time).ok().as_ref()) {
+        Ok(told) => told > 0,
+        Err(_) => {
+            std::thread::park_timeout(time);
+            false
+        }
+    }
+}
+
+/// Waits this long. Who is gone is noticed with the next line.
+#[cfg(not(unix))]
+pub(crate) fn reader_left_within(time: std::time::Duration) -> bool {
+    std::thread::park_timeout(time);
+    false
+}
+
 /// Prints rows as columns, the way `kubectl get` does.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = header.map(|title| title.chars().count());

@@ -31,9 +31,9 @@ pub(crate) fn print(path: &Path, follow: bool) -> anyhow::Result<()> {
             return Ok(());
         } else if let Some(new) = successor(&file, path).with_context(doing)? {
             file = new;
-        } else {
-            // Nothing tells when a file grows that works the same on every platform.
-            std::thread::park_timeout(LOOK_AGAIN);
+        } else if output::reader_left_within(LOOK_AGAIN) {
+            // Nothing tells when a file grows that works the same on every platform, so it is looked at again and again.
+            return Ok(());
         }
     }
 }

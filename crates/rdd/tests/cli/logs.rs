@@ -157,6 +157,19 @@ fn json_lines_are_for_programs() {
 }
 
 #[test]
+fn following_ends_with_its_reader_also_when_nothing_comes() {
+    let instance = instance();
+    said(&instance, &["--log-level=info", "svc", "start"]);
+    let script = r#""$0" svc logs -f | head -1"#;
+    let output = instance
+        .run("sh", SOON)
+        .args(["-c", script, env!("CARGO_BIN_EXE_rdd")])
+        .run()
+        .unwrap();
+    assert_eq!(output.text().lines().count(), 1);
+}
+
+#[test]
 fn following_shows_what_comes_later_and_the_log_of_the_next_start() {
     let instance = instance();
     let error = instance.rdd_fails(&["svc", "logs"], 1);
