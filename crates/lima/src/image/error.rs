@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Digest, DigestError, SourceError};
+use crate::template::Arch;
 
 /// An image cannot be had. Each message says what was tried, on what, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,18 @@ pub enum ImageError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A built image for other machines.
+    #[error(
+        "image {name:?} is for {found}, and the template wants {wanted}; change the template's \"arch\", or its image"
+    )]
+    WrongArch {
+        /// Its name.
+        name: String,
+        /// What it is for.
+        found: Arch,
+        /// What the template says.
+        wanted: Arch,
     },
     /// A download that anybody on the way could replace.
     #[error(

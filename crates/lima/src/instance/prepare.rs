@@ -246,10 +246,10 @@ fn check_built(
         }
     }
     match wanted {
-        Some(arch) if arch != built.arch => Err(ImageError::BrokenBuild {
+        Some(wanted) if wanted != built.arch => Err(ImageError::WrongArch {
             name: name.to_owned(),
-            path: PathBuf::from(&built.disk.file),
-            reason: format!("it is for {}, and the template wants {arch}", built.arch),
+            found: built.arch,
+            wanted,
         }),
         _ => Ok(()),
     }

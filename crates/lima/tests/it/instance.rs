@@ -258,6 +258,22 @@ fn what_cannot_be_prepared_says_why_leaves_nothing_and_works_once_the_cause_is_g
 }
 
 #[test]
+fn an_image_for_other_machines_is_not_called_broken() {
+    let world = World::new();
+    build(&world.cache(), "d", &[7; 1 << 16]);
+    let text = format!("arch: aarch64\n{BUILT}");
+    let error = world.prepare("web", &text).unwrap_err().to_string();
+    assert!(
+        error.contains("is for x86_64") && error.contains("wants aarch64"),
+        "{error}"
+    );
+    assert!(
+        !error.contains("broken") && !error.contains("image build"),
+        "to build it again would not help: {error}"
+    );
+}
+
+#[test]
 fn the_next_image_is_taken_when_the_first_cannot_be_had() {
     let world = World::new();
     build(&world.cache(), "d", &[7; 1 << 16]);
