@@ -26,7 +26,7 @@ use driver::{Driver, Exit, Machine, MachineEvent, MachineFiles, RunStatus};
 use guestagent::protocol::{self, GuestStatus, Request};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::{MissedTickBehavior, interval, interval_at, sleep_until, timeout_at};
 
 use crate::control::Wish;
 use crate::guest_channel::{GuestChannel, GuestError, GuestNews};
@@ -173,7 +173,9 @@ impl Running<'_> {
         let mut jumps = JumpWatch::new(Instant::now(), SystemTime::now());
         let mut clock_look = interval(CLOCK_LOOK);
         clock_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut health_look = interval(self.options.limits.health);
+        // Not at once: an agent that lives needs a moment to be heard by a hostagent that has just taken over.
+        let every = self.options.limits.health;
+        let mut health_look = interval_at(tokio::time::Instant::now() + every, every);
         health_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.tell(None);

@@ -123,10 +123,13 @@ fn last_words(log: &str) -> String {
     if let Some(error) = lines.iter().rev().find_map(|line| error_of(line)) {
         return error;
     }
+    // What it said before is told, and not taken for the cause: who is killed says nothing.
+    let cause = "the hostagent ended without a word";
     if lines.is_empty() {
-        return "the hostagent ended without a word; see its log with: rdd limavm logs".into();
+        return format!("{cause}; see its log with: rdd limavm logs");
     }
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
+    let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    format!("{cause}; the last lines of its log:\n{last}")
 }
 
 /// The message of a line that tells an error, in either log format, or as a program's own last word (`Error: …`).
@@ -181,7 +184,10 @@ mod tests {
             ("{\"level\":\"ERROR\",\"msg\":\"boom\"}\n", "boom"),
             ("starting\nError: cannot lock\n", "cannot lock"),
             ("level=error msg=short rest", "short"),
-            ("one\ntwo\nthree\nfour\n", "two\nthree\nfour"),
+            (
+                "one\ntwo\nthree\nfour\n",
+                "the hostagent ended without a word; the last lines of its log:\ntwo\nthree\nfour",
+            ),
         ];
         for (log, expected) in cases {
             assert_eq!(last_words(log), expected, "{log}");

@@ -56,6 +56,10 @@ fn h18_a_killed_hostagent_reboots_nobody() {
     assert_eq!(guest.boot_id(), before);
     assert_eq!(guest.process(&["qemu-system"]).identity(), &qemu);
     guest.rdd(&["limavm", "stop", NAME, "--wait"]);
+    // Its agent is there still, and who was killed has given no cause.
+    let story = guest.instance.rdd_ok(&["limavm", "describe", NAME]);
+    assert!(!story.contains("no agent"), "{story}");
+    assert!(story.contains("ended without a word"), "{story}");
     guest.instance.rdd_ok(&["svc", "stop"]);
     guest.instance.assert_no_leftovers();
 }
