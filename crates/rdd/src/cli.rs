@@ -14,6 +14,9 @@ const START_TIMEOUT: &str = "90s";
 /// How long anything that may boot or stop VMs waits unless told otherwise.
 const VM_TIMEOUT: &str = "5m";
 
+/// Where the help of every command shows the flags that all have, apart from its own.
+const LOGGING: &str = "Logging";
+
 /// Keeps Linux VMs in the state that was declared.
 #[derive(Debug, Parser)]
 #[command(
@@ -30,7 +33,7 @@ pub(crate) struct Cli {
     pub(crate) version: Option<String>,
 
     /// What is logged: fatal, error, warn, info, debug or trace (default: RDD_LOG_LEVEL, else warn)
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = LOGGING)]
     pub(crate) log_level: Option<LogLevel>,
 
     /// The form of the log lines
@@ -39,7 +42,8 @@ pub(crate) struct Cli {
         global = true,
         value_enum,
         default_value_t,
-        value_name = "FORMAT"
+        value_name = "FORMAT",
+        help_heading = LOGGING
     )]
     pub(crate) log_format: LogFormat,
 
@@ -66,7 +70,8 @@ pub(crate) enum Command {
 
     /// Print a completion script for a shell
     ///
-    /// For bash: `rdd completion bash > ~/.local/share/bash-completion/completions/rdd`.
+    /// For bash: `rdd completion bash > ~/.local/share/bash-completion/completions/rdd`; for fish: `rdd completion fish >
+    /// ~/.config/fish/completions/rdd.fish`; for zsh, into a folder of `$fpath`: `rdd completion zsh > FOLDER/_rdd`.
     Completion {
         /// The shell to complete for
         shell: clap_complete::Shell,
@@ -240,6 +245,10 @@ pub(crate) enum PathsFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LimaVm {
     /// Create a VM from a template
+    #[command(after_help = "Examples:\n  \
+        rdd limavm create web template://debian-12 --start\n  \
+        rdd limavm create web ./lima.yaml --dry-run\n  \
+        sed 's/cpus: 2/cpus: 4/' lima.yaml | rdd limavm create web -")]
     Create {
         /// The name of the VM, unique in the instance
         name: String,
@@ -307,6 +316,11 @@ pub(crate) enum LimaVm {
     },
 
     /// Run a shell or a command in a VM
+    #[command(after_help = "Examples:\n  \
+        rdd limavm shell web\n  \
+        rdd limavm shell web uname -a\n  \
+        rdd limavm shell web sh -c 'ls /var/log | wc -l'\n  \
+        tar c . | rdd limavm shell --workdir /tmp web tar x")]
     Shell {
         /// The directory to be in
         #[arg(long, value_name = "DIR")]

@@ -143,7 +143,7 @@ impl Readiness {
 
     fn refused(&mut self, reason: &anyhow::Error) {
         if let Some(notifier) = self.0.take()
-            && let Err(error) = notifier.refused(&format!("{reason:#}"))
+            && let Err(error) = notifier.refused(&crate::exit::message(reason))
         {
             tracing::debug!("nobody waits for the daemon to be ready: {error}");
         }

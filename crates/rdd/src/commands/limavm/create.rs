@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::session::Session;
 use super::template::{self, Source};
 use super::wait::{self, Goal};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, message};
 use crate::logging::RESULT;
 use crate::service::client::refused;
 
@@ -137,26 +137,23 @@ async fn after_failure(session: &Session<'_>, vm: &LimaVM, error: anyhow::Error)
             Ok(()) => {
                 anyhow::anyhow!(
                     "{}; nothing of it was kept",
-                    without_retry(&format!("{error:#}"))
+                    wait::without_retry(&message(&error))
                 )
             }
-            Err(left) => anyhow::anyhow!("{error:#}; and it could not be removed again: {left:#}"),
+            Err(left) => anyhow::anyhow!(
+                "{}; and it could not be removed again: {}",
+                message(&error),
+                message(&left)
+            ),
         };
     }
     if reason_of(condition::RUNNING).as_deref() == Some(reason::START_FAILED) {
         return anyhow::anyhow!(
-            "{error:#}; the VM was created, `rdd limavm start {name}` tries it again at once"
+            "{}; the VM was created, `rdd limavm start {name}` tries it again at once",
+            message(&error)
         );
     }
     error
-}
-
-/// A condition's message without its last words, when the VM that would be tried again is gone.
-fn without_retry(message: &str) -> &str {
-    match message.rsplit_once("; trying again in ") {
-        Some((before, pause)) if pause.ends_with(" s") => before,
-        _ => message,
-    }
 }
 
 async fn make_vm(

@@ -151,11 +151,22 @@ impl Course<'_> {
                 "LimaVM {name:?} could not be {}: {}: {}{}",
                 goal.name(),
                 failed.reason,
-                failed.message,
+                match goal {
+                    Goal::Deleted => without_retry(&failed.message),
+                    _ => &failed.message,
+                },
                 way_out(goal, &vm)
             ),
             _ => Ok(None),
         }
+    }
+}
+
+/// A condition's message without its last words: for whoever tells in words of their own how it goes on.
+pub(super) fn without_retry(message: &str) -> &str {
+    match message.rsplit_once("; trying again in ") {
+        Some((before, pause)) if pause.ends_with(" s") => before,
+        _ => message,
     }
 }
 
@@ -289,6 +300,20 @@ mod tests {
         ] {
             let reached = [&started, &stopped, &starting].map(|vm| goal.is_reached(vm));
             assert_eq!(reached, [of_started, of_stopped, of_starting], "{goal:?}");
+        }
+    }
+
+    #[test]
+    fn the_pause_is_taken_off_and_nothing_else() {
+        for (message, told) in [
+            ("no disk; trying again in 12 s", "no disk"),
+            ("no disk", "no disk"),
+            (
+                "no disk; trying again in vain",
+                "no disk; trying again in vain",
+            ),
+        ] {
+            assert_eq!(without_retry(message), told);
         }
     }
 
