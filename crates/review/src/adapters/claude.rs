@@ -24,6 +24,8 @@ impl Reader for Events {
         let event: Value = serde_json::from_str(line).ok()?;
         match event["type"].as_str()? {
             "system" => self.system(&event),
+            // An error that the program tells in the model's place; the result says it again.
+            "assistant" if event["message"]["model"] == "<synthetic>" => None,
             "assistant" => self.assistant(&event["message"]),
             "result" => {
                 self.result(&event);
@@ -119,7 +121,10 @@ impl Events {
                 .filter_map(Value::as_str)
                 .collect();
             let errors = errors.join("; ");
-            self.said.error = Some(one_line(&format!("{subtype}: {text} {errors}"), 500));
+            // A refusal of the service is a `success` of the program, and an error nevertheless.
+            let subtype = Some(subtype).filter(|subtype| *subtype != "success");
+            let parts = [subtype.unwrap_or_default(), text, &errors];
+            self.said.error = Some(one_line(&parts.join(" "), 500));
         } else {
             text.clone_into(&mut self.said.text);
         }
@@ -215,10 +220,17 @@ mod tests {
     #[test]
     fn a_failure_is_not_a_review() {
         let mut events = Events::default();
+        events.line(r#"{"type":"assistant","message":{"model":"<synthetic>","content":[{"type":"text","text":"API Error: 429 rate_limit_error"}]},"error":"rate_limit"}"#);
         events.line(r#"{"type":"result","subtype":"success","is_error":true,"result":"API Error: 429 rate_limit_error"}"#);
         let said = events.said();
         assert_eq!(said.text, "");
-        assert!(super::super::is_rate_limit(&said.error.unwrap()));
+        assert_eq!(
+            said.error.as_deref(),
+            Some("API Error: 429 rate_limit_error")
+        );
+        assert!(super::super::is_rate_limit(
+            "API Error: 429 rate_limit_error"
+        ));
     }
 
     #[test]

@@ -63,6 +63,27 @@ fn real_gemini_cli_with_a_scripted_model_reads_and_reviews() {
 }
 
 #[test]
+fn real_gemini_cli_with_a_scripted_model_prints_one_object() {
+    let test = "gemini::real_gemini_cli_with_a_scripted_model_prints_one_object";
+    caged(test, "gemini", |program| {
+        let repository = Repository::new();
+        let read = Turn::Call("read_file", json!({"file_path": "src/count.py"}));
+        let model = Model::start(&[read, Turn::Say(REVIEW)]);
+        let mut run = run(&repository, program, &model, "");
+        for word in &mut run.command {
+            if word == "stream-json" {
+                "json".clone_into(word);
+            }
+        }
+        let used = run.review().performance;
+        assert_read(&model);
+        assert_eq!(used.tool_calls, [("read_file".to_owned(), 1)]);
+        assert_eq!(used.input_tokens, Some(2 * INPUT));
+        assert_eq!(used.output_tokens, Some(2 * OUTPUT));
+    });
+}
+
+#[test]
 fn real_gemini_cli_with_a_scripted_model_waits_for_a_rate_limit_itself() {
     let test = "gemini::real_gemini_cli_with_a_scripted_model_waits_for_a_rate_limit_itself";
     caged(test, "gemini", |program| {
