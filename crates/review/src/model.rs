@@ -311,6 +311,9 @@ pub struct MergedFinding {
     /// The author puts it off to a later change, with this reason: it stays open, and does not count for the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deferred: Option<String>,
+    /// It was declined with this reason, and its code has changed since: it is asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopened: Option<String>,
 }
 
 /// One reviewer's finding inside a merged one.

@@ -81,6 +81,7 @@ pub(super) fn main(args: Args, state: &Path) -> Result<u8, Failure> {
         reason,
         date: super::now(),
         title: String::new(),
+        round: 0,
     };
     let finding = answers::resolve(&home.target(&name)?, &name, &known, &args.id, answer)?;
     writeln!(

@@ -70,6 +70,7 @@ pub fn join(voices: Vec<Voice>) -> Option<MergedFinding> {
         voices,
         history: History::New,
         deferred: None,
+        reopened: None,
     })
 }
 

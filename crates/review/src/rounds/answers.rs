@@ -42,6 +42,9 @@ pub struct Answer {
     pub date: String,
     /// The finding's title, for people who read the file.
     pub title: String,
+    /// The last round when it was given; 0: an answer of an older version does not say.
+    #[serde(default)]
+    pub round: u32,
 }
 
 impl Answer {
@@ -67,6 +70,16 @@ impl Answer {
 }
 
 impl Answer {
+    /// Whether it still says where a finding stands that was last seen in round `seen`, as `history`. What is raised
+    /// again in spite of its answer, because its code has changed, needs another one.
+    #[must_use]
+    pub fn holds(&self, history: &History, seen: u32) -> bool {
+        let raised_again = matches!(history, History::New | History::Open { .. })
+            && self.round > 0
+            && seen > self.round;
+        !raised_again || self.resolution == Resolution::Deferred
+    }
+
     /// Why the finding is put off, when that is the answer.
     #[must_use]
     pub fn deferred(&self) -> Option<String> {
@@ -159,6 +172,7 @@ pub fn resolve(
         finding.fingerprint.clone(),
         Answer {
             title: finding.lead.title.clone(),
+            round: last.round,
             ..answer
         },
     );

@@ -7,7 +7,8 @@ use crate::model::{MergedFinding, Report};
 
 use super::Earlier;
 
-/// How many lines around a finding count as the code around it.
+/// How many lines around a finding count as the code around it, no further than an empty line: a function that is
+/// moved has other neighbours.
 const MARGIN: usize = 2;
 
 /// The files of earlier findings, then and now.
@@ -134,8 +135,23 @@ fn stands(before: &str, start: usize, end: usize, now: &str) -> Seen {
             .collect()
     };
     let (before, now) = (flat(before), flat(now));
-    let first = start.saturating_sub(1 + MARGIN).min(before.len());
-    let last = (end + MARGIN).min(before.len()).max(first);
+    if start > before.len() {
+        return Seen::Changed;
+    }
+    let (start, end) = (
+        start.saturating_sub(1).min(before.len()),
+        end.min(before.len()),
+    );
+    // An empty line is known by its neighbours alone.
+    let blank = before[start..end.max(start)].iter().all(String::is_empty);
+    let around = |lines: &mut dyn Iterator<Item = &String>| {
+        lines
+            .take(MARGIN)
+            .take_while(|line| blank || !line.is_empty())
+            .count()
+    };
+    let first = start - around(&mut before[..start].iter().rev());
+    let last = end.max(start) + around(&mut before[end.max(start)..].iter());
     let wanted = &before[first..last];
     if wanted.is_empty() {
         return Seen::Changed;
@@ -193,5 +209,11 @@ mod tests {
         assert_eq!(stands(before, 4, 4, "a\nb\nc\nD\ne\nf\ng\n"), Seen::Changed);
         assert_eq!(stands(before, 4, 4, "a\nb\nc\nd\nE\nf\ng\n"), Seen::Changed);
         assert_eq!(stands(before, 40, 41, before), Seen::Changed);
+        // Moved to the end of the file, behind another function.
+        let function = "x\n\nfn a\nb\nc\n\nfn d\n";
+        assert_eq!(
+            stands(function, 5, 5, "x\n\nfn d\n\nfn a\nb\nc\n"),
+            Seen::Same { shift: 2 }
+        );
     }
 }

@@ -40,6 +40,8 @@ pub struct Known {
     pub history: History,
     /// The commit at which it was last seen.
     pub head: Option<String>,
+    /// The round that saw it last.
+    pub seen: u32,
 }
 
 /// Reads what the rounds before `round` left, after the reports that the user gave.
@@ -61,8 +63,12 @@ pub fn earlier(folder: &TargetFolder, round: u32, given: &[Report]) -> Result<Ea
         let Some(answer) = answers.of(&known.finding.fingerprint) else {
             continue;
         };
+        if !answer.holds(&known.history, known.seen) {
+            continue;
+        }
         known.history = answer.history(known.since);
         known.finding.deferred = answer.deferred();
+        known.finding.reopened = None;
     }
     Ok(earlier)
 }
@@ -103,6 +109,7 @@ pub fn after(reports: &[Report]) -> Earlier {
                 finding,
                 since,
                 head: Some(report.target.head.clone()),
+                seen: report.round,
             };
             match before {
                 Some(before) => *before = known,
@@ -172,8 +179,12 @@ pub fn reconcile(code: &Code, report: &mut Report, earlier: &Earlier, exact: &[S
                 closed.push(finding);
                 settled.push(*current);
             }
-            (Some(current), _) => {
+            (Some(current), history) => {
                 let finding = &mut report.findings[*current];
+                finding.reopened = match history {
+                    History::Declined { reason, .. } => Some(reason.clone()),
+                    _ => known.finding.reopened.clone(),
+                };
                 finding.history = History::Open { since };
                 finding.fingerprint.clone_from(&known.finding.fingerprint);
                 finding.deferred.clone_from(&known.finding.deferred);

@@ -140,6 +140,7 @@ pub(crate) fn hostile() -> Report {
     report.prose.author = Some(all.clone());
     for finding in &mut report.findings {
         finding.deferred = Some(all.clone());
+        finding.reopened = Some(all.clone());
     }
     report.close_calls = Some(CloseCalls {
         by: all.clone(),

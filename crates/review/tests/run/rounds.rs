@@ -100,8 +100,55 @@ fn what_was_declined_is_not_raised_again_until_its_code_changes() {
         &repository,
         &[("An empty list raises IndexError", 10, "return items[0]")],
     );
+    for round in 3..5 {
+        let report = repository.report(&[]);
+        let again = &report.findings[0];
+        assert_eq!(again.history, History::Open { since: 1 });
+        // With what was said of it. That nothing changed since it was asked again is no answer.
+        assert_eq!(
+            (report.round, again.reopened.as_deref()),
+            (round, Some("callers check"))
+        );
+        let markdown = report::markdown(&report);
+        assert!(
+            markdown.contains("has changed since:_ callers check"),
+            "{markdown}"
+        );
+        repository.write("other.py", &format!("x = {round}\n"));
+        repository.commit("Something else");
+    }
+    assert!(
+        resolve(&["I1", "--as", "declined", "--reason", "still"])
+            .status
+            .success()
+    );
     let report = repository.report(&[]);
-    assert_eq!(report.findings[0].history, History::Open { since: 1 });
+    assert_eq!(titles(&report), [""; 0]);
+    assert_eq!(report.closed[0].reopened, None);
+}
+
+#[test]
+fn what_was_declined_stays_so_when_its_function_moves() {
+    let repository = Repository::new();
+    review(&repository, &[SUM]);
+    repository.report(&[]);
+    resolve(
+        &repository,
+        &["I1", "--as", "declined", "--reason", "a sum is meant"],
+    );
+    // To the end of the file, and the reviewer is off by a line.
+    let sum = "def count(items):\n    total = 0\n    for item in items:\n        total += item\n    return total\n";
+    repository.write(
+        "src/count.py",
+        &format!("def first(items):\n    return items[0]\n\n\n{sum}"),
+    );
+    repository.commit("Move it down");
+    review(&repository, &[(SUM.0, 7, SUM.2)]);
+    let report = repository.report(&[]);
+    assert_eq!(titles(&report), [""; 0]);
+    assert!(
+        matches!(&report.closed[0].history, History::Declined { reason, .. } if reason == "a sum is meant")
+    );
 }
 
 #[test]

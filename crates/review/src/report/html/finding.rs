@@ -118,6 +118,12 @@ fn body(report: &Report, finding: &MergedFinding) -> String {
             inline(reason)
         ));
     }
+    if let Some(reason) = &finding.reopened {
+        parts.push(format!(
+            "<p class=\"note\">Was declined, and the code around it has changed since: {}</p>",
+            inline(reason)
+        ));
+    }
     if let Some(disagreement) = &finding.disagreement {
         parts.push(format!(
             "<p class=\"note\"><strong>Reviewers disagree on the severity.</strong> {}</p>",

@@ -108,6 +108,12 @@ fn status_line(finding: &MergedFinding) -> Option<String> {
             inline(reason)
         ));
     }
+    if let Some(reason) = &finding.reopened {
+        parts.push(format!(
+            "_Was declined; the code around it has changed since:_ {}",
+            inline(reason)
+        ));
+    }
     (!parts.is_empty()).then(|| parts.join(" "))
 }
 
