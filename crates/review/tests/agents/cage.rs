@@ -150,6 +150,13 @@ impl Run<'_> {
     }
 }
 
+/// For an answer that never ends. On a busy machine an agent may not even be up by the first of them.
+pub(crate) const LIMITS: [&str; 3] = [
+    "timeout = \"20s\"\n",
+    "timeout = \"1m\"\n",
+    "timeout = \"5m\"\n",
+];
+
 /// The command of a kind with the real program in place of its name.
 pub(crate) fn command(kind: review::adapters::Kind, program: &Path, args: &[&str]) -> Vec<String> {
     let mut command = kind.command();

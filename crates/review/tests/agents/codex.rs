@@ -6,7 +6,7 @@ use review::adapters::Kind;
 use serde_json::json;
 
 use crate::cage::{
-    Run, assert_only_in_the_diff, assert_ran_nothing, assert_read, caged, command, trace,
+    LIMITS, Run, assert_only_in_the_diff, assert_ran_nothing, assert_read, caged, command, trace,
 };
 use crate::dialect::{INPUT, OUTPUT};
 use crate::model::{Model, Turn};
@@ -78,12 +78,17 @@ fn real_codex_cli_with_a_scripted_model_and_a_wrong_key_fails_once() {
 fn real_codex_cli_with_a_scripted_model_that_never_ends_is_killed() {
     let test = "codex::real_codex_cli_with_a_scripted_model_that_never_ends_is_killed";
     caged(test, "codex", |program| {
-        let repository = Repository::new();
-        let run_on = Turn::Call("exec_command", json!({"cmd": "sleep 1000 & sleep 1000"}));
-        let model = Model::start(&[run_on, Turn::Stall]);
-        let reason = run(&repository, program, &model, "timeout = \"30s\"\n").failure();
-        assert!(reason.contains("was killed"), "{reason}");
-        assert!(!model.asked().is_empty());
+        for limit in LIMITS {
+            let repository = Repository::new();
+            let run_on = Turn::Call("exec_command", json!({"cmd": "sleep 1000 & sleep 1000"}));
+            let model = Model::start(&[run_on, Turn::Stall]);
+            let reason = run(&repository, program, &model, limit).failure();
+            assert!(reason.contains("was killed"), "{reason}");
+            if !model.asked().is_empty() {
+                return;
+            }
+        }
+        panic!("it never asked the model");
     });
 }
 
