@@ -226,7 +226,7 @@ impl Actor {
             self.take_last_phases();
         }
         self.memory.lived = false;
-        self.memory.started = None;
+        self.end_started();
         if asked && machine == Machine::Absent {
             self.memory.ended = None;
             return;

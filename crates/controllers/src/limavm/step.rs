@@ -43,12 +43,17 @@ fn end_holder(lock: &Path) -> Result<Option<u32>, String> {
             holder.pid()
         ));
     }
-    match Process::open(&holder) {
-        Ok(Some(process)) => match process.signal(Signal::Kill) {
-            Ok(()) => Ok(Some(holder.pid())),
+    end_process(&holder)
+}
+
+/// Ends this process; its number, unless it is gone.
+fn end_process(identity: &Identity) -> Result<Option<u32>, String> {
+    match Process::open(identity) {
+        Ok(Some(process)) if process.is_running() => match process.signal(Signal::Kill) {
+            Ok(()) => Ok(Some(identity.pid())),
             Err(error) => Err(error.to_string()),
         },
-        Ok(None) => Ok(None),
+        Ok(_) => Ok(None),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -258,6 +263,26 @@ impl Actor {
                     "the hostagent does not answer, and cannot be ended: {error}"
                 ));
             }
+        }
+    }
+
+    /// Ends the hostagent that was started last and holds no lock after its time: nobody else would ever find it, and
+    /// the next one is started. It has no machine, which takes the lock.
+    pub(super) fn end_started(&mut self) {
+        let Some((identity, _)) = self.memory.started.take() else {
+            return;
+        };
+        match end_process(&identity) {
+            Ok(Some(pid)) => tracing::warn!(
+                vm = self.name,
+                pid,
+                "the hostagent that was started did not take its lock; ending it"
+            ),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(
+                vm = self.name,
+                "cannot end the hostagent that was started and did not take its lock: {error}"
+            ),
         }
     }
 

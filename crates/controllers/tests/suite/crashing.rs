@@ -33,6 +33,34 @@ async fn h19_a_vm_that_cannot_start_says_why_and_starts_once_it_can() {
 }
 
 #[tokio::test]
+async fn a_hostagent_that_hangs_before_it_takes_its_lock_is_ended_and_replaced() {
+    let plane = Plane::start().await;
+    plane.create_stopped("vm").await;
+    plane.make("vm", "lockless");
+    plane.set_running("vm", true).await;
+    let hung = plane.dir("vm").join("hung");
+    let hung: process::Identity = poll_async(LONG, "a hostagent", async || {
+        let text = std::fs::read_to_string(&hung).map_err(|error| error.to_string())?;
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    })
+    .await;
+    poll_async(LONG, "its end", async || {
+        match process::Process::open(&hung).unwrap() {
+            Some(process) if process.is_running() => Err("it lives"),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    plane.heal("vm", "lockless");
+    plane
+        .wait_reason("vm", types::RUNNING, reason::STARTED)
+        .await;
+    assert_ne!(holder(&plane, "vm"), Some(hung));
+    assert_eq!(plane.starts("vm"), 1);
+    plane.end().await;
+}
+
+#[tokio::test]
 async fn h19_a_vm_that_fails_again_and_again_is_given_longer_pauses_and_stops_when_told_to() {
     let plane = Plane::start().await;
     plane.create_stopped("vm").await;

@@ -3,6 +3,7 @@
 //!
 //! The test program starts itself again as this (`support.rs` has the command line). Files in the VM's folder make it
 //! misbehave; those in *italics* also while it runs:
+//! - `lockless`: lives and does not take its lock, until the file goes; says who it is in `hung`;
 //! - `no-luck`: ends at once with an error, as does a template that cannot boot;
 //! - `unbound`: lives and does not listen, as one that is slow to start, until the file goes;
 //! - *`boots`*: is not up before the file goes;
@@ -44,6 +45,17 @@ fn hostagent() {
         .expect("--dir FOLDER");
     let name = dir.file_name().unwrap().to_str().unwrap().to_owned();
     let dir = InstanceDir::at(dir, name);
+    if dir.path().join("lockless").exists() {
+        let identity = serde_json::to_string(&Identity::of_current().unwrap()).unwrap();
+        std::fs::write(dir.path().join("hung"), identity).unwrap();
+        // Longer than the test waits for its end.
+        testutils::poll(4 * LONG, "it may take its lock", || {
+            match dir.path().join("lockless").exists() {
+                true => Err("not yet"),
+                false => Ok(()),
+            }
+        });
+    }
     let _lock = FileLock::try_acquire(&dir.ha_lock(), "stand-in")
         .unwrap()
         .expect("the lock is free");
