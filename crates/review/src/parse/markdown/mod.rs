@@ -4,6 +4,7 @@ mod body;
 mod headline;
 mod lines;
 mod loose;
+mod notes;
 mod place;
 mod report;
 mod review;
