@@ -148,8 +148,8 @@ impl Run {
     /// A run of `program` that may take `timeout`. It has our environment, no input, and its output is captured.
     pub fn new(program: impl AsRef<OsStr>, timeout: Duration) -> Self {
         let spawn = Spawn::new(program).attributes(Attributes {
-            subreaper: false,
             dies_with_us: true,
+            ..Attributes::default()
         });
         Run {
             spawn,
@@ -188,6 +188,12 @@ impl Run {
     #[must_use]
     pub fn cwd(self, folder: impl AsRef<Path>) -> Self {
         self.with(|spawn| spawn.cwd(folder))
+    }
+
+    /// See [`Spawn::contained`].
+    #[must_use]
+    pub fn contained(self) -> Self {
+        self.with(Spawn::contained)
     }
 
     /// What it reads from standard input.

@@ -121,6 +121,12 @@ impl Process {
         })
     }
 
+    /// Sends `signal` to the process group that it leads, as one step; to nobody when it leads none, or where the system
+    /// cannot do that without a number (Linux before 6.9, macOS, Windows).
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        self.handle.signal_group(signal);
+    }
+
     /// Waits until the process is gone, at most until `deadline`; a deadline in the past only looks. Blocks the thread.
     pub fn wait(&self, deadline: Instant) -> Exit {
         match self.handle.wait(deadline) {

@@ -39,7 +39,15 @@ mod sys;
 #[path = "unix/mounts.rs"]
 pub mod mounts;
 
+#[cfg(target_os = "linux")]
+#[path = "unix/cgroup.rs"]
+mod cgroup;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_cgroup.rs"]
+mod cgroup;
+
 mod captured;
+mod hunt;
 mod pause;
 mod readiness;
 

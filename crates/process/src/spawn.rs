@@ -13,6 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use crate::cgroup::{Cgroup, Fresh};
 use crate::held::{Exit, Process};
 use crate::identity::Identity;
 use crate::readiness;
@@ -30,6 +31,9 @@ pub struct Attributes {
     /// The kernel kills the child when the *thread* that started it ends (Linux; ignored elsewhere). Only for a thread
     /// that waits for the child.
     pub dies_with_us: bool,
+    /// The child and all that it starts are in a control group of their own, where the system lets us make one (Linux;
+    /// ignored elsewhere, and where it does not). See [`Spawn::contained`].
+    pub contained: bool,
 }
 
 impl Attributes {
@@ -39,6 +43,7 @@ impl Attributes {
         Attributes {
             subreaper: self.subreaper || other.subreaper,
             dies_with_us: self.dies_with_us || other.dies_with_us,
+            contained: self.contained || other.contained,
         }
     }
 }
@@ -204,6 +209,20 @@ impl Spawn {
         })
     }
 
+    /// For a child that may try to get away, by intent or by accident, and that we wait for: a cgroup of its own where
+    /// one is delegated to us, and orphans below it become its own ([`Attributes::subreaper`]), which helps where none
+    /// is. Nothing else changes, and nothing fails when it is not possible.
+    ///
+    /// Not for the daemon, hostagents and QEMU: they outlive whoever could remove the group, and hide from nobody.
+    #[must_use]
+    pub fn contained(self) -> Self {
+        self.attributes(Attributes {
+            contained: true,
+            subreaper: true,
+            ..Attributes::default()
+        })
+    }
+
     /// Gives the child a pipe on which it tells that it is ready. Its end is named by the environment variable
     /// `variable`: the child hands the value to [`Notifier::from_variable`]. Ours is [`Child::readiness`].
     #[must_use]
@@ -271,7 +290,8 @@ impl Spawn {
             Some(Some(set)) => Some(set.to_string_lossy().into_owned()),
             _ => sys::own_environment(tree::VARIABLE),
         };
-        command.env(tree::VARIABLE, mark.below(above.as_deref()));
+        let marks = mark.below(above.as_deref());
+        command.env(tree::VARIABLE, &marks);
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);
         }
@@ -294,8 +314,21 @@ impl Spawn {
             command.env(variable, value);
             readiness = Some(Readiness::new(ours));
         }
-        prepared.apply(&mut command, self.attributes);
-        let child = command.spawn().map_err(|source| {
+        let fresh = if self.attributes.contained {
+            Fresh::make(&marks)
+        } else {
+            None
+        };
+        let entrance = fresh.as_ref().map(Fresh::entrance);
+        prepared.apply(&mut command, self.attributes, entrance);
+        let started = command.spawn();
+        let cgroup = fresh.map(Fresh::into_cgroup);
+        if started.is_err()
+            && let Some(cgroup) = &cgroup
+        {
+            cgroup.remove();
+        }
+        let child = started.map_err(|source| {
             // A working directory that is not there says "not found" too.
             if source.kind() == io::ErrorKind::NotFound
                 && self.cwd.as_ref().is_none_or(|cwd| cwd.is_dir())
@@ -329,6 +362,7 @@ impl Spawn {
             inner: Some(child),
             process,
             mark,
+            cgroup,
             readiness,
             status: None,
         })
@@ -352,6 +386,7 @@ pub struct Child {
     inner: Option<std::process::Child>,
     process: Process,
     mark: Mark,
+    cgroup: Option<Cgroup>,
     readiness: Option<Readiness>,
     status: Option<ExitStatus>,
 }
@@ -416,6 +451,10 @@ impl Child {
                 Err(error) => return Exit::Failed(error),
             }
             self.inner = None;
+            if let Some(cgroup) = self.cgroup.take() {
+                // Somebody may still be in it: then it goes when the tree is ended.
+                cgroup.remove();
+            }
         }
         Exit::Exited(self.status)
     }
@@ -473,8 +512,10 @@ mod tests {
             spawn.attributes,
             Attributes {
                 subreaper: true,
-                dies_with_us: true
+                dies_with_us: true,
+                contained: false
             }
         );
+        assert!(spawn.contained().attributes.dies_with_us);
     }
 }

@@ -7,25 +7,36 @@
 //! 3. it carries the tree's [`Mark`] in the environment that it was started with, which survives the death of every
 //!    process between, and a new session ([`crate::spawn`] adds a mark for each child to those above it).
 //!
+//! 4. it is in the cgroup that a child which was asked to be contained got, where one is delegated to the user (Linux,
+//!    [`crate::spawn::Spawn::contained`]); such a group is ended by the kernel at once.
+//!
 //! Whoever is found is opened and checked as a [`Process`] first, so no number is ever signalled. A process older than
 //! the root is never a member, nor are we or those above us.
 //!
 //! Killing what is gone already is success (hazard 4).
 //!
-//! Who clears its environment *and* leaves the session *and* loses its parent while the root is no subreaper, or is
-//! dead, is not found. A cgroup of its own for each tree would find it, where one is delegated to the user.
+//! Without a cgroup, who clears its environment *and* leaves the session *and* loses its parent while the root is no
+//! subreaper, or is dead, is not found; and a tree whose processes each leave the session, start the next one and end
+//! faster than the table of processes can be read is caught by luck only. With one, who moves itself out of it, as its
+//! owner can, is still looked for by the other three.
+//!
+//! Only children that get away if they can are contained: deep-review's reviewers. A group has to be removed by somebody,
+//! and the daemon, hostagents and QEMU outlive whoever that could be; nor do they hide.
+//!
+//! This process does not make itself a subreaper to keep orphans: it would have to reap them, and a library cannot tell
+//! an orphan that it adopted from a child that another part of the program started and is about to wait for. A contained
+//! child is one instead, and what it does not reap ends as a zombie with it.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::io;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::held::{Process, Signal};
-use crate::identity::{self, Error, Identity};
-use crate::pause;
-use crate::sys::{self, Snapshot};
+use crate::held::Process;
+use crate::hunt::{Hunt, Then};
+use crate::identity::{Error, Identity};
+use crate::sys;
 
 /// The environment variable that lists the marks of the trees a process belongs to, outermost first, `:` between.
 pub const VARIABLE: &str = "RDD_PROCESS_TREE";
@@ -34,10 +45,7 @@ pub const VARIABLE: &str = "RDD_PROCESS_TREE";
 const NESTING_LIMIT: usize = 16;
 
 /// How long SIGKILL may take: a process in an uninterruptible system call dies when that call returns.
-const KILL_DEADLINE: Duration = Duration::from_secs(10);
-
-/// A tree that forks faster than we can stop it is killed after this many rounds of stopping, as far as it is known.
-const FREEZE_ROUNDS: u32 = 20;
+pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The random name of one tree.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -118,12 +126,8 @@ impl Tree {
     /// Who of the tree runs at this moment.
     pub fn members(&self) -> Result<Vec<Process>, TreeError> {
         let mut hunt = Hunt::new(self)?;
-        hunt.gather()?;
-        Ok(hunt
-            .members
-            .into_values()
-            .filter(Process::is_running)
-            .collect())
+        hunt.gather(Then::List)?;
+        Ok(hunt.into_running())
     }
 }
 
@@ -142,10 +146,11 @@ pub enum TreeError {
         /// The root of the tree.
         pid: u32,
     },
-    /// Somebody outlived SIGKILL, most likely in a system call that does not end (a hung disk or network mount).
+    /// Somebody outlived SIGKILL, most likely in a system call that does not end (a hung disk or network mount), or
+    /// others came all the time.
     #[error("still there {} s after SIGKILL: PIDs {pids:?}; look at their state with ps", KILL_DEADLINE.as_secs())]
     Survived {
-        /// Who, for people.
+        /// Who was there at the last look, for people. Never empty.
         pids: Vec<u32>,
     },
 }
@@ -154,7 +159,7 @@ pub enum TreeError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Killed {
     /// Those that had to be killed, since they did not end within the grace period. Empty when all went by themselves
-    /// or were gone before.
+    /// or were gone before; of a crowd, those that could be counted.
     pub killed: Vec<Identity>,
 }
 
@@ -169,7 +174,7 @@ pub struct Killed {
 pub fn kill_tree(tree: &Tree, grace: Duration) -> Result<Killed, TreeError> {
     let mut hunt = Hunt::new(tree)?;
     let deadline = Instant::now() + grace;
-    hunt.gather()?;
+    hunt.gather(Then::Hold)?;
     if !grace.is_zero() && hunt.terminate(deadline)? {
         return Ok(Killed::default());
     }
@@ -226,7 +231,7 @@ pub async fn stop<E: Display>(
     let pid = root.identity().pid();
     // Who belongs to the tree is known better before its root has gone.
     let mut hunt = Hunt::new(tree)?;
-    hunt.gather()?;
+    hunt.gather(Then::Hold)?;
     let deadline = Instant::now() + patience.request;
     let asked = match tokio::time::timeout_at(deadline.into(), ask).await {
         Ok(Ok(())) => root.wait_async(deadline).await.is_exited(),
@@ -242,7 +247,7 @@ pub async fn stop<E: Display>(
     let identity = root.identity().clone();
     let signal = patience.signal;
     let ending = tokio::task::spawn_blocking(move || {
-        hunt.gather()?;
+        hunt.gather(Then::Hold)?;
         if hunt.terminate(Instant::now() + signal)? {
             return Ok(Killed::default());
         }
@@ -259,206 +264,4 @@ pub async fn stop<E: Display>(
     } else {
         Stopped::OnSignal
     })
-}
-
-/// One attempt to end a tree, and whom it holds so far.
-struct Hunt {
-    tree: Tree,
-    root: Option<Process>,
-    /// Nobody who started before this is a member.
-    since: u64,
-    boot_id: String,
-    sessions: HashSet<u32>,
-    members: HashMap<u32, Process>,
-}
-
-impl Hunt {
-    fn new(tree: &Tree) -> Result<Self, TreeError> {
-        let boot_id = identity::boot_id()?;
-        let root = match &tree.root {
-            Some(root) => Process::open(root)?,
-            None => None,
-        };
-        // The marks of another boot can be nobody's, but its times mean nothing today.
-        let of_this_boot = tree.root.as_ref().filter(|root| root.boot_id() == boot_id);
-        let since = of_this_boot.map_or(0, Identity::start_time);
-        Ok(Hunt {
-            tree: tree.clone(),
-            root,
-            since,
-            boot_id,
-            sessions: HashSet::new(),
-            members: HashMap::new(),
-        })
-    }
-
-    /// Takes hold of every member that is not held yet, and returns how many that were.
-    fn gather(&mut self) -> Result<usize, TreeError> {
-        let all = sys::snapshot().map_err(TreeError::List)?;
-        let by_pid: HashMap<u32, &Snapshot> = all.iter().map(|one| (one.pid, one)).collect();
-        let ours = ourselves(&by_pid);
-        if let Some(root) = &self.root
-            && ours.contains(&root.identity().pid())
-            && root.is_running()
-        {
-            return Err(TreeError::Own {
-                pid: root.identity().pid(),
-            });
-        }
-        let mut children: HashMap<u32, Vec<&Snapshot>> = HashMap::new();
-        for one in &all {
-            children.entry(one.parent).or_default().push(one);
-        }
-
-        let mut found: Vec<&Snapshot> = all.iter().filter(|one| self.is_evident(one)).collect();
-        let mut seen: HashSet<u32> = HashSet::new();
-        let mut new = 0;
-        while let Some(one) = found.pop() {
-            if one.ended
-                || one.start_time < self.since
-                || ours.contains(&one.pid)
-                || !seen.insert(one.pid)
-            {
-                continue;
-            }
-            if identity::check_pid(i64::from(one.pid)).is_err() {
-                continue;
-            }
-            if !self.holds(one) {
-                let identity = Identity::from_parts(one.pid, one.start_time, self.boot_id.clone());
-                let Some(process) = Process::open(&identity)? else {
-                    continue;
-                };
-                self.members.insert(one.pid, process);
-                new += 1;
-            }
-            if one.session == one.pid {
-                self.sessions.insert(one.session);
-            }
-            found.extend(children.get(&one.pid).into_iter().flatten());
-        }
-        Ok(new)
-    }
-
-    /// Whether it is a member whatever its parent is.
-    fn is_evident(&self, one: &Snapshot) -> bool {
-        let is_root = || {
-            self.root.as_ref().is_some_and(|root| {
-                root.identity().pid() == one.pid && root.identity().start_time() == one.start_time
-            })
-        };
-        let is_marked = || {
-            self.tree
-                .mark
-                .as_ref()
-                .is_some_and(|mark| sys::carries(one.pid, VARIABLE, mark.as_str()))
-        };
-        !one.ended
-            && one.start_time >= self.since
-            && (is_root() || self.holds(one) || self.sessions.contains(&one.session) || is_marked())
-    }
-
-    fn holds(&self, one: &Snapshot) -> bool {
-        self.members
-            .get(&one.pid)
-            .is_some_and(|process| process.identity().start_time() == one.start_time)
-    }
-
-    /// Waits until everybody who is held has ended, and says whether they have.
-    fn wait_for_members(&self, deadline: Instant) -> bool {
-        self.members
-            .values()
-            .all(|process| process.wait(deadline).is_exited())
-    }
-
-    fn signal_members(&self, signal: Signal) -> Result<(), TreeError> {
-        let mut failed = None;
-        for process in self.members.values() {
-            // One that may not be signalled keeps nobody else alive.
-            if let Err(error) = process.signal(signal) {
-                failed = Some(error);
-            }
-        }
-        failed.map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    /// Who cannot be asked is killed later, and it is that failure which counts.
-    fn ask<'a>(whom: impl Iterator<Item = &'a Process>) {
-        for process in whom {
-            if let Err(error) = crate::stop::ask(process) {
-                tracing::debug!(%error, "a process cannot be asked to end");
-            }
-        }
-    }
-
-    /// Asks with SIGTERM; true when the whole tree has gone before the deadline.
-    fn terminate(&mut self, deadline: Instant) -> Result<bool, TreeError> {
-        if let Some(root) = &self.root {
-            Self::ask(std::iter::once(root));
-            if !root.wait(deadline).is_exited() {
-                return Ok(false);
-            }
-        }
-        loop {
-            self.gather()?;
-            Self::ask(self.members.values());
-            if !self.wait_for_members(deadline) {
-                return Ok(false);
-            }
-            if self.gather()? == 0 {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// SIGKILL to everybody. They are stopped first, parents before children as they are found, so that nobody forks
-    /// between being found and being killed.
-    fn kill(&mut self) -> Result<Killed, TreeError> {
-        let deadline = Instant::now() + KILL_DEADLINE;
-        let mut killed: HashSet<Identity> = HashSet::new();
-        loop {
-            for _ in 0..FREEZE_ROUNDS {
-                let new = self.gather()?;
-                // One that cannot be stopped may still be killed, and it is that failure which counts.
-                let _ = self.signal_members(Signal::Stop);
-                if new == 0 {
-                    break;
-                }
-            }
-            killed.extend(
-                self.members
-                    .values()
-                    .filter(|one| one.is_running())
-                    .map(|one| one.identity().clone()),
-            );
-            let sent = self.signal_members(Signal::Kill);
-            let gone = self.wait_for_members(if sent.is_ok() {
-                deadline
-            } else {
-                Instant::now()
-            });
-            sent?;
-            if gone && self.gather()? == 0 {
-                return Ok(Killed {
-                    killed: killed.into_iter().collect(),
-                });
-            }
-            if !pause::until_next_look(deadline) {
-                let alive = self.members.values().filter(|one| one.is_running());
-                return Err(TreeError::Survived {
-                    pids: alive.map(|one| one.identity().pid()).collect(),
-                });
-            }
-        }
-    }
-}
-
-/// This process and those above it.
-fn ourselves(by_pid: &HashMap<u32, &Snapshot>) -> HashSet<u32> {
-    let mut ours = HashSet::new();
-    let mut pid = std::process::id();
-    while pid != 0 && ours.insert(pid) {
-        pid = by_pid.get(&pid).map_or(0, |one| one.parent);
-    }
-    ours
 }

@@ -14,6 +14,9 @@
 
 #[path = "contract/command.rs"]
 mod command;
+#[cfg(target_os = "linux")]
+#[path = "contract/contained.rs"]
+mod contained;
 #[path = "contract/file.rs"]
 mod file;
 #[path = "contract/identity.rs"]

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::cgroup::Entrance;
 use crate::spawn::Attributes;
 use crate::tree::Mark;
 
@@ -39,10 +40,18 @@ impl Prepared {
         Ok((reader, number))
     }
 
-    pub(crate) fn apply(&self, command: &mut Command, attributes: Attributes) {
+    pub(crate) fn apply(
+        &self,
+        command: &mut Command,
+        attributes: Attributes,
+        cgroup: Option<Entrance>,
+    ) {
         let pass: Vec<RawFd> = self.pass.iter().map(AsRawFd::as_raw_fd).collect();
         let parent = rustix::process::getpid();
         let before_exec = move || {
+            if let Some(cgroup) = cgroup {
+                cgroup.enter();
+            }
             rustix::process::setsid()?;
             close_on_exec_from(FIRST_FREE)?;
             for fd in &pass {

@@ -42,6 +42,24 @@ impl Handle {
         }
     }
 
+    /// To the process group whose number this process's is, for as long as anybody is in it, also when this process has
+    /// gone: the pidfd holds what the number stands for, so nobody else's group can be meant.
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        /// linux/pidfd.h, Linux 6.9.
+        const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+        let none: *const libc::siginfo_t = std::ptr::null();
+        // SAFETY: sends a signal; the descriptor is open, and no information goes with it.
+        unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                signal_number(signal).as_raw(),
+                none,
+                PIDFD_SIGNAL_PROCESS_GROUP,
+            );
+        }
+    }
+
     /// A pidfd reads as ready when its process has ended, reaped or not (pidfd_open(2)).
     pub(crate) fn wait(&self, deadline: Instant) -> io::Result<bool> {
         loop {
@@ -156,6 +174,23 @@ impl Snapshot {
             start_time: field(22)?.parse().ok()?,
         })
     }
+}
+
+/// Who has this process as its parent now. May miss some while its threads run, and without CONFIG_PROC_CHILDREN.
+pub(crate) fn children(pid: u32) -> Vec<Snapshot> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let mut children = Vec::new();
+    for task in tasks.into_iter().flatten().flatten() {
+        let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for child in list.split_ascii_whitespace().flat_map(str::parse) {
+            if let Ok(Some(one)) = Snapshot::of(child)
+                && one.parent == pid
+            {
+                children.push(one);
+            }
+        }
+    }
+    children
 }
 
 fn is_gone(error: &io::Error) -> bool {

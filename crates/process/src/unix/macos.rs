@@ -52,6 +52,10 @@ impl Handle {
         }
     }
 
+    /// A number cannot be held here, so neither can a group.
+    #[expect(clippy::unused_self, reason = "Linux signals the group here")]
+    pub(crate) fn signal_group(&self, _signal: Signal) {}
+
     pub(crate) fn wait(&self, deadline: Instant) -> io::Result<bool> {
         loop {
             if self.is_gone()? {
@@ -175,6 +179,11 @@ pub(crate) fn snapshot() -> io::Result<Vec<Snapshot>> {
         .into_iter()
         .filter_map(|pid| Snapshot::of(u32::try_from(pid).ok()?).ok().flatten())
         .collect())
+}
+
+/// The whole table has them; there is no quicker way.
+pub(crate) fn children(_pid: u32) -> Vec<Snapshot> {
+    Vec::new()
 }
 
 /// Marks are not read on macOS yet (KERN_PROCARGS2 would); trees are found by parent and session.

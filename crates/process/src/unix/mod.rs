@@ -4,13 +4,13 @@
 mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    Handle, Snapshot, boot_id, carries, is_ending, own_environment, snapshot, start_time,
+    Handle, Snapshot, boot_id, carries, children, is_ending, own_environment, snapshot, start_time,
 };
 #[cfg(not(target_os = "linux"))]
 mod macos;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use macos::{
-    Handle, Snapshot, boot_id, carries, is_ending, own_environment, snapshot, start_time,
+    Handle, Snapshot, boot_id, carries, children, is_ending, own_environment, snapshot, start_time,
 };
 
 pub(crate) mod capture;

@@ -14,6 +14,7 @@ use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW};
 
 use super::job::Job;
+use crate::cgroup::Entrance;
 use crate::pause;
 use crate::spawn::Attributes;
 use crate::tree::Mark;
@@ -36,7 +37,12 @@ impl Prepared {
     }
 
     #[expect(clippy::unused_self, reason = "Unix passes descriptors here")]
-    pub(crate) fn apply(&self, command: &mut Command, _attributes: Attributes) {
+    pub(crate) fn apply(
+        &self,
+        command: &mut Command,
+        _attributes: Attributes,
+        _cgroup: Option<Entrance>,
+    ) {
         // Neither Ctrl-C nor the closing of our console reaches the child (hazard 1).
         command.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
     }

@@ -57,6 +57,10 @@ impl Handle {
         Ok(u64::from(times[0].dwHighDateTime) << 32 | u64::from(times[0].dwLowDateTime))
     }
 
+    /// A group is for Ctrl-C here, and a job has no signals.
+    #[expect(clippy::unused_self, reason = "Linux signals the group here")]
+    pub(crate) fn signal_group(&self, _signal: Signal) {}
+
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         if signal != Signal::Kill {
             return Err(io::Error::new(

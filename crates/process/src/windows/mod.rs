@@ -19,7 +19,7 @@ pub(crate) mod stop;
 mod table;
 
 pub(crate) use handle::{Handle, boot_id, die, is_ending, start_time};
-pub(crate) use table::{Snapshot, carries, own_environment, snapshot};
+pub(crate) use table::{Snapshot, carries, children, own_environment, snapshot};
 
 /// A name as Windows wants it.
 fn wide(text: &str) -> Vec<u16> {

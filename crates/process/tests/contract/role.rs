@@ -161,9 +161,14 @@ fn play() {
             file::write_atomic(&arg.join("tree"), &tree, 0o600).unwrap();
         }
         // Starts two trees, and tells them.
-        "outer" => {
+        "outer" | "outer-contained" => {
             for name in ["one", "two"] {
-                let child = run_as("sleep", "").spawn().unwrap();
+                let child = run_as("sleep", "");
+                let child = if role == "outer" {
+                    child.spawn().unwrap()
+                } else {
+                    child.contained().spawn().unwrap()
+                };
                 let tree = format!("{}\n", serde_json::to_string(&child.tree()).unwrap());
                 file::write_atomic(&arg.join(name), tree.as_bytes(), 0o600).unwrap();
             }
@@ -181,6 +186,23 @@ fn play() {
             }
             sleep();
         }
+
+        #[cfg(unix)]
+        "storm" => {
+            crate::unix::storm(&arg, false);
+            sleep();
+        }
+        #[cfg(unix)]
+        "storm-leaving" => {
+            crate::unix::storm(&arg, true);
+            leave(0);
+        }
+        #[cfg(target_os = "linux")]
+        "without-a-cgroup" => crate::contained::without_a_cgroup(&arg),
+        #[cfg(target_os = "linux")]
+        "kill-inside" => crate::contained::kill_inside(&arg),
+        #[cfg(target_os = "linux")]
+        "kill-a-crowd" => crate::unix::kill_a_crowd(&arg),
 
         "listen" => {
             let heard = requests(true, || tell(&arg));

@@ -19,7 +19,7 @@ pub(crate) fn mode(path: &Path) -> u32 {
 }
 
 /// The process whose PID a script wrote, a line by itself, into `file`.
-fn process_in(file: &Path) -> Process {
+pub(crate) fn process_in(file: &Path) -> Process {
     let pid: u32 = wait_for_file(file).trim_end().parse().unwrap();
     let identity = Identity::of(pid).unwrap().unwrap();
     Process::open(&identity).unwrap().unwrap()
@@ -168,6 +168,91 @@ fn a_tree_that_forks_all_the_time_ends_too() {
     });
     kill_tree(&child.tree(), Duration::ZERO).unwrap();
     assert!(child.tree().members().unwrap().is_empty());
+}
+
+/// A process that starts the next one and ends, and so on: whoever is found is gone before it can be stopped. It ends
+/// with its folder, or when it would have drowned the machine after a test that failed.
+#[expect(unsafe_code, reason = "programs would be too slow")]
+pub(crate) fn storm(folder: &Path, leaves: bool) {
+    let going = folder.join("going");
+    std::fs::write(&going, "\n").unwrap();
+    let going = std::ffi::CString::new(going.into_os_string().into_encoded_bytes()).unwrap();
+    // SAFETY: what a fork of a program with threads may do: system calls, and nothing that allocates or locks.
+    unsafe {
+        if libc::fork() != 0 {
+            return;
+        }
+        for _ in 0..300_000 {
+            if libc::access(going.as_ptr(), libc::F_OK) != 0 || libc::fork() != 0 {
+                libc::_exit(0);
+            }
+            if leaves {
+                libc::setsid();
+            }
+        }
+        libc::_exit(0)
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_storm_that_nobody_can_follow_ends_with_its_session() {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).flat_map(str::parse::<u32>);
+    let version = (numbers.next().unwrap(), numbers.next().unwrap());
+    if version < (6, 9) {
+        println!("skipped: Linux {release} cannot signal a group that is held");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, all) = std::io::pipe().unwrap();
+    let root = run_as("storm", folder.path())
+        .stdout(File::from(std::os::fd::OwnedFd::from(all)))
+        .spawn()
+        .unwrap();
+    wait_for_file(&folder.path().join("going"));
+    kill_tree(&root.tree(), Duration::ZERO).unwrap();
+    // Each of them had the pipe; it ends with the last.
+    let limit = rustix::event::Timespec {
+        tv_sec: PATIENCE.as_secs().cast_signed(),
+        tv_nsec: 0,
+    };
+    let mut fds = [rustix::event::PollFd::new(
+        &ended,
+        // What the test harness printed is there too.
+        rustix::event::PollFlags::empty(),
+    )];
+    assert_eq!(rustix::event::poll(&mut fds, Some(&limit)).unwrap(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crowd_that_is_larger_than_our_descriptors_ends_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 300; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap());
+    let output = crate::role::plain_below(limited, "kill-a-crowd", folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+}
+
+/// What a process with few descriptors does, in sessions of their own so that no group is signalled for all.
+#[cfg(target_os = "linux")]
+pub(crate) fn kill_a_crowd(folder: &Path) {
+    let script =
+        "i=0; while [ $((i += 1)) -le 400 ]; do setsid sleep 1000 & done; echo > all; wait";
+    let root = Spawn::new("sh")
+        .args(["-c", script])
+        .cwd(folder)
+        .spawn()
+        .unwrap();
+    wait_for_file(&folder.join("all"));
+    kill_tree(&root.tree(), Duration::ZERO).unwrap();
+    assert!(root.tree().members().unwrap().is_empty());
 }
 
 /// In a container the session's leader is often outside the PID namespace, and `getsid` answers 0.
