@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use process::command::{CommandError, Run, Stream};
-use process::spawn::{Attributes, Spawn, SpawnError};
+use process::spawn::{Spawn, SpawnError};
 use process::tree::{self, Tree};
 
 use crate::adapters::acp::{Conversation, Step};
@@ -101,6 +101,7 @@ async fn listen(question: Question<'_>, show: Show) -> Answer {
         .args(args)
         .cwd(question.folder)
         .env_only(&question.inherit)
+        .contained()
         .limit(question.reviewer.output_limit);
     for (name, value) in &question.set {
         run = run.env(name, value);
@@ -207,10 +208,7 @@ async fn converse(question: Question<'_>, show: Show) -> Answer {
             .env_only(&question.inherit)
             .stdin(into_file(input))
             .stdout(into_file(output))
-            .attributes(Attributes {
-                subreaper: true,
-                ..Attributes::default()
-            });
+            .contained();
         for (name, value) in &question.set {
             spawn = spawn.env(name, value);
         }
