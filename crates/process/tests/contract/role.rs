@@ -61,6 +61,13 @@ fn play() {
     let arg = PathBuf::from(std::env::var_os(ARG).unwrap());
     match role.as_str() {
         "nothing" => {}
+        #[cfg(target_os = "linux")]
+        "starts who tells what it ignores" => {
+            let out = std::fs::File::create(&arg).unwrap();
+            let child = Spawn::new("grep").args(["^SigIgn:", "/proc/self/status"]);
+            let mut child = child.stdout(out).spawn().unwrap();
+            assert!(child.wait(crate::soon()).is_exited());
+        }
         "sleep" => {
             tell(&arg);
             sleep();

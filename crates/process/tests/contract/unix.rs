@@ -47,6 +47,28 @@ fn h01_a_child_leads_a_session_and_a_group_of_its_own() {
     assert_eq!(fields, [fields[0]; 3]);
 }
 
+/// What a script runs in the background ignores both, and so would all below it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_heeds_the_signals_of_the_keyboard_whatever_we_ignore() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told");
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", "trap '' INT QUIT; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap());
+    let role = "starts who tells what it ignores";
+    let output = crate::role::plain_below(shell, role, &told)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let told = std::fs::read_to_string(told).unwrap();
+    let ignored = u64::from_str_radix(told.trim_start_matches("SigIgn:").trim(), 16).unwrap();
+    let bit = |signal: i32| 1_u64 << (signal - 1);
+    let keys = bit(libc::SIGINT) | bit(libc::SIGQUIT);
+    assert_eq!(ignored & keys, 0, "{told}");
+}
+
 #[test]
 fn a_child_has_no_input_and_no_descriptor_of_ours() {
     // Open in us as our own parent's carelessness might leave it.
