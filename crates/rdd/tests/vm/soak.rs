@@ -161,6 +161,8 @@ fn enclosed(outermost: &Identity) -> Vec<(u32, String)> {
     all.iter()
         .filter(|one| first.is_some() && namespace(one.0) == first)
         .map(|one| (one.0, command_of(one.0)))
+        // One that was just ending looks like one that is gone.
+        .filter(|one| !one.1.is_empty())
         .collect()
 }
 
