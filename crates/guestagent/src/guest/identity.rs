@@ -24,10 +24,8 @@ const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 pub(crate) fn ensure(instance: &str) -> io::Result<()> {
     let recorded = files::text(INSTANCE_FILE);
     let cloned = !recorded.is_empty() && recorded != instance;
-    if cloned
-        || !Path::new(HOST_KEY).exists()
-        || !Path::new(HOST_KEY).with_extension("pub").exists()
-    {
+    let public = files::text(format!("{HOST_KEY}.pub"));
+    if cloned || !is_whole(&files::text(HOST_KEY), &public) {
         generate_host_key()?;
     }
     if cloned || files::text("/etc/machine-id").trim().len() != 32 {
@@ -53,6 +51,17 @@ pub(crate) fn public_host_keys() -> Vec<String> {
         .collect()
 }
 
+/// Whether these are the two files of a key. A guest that is switched off right after it made them may find them empty:
+/// ext4 writes a new name before the content behind it.
+fn is_whole(private: &str, public: &str) -> bool {
+    private.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----")
+        && private
+            .trim_end()
+            .ends_with("-----END OPENSSH PRIVATE KEY-----")
+        && public.starts_with("ssh-ed25519 ")
+        && public.ends_with('\n')
+}
+
 fn generate_host_key() -> io::Result<()> {
     let temporary = format!("{HOST_KEY}.rdd-new");
     for path in [temporary.clone(), format!("{temporary}.pub")] {
@@ -67,8 +76,13 @@ fn generate_host_key() -> io::Result<()> {
     if !status.success() {
         return Err(io::Error::other(format!("ssh-keygen ended with {status}")));
     }
+    // A guest keeps its key once somebody has seen it, also when it is switched off the next moment.
+    for path in [temporary.clone(), format!("{temporary}.pub")] {
+        fs::File::open(path)?.sync_all()?;
+    }
     fs::rename(format!("{temporary}.pub"), format!("{HOST_KEY}.pub"))?;
-    fs::rename(&temporary, HOST_KEY)
+    fs::rename(&temporary, HOST_KEY)?;
+    fs::File::open("/etc/ssh")?.sync_all()
 }
 
 /// A random version 4 UUID without dashes, as systemd makes it (`man 5 machine-id`).
@@ -211,4 +225,27 @@ fn write_accounts(user: &User) -> io::Result<Account> {
         }
     }
     Ok(account)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_whole;
+
+    #[test]
+    fn a_key_that_was_not_written_to_its_end_is_made_anew() {
+        let private =
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n";
+        let public = "ssh-ed25519 AAAA \n";
+        assert!(is_whole(private, public));
+        for (private, public) in [
+            ("", ""),
+            (private, ""),
+            ("", public),
+            (&private[..50], public),
+            (private, "ssh-ed25519 AA"),
+            (&"\0".repeat(100), public),
+        ] {
+            assert!(!is_whole(private, public), "{private:?} {public:?}");
+        }
+    }
 }

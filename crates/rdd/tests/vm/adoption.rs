@@ -80,3 +80,14 @@ fn a_killed_qemu_is_started_again() {
     guest.wait_for("Running", "True", "Started");
     assert_ne!(guest.boot_id(), before);
 }
+
+/// What the first boot made is on the disk before anybody sees it: ssh's keys are not lost with the power.
+#[test]
+fn h24_a_guest_that_is_switched_off_in_its_first_boot_comes_up_again_as_itself() {
+    let guest = Guest::boot();
+    let known = guest.ssh(&["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]);
+    assert!(known.starts_with("ssh-ed25519 "), "{known}");
+    guest.rdd(&["limavm", "restart", NAME, "--force", "--wait"]);
+    let now = guest.ssh(&["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]);
+    assert_eq!(now, known);
+}
