@@ -18,9 +18,21 @@ const BUILD: Duration = Duration::from_secs(1200);
 /// The name of the VM where a test has only one.
 pub(crate) const NAME: &str = "web";
 
-/// The template of the README.
+/// The template of the README, with one processor. QEMU 7.2 emulating two loses an interrupt between them now and then,
+/// more often the busier the host, and the kernel that waits for it hangs (docs/lifecycle.md, "When a guest's kernel
+/// hangs"): that is none of what is tested here, and the suite boots some thirty guests.
 pub(crate) fn template() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/debian-12.yaml")
+    static WRITTEN: Once = Once::new();
+    let file = testutils::cache_dir().join("one-cpu.yaml");
+    WRITTEN.call_once(|| {
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/debian-12.yaml");
+        let text = std::fs::read_to_string(readme).unwrap();
+        assert!(text.contains("cpus: 2"), "{text}");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        process::file::write_atomic(&file, text.replace("cpus: 2", "cpus: 1").as_bytes(), 0o600)
+            .unwrap();
+    });
+    file
 }
 
 /// An instance that can make VMs: the image is in the cache that the tests share.
@@ -74,8 +86,7 @@ impl Guest {
         guest
     }
 
-    /// QEMU 7.2 emulating two processors loses an interrupt between them once in some hundred boots, and the kernel
-    /// that waits for it says so for ever after. That is none of what is tested here.
+    /// What a kernel says that waits for another processor, or for its host, in vain.
     fn kernel_hangs(&self) -> bool {
         std::fs::read_to_string(self.dir().join("serial.log"))
             .is_ok_and(|text| text.contains("BUG: soft lockup"))

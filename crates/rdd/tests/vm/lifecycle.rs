@@ -128,7 +128,7 @@ fn a_vm_follows_what_is_declared() {
         "-o",
         "jsonpath={.data.template}",
     ]);
-    let changed = template.replace("cpus: 2", "cpus: 1");
+    let changed = template.replace("memory: \"1GiB\"", "memory: \"700MiB\"");
     assert_ne!(template, changed);
     let patch = serde_json::json!({ "data": { "template": changed } }).to_string();
     guest.kubectl(&[
@@ -155,7 +155,9 @@ fn a_vm_follows_what_is_declared() {
         },
     );
     guest.wait_for("Running", "True", "Started");
-    assert_eq!(guest.ssh(&["nproc"]), "1");
+    let memory = guest.ssh(&["awk", "/MemTotal/{print $2}", "/proc/meminfo"]);
+    let kib: u32 = memory.parse().unwrap();
+    assert!(kib < 700 * 1024, "{memory}");
     assert_eq!(
         guest.field("{.status.restartCount}"),
         (count + 1).to_string()
