@@ -52,19 +52,38 @@ pub(crate) fn start(
     let deadline = timeout.deadline();
     create_if_missing(context)?;
     while_it_stops(context, deadline)?;
-    if State::of(&context.paths)?.is_running() {
-        return join(context, wait, deadline);
+    if State::of(&context.paths)?.is_running()
+        && let Joined::Runs(ready) = join(context, wait, deadline)?
+    {
+        return Ok(ready);
     }
+    // None runs, or the one that did was about to end: it takes back that it is ready before it lets its lock go.
     let lock = lock(context, deadline)?;
     // Another command may have started it while this one waited for the lock.
-    if State::of(&context.paths)?.is_running() {
+    let joined = if State::of(&context.paths)?.is_running() {
         drop(lock);
-        return join(context, wait, deadline);
+        join(context, wait, deadline)?
+    } else {
+        match start_locked(context, overrides, wait, deadline, lock)? {
+            Started::Ours(ready) => return Ok(ready),
+            Started::Another => join(context, wait, deadline)?,
+        }
+    };
+    match joined {
+        Joined::Runs(ready) => Ok(ready),
+        Joined::Ended => bail!(
+            "\"{}\" control plane ended while it was starting; `rdd svc logs` shows why",
+            context.instance
+        ),
     }
-    match start_locked(context, overrides, wait, deadline, lock)? {
-        Started::Ours(ready) => Ok(ready),
-        Started::Another => join(context, wait, deadline),
-    }
+}
+
+/// What became of a daemon that somebody else started.
+enum Joined {
+    /// It runs; it is ready, if that was waited for.
+    Runs(Option<Ready>),
+    /// It has ended.
+    Ended,
 }
 
 /// What came of a start.
@@ -161,10 +180,10 @@ fn while_it_stops(context: &Context, deadline: Instant) -> anyhow::Result<()> {
 }
 
 /// Waits for a daemon that somebody else started.
-fn join(context: &Context, wait: bool, deadline: Instant) -> anyhow::Result<Option<Ready>> {
+fn join(context: &Context, wait: bool, deadline: Instant) -> anyhow::Result<Joined> {
     context.report("is already running");
     if !wait {
-        return Ok(None);
+        return Ok(Joined::Runs(None));
     }
     loop {
         match State::of(&context.paths)? {
@@ -174,12 +193,9 @@ fn join(context: &Context, wait: bool, deadline: Instant) -> anyhow::Result<Opti
                     tracing::warn!(target: logging::RESULT, "\"{}\" control plane {old}", context.instance);
                 }
                 context.report("is ready");
-                return Ok(Some(ready));
+                return Ok(Joined::Runs(Some(ready)));
             }
-            State::Stopped => bail!(
-                "\"{}\" control plane ended while it was starting; `rdd svc logs` shows why",
-                context.instance
-            ),
+            State::Stopped => return Ok(Joined::Ended),
             State::Starting(_) | State::Ending(_) if Instant::now() >= deadline => {
                 return Err(not_ready_in_time(context));
             }

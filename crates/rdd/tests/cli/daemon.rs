@@ -111,6 +111,35 @@ fn h15_who_comes_right_after_a_kill_gets_a_daemon_that_lives() {
     }
 }
 
+/// A daemon takes back that it is ready before it lets its lock go: who waits for it then waits for nobody.
+#[test]
+fn who_waits_for_a_daemon_that_ends_starts_the_next_one() {
+    let instance = instance();
+    said(&instance, &["svc", "start"]);
+    for _ in 0..3 {
+        fs::remove_file(instance.dir().join("ready.json")).unwrap();
+        let ending = daemons(&instance).pop().expect("a daemon").process;
+        thread::scope(|scope| {
+            let starting = scope.spawn(|| said(&instance, &["svc", "start"]));
+            poll(SOON, "the command to run", || {
+                let all = instance.leftovers();
+                match all.iter().any(|one| one.command.contains("svc start")) {
+                    true => Ok(()),
+                    false => Err("not yet"),
+                }
+            });
+            ending.signal(process::Signal::Kill).unwrap();
+            let messages = starting.join().unwrap();
+            assert!(
+                messages.last().unwrap().ends_with("is ready"),
+                "{messages:?}"
+            );
+        });
+        let now = daemons(&instance).pop().expect("a daemon").process;
+        assert_ne!(now.identity(), ending.identity());
+    }
+}
+
 #[test]
 fn h06_no_number_in_a_file_is_believed() {
     let bystander = Bystander::new();
