@@ -90,11 +90,11 @@ fn run(
     process::crash::point("daemon.stop.after-store");
     // What still blocks by now is a read of a hung disk or network; the process ends without it.
     runtime.shutdown_background();
-    for file in [paths.ready_file(), paths.pid_file()] {
-        if let Err(error) = process::file::remove_if_there(&file) {
-            tracing::warn!("{error}");
-        }
+    if let Err(error) = process::file::remove_if_there(&paths.pid_file()) {
+        tracing::warn!("{error}");
     }
+    // The file that says "stopping" stays: without it, who looks before the lock is free would take this daemon for one
+    // that starts. Without its daemon it counts for nothing, and the next one replaces it.
     drop(lock);
     result
 }

@@ -57,7 +57,7 @@ pub(crate) fn start(
     {
         return Ok(ready);
     }
-    // None runs, or the one that did was about to end: it takes back that it is ready before it lets its lock go.
+    // None runs, or the one that did has failed to start.
     let lock = lock(context, deadline)?;
     // Another command may have started it while this one waited for the lock.
     let joined = if State::of(&context.paths)?.is_running() {

@@ -3,6 +3,8 @@
 //! Whether it runs is told by its lock, who it is by what the lock's holder wrote, and whether it is ready by a file
 //! which counts only while it names that very holder. So no left-over of a crashed daemon can speak for a living one.
 
+use std::time::Duration;
+
 use process::lock::{self, Holder};
 use process::{Identity, Process};
 use serde::{Deserialize, Serialize};
@@ -83,12 +85,18 @@ impl Ready {
     }
 }
 
+/// How often a lock is looked at whose holder cannot be seen. To take or free a lock and to write who holds it are two
+/// steps, microseconds apart unless the machine is very busy.
+const HAND_OVER_LOOKS: u32 = 10;
+/// The pause between these looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// The daemon as it is at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// No process holds the lock.
     Stopped,
-    /// A process holds the lock. Its identity is missing for the instant before it has written it.
+    /// A process holds the lock. Its identity is missing when it has not written it, or cannot: PID 1 of a container.
     Starting(Option<Identity>),
     /// It answers.
     Ready(Ready),
@@ -99,18 +107,30 @@ pub(crate) enum State {
 impl State {
     /// Looks.
     pub(crate) fn of(paths: &Paths) -> anyhow::Result<Self> {
-        let holder = match lock::holder(&paths.lock())? {
-            Holder::Free => return Ok(Self::Stopped),
-            Holder::Held(info) => info.map(|info| info.identity),
-        };
-        if let Some(identity) = &holder {
-            match Process::open(identity)? {
-                Some(process) if process.is_ending() => return Ok(Self::Ending(identity.clone())),
-                // It has ended since the look at the lock, unless it lives in a container where we cannot see it.
-                None if lock::holder(&paths.lock())? == Holder::Free => return Ok(Self::Stopped),
-                _ => {}
+        let mut looks = 0;
+        let holder = loop {
+            let holder = match lock::holder(&paths.lock())? {
+                Holder::Free => return Ok(Self::Stopped),
+                Holder::Held(info) => info.map(|info| info.identity),
+            };
+            let process = match &holder {
+                Some(identity) => Process::open(identity)?,
+                None => None,
+            };
+            match (process, &holder) {
+                (Some(process), Some(identity)) if process.is_ending() => {
+                    return Ok(Self::Ending(identity.clone()));
+                }
+                (Some(_), _) => break holder,
+                // The lock changes hands: its text is gone already, or is still the last holder's.
+                _ if looks < HAND_OVER_LOOKS => {
+                    looks += 1;
+                    std::thread::park_timeout(LOOK_AGAIN);
+                }
+                // Whoever holds it lives in a container where we cannot see it.
+                _ => break holder,
             }
-        }
+        };
         let ready = std::fs::read(paths.ready_file())
             .ok()
             .and_then(|text| serde_json::from_slice::<Ready>(&text).ok());

@@ -40,6 +40,7 @@ pub(crate) fn stop(
     }
     process::crash::point("svc.stop.after-ask");
     if !wait {
+        until_heard(context, &daemon, deadline)?;
         return Ok(true);
     }
     match daemon.wait(deadline) {
@@ -68,6 +69,21 @@ fn open(context: &Context, deadline: Instant) -> anyhow::Result<Option<Process>>
         // It has the lock and has not said yet who it is, or it has just ended.
         if Instant::now() >= deadline {
             return Err(not_stopped_in_time(context));
+        }
+        std::thread::park_timeout(LOOK_AGAIN);
+    }
+}
+
+/// Waits until the daemon shows that it stops, so that the next command does not take it for one that runs.
+fn until_heard(context: &Context, daemon: &Process, deadline: Instant) -> anyhow::Result<()> {
+    let answer_by = deadline.min(Instant::now() + ANSWER);
+    loop {
+        let state = State::of(&context.paths)?;
+        if state.identity() != Some(daemon.identity()) || state.is_stopping() {
+            return Ok(());
+        }
+        if Instant::now() >= answer_by {
+            return Err(does_not_answer(context, daemon));
         }
         std::thread::park_timeout(LOOK_AGAIN);
     }

@@ -111,7 +111,25 @@ fn h15_who_comes_right_after_a_kill_gets_a_daemon_that_lives() {
     }
 }
 
-/// A daemon takes back that it is ready before it lets its lock go: who waits for it then waits for nobody.
+/// A daemon that stops says so until its lock is free: nobody takes it for one that starts.
+#[test]
+fn who_starts_right_after_a_stop_without_waiting_gets_a_new_daemon() {
+    let instance = instance();
+    for _ in 0..10 {
+        said(&instance, &["svc", "start"]);
+        let old = daemons(&instance).pop().expect("a daemon").process;
+        said(&instance, &["svc", "stop", "--wait=false"]);
+        said(&instance, &["svc", "start", "--wait=false"]);
+        poll(SOON, "the next daemon", || {
+            match daemons(&instance).pop().map(|one| one.process) {
+                Some(now) if now.identity() != old.identity() => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+}
+
+/// A daemon may end while it starts: who waits for it then waits for nobody.
 #[test]
 fn who_waits_for_a_daemon_that_ends_starts_the_next_one() {
     let instance = instance();
