@@ -16,7 +16,10 @@ pub enum ImageError {
     #[error("image digest {0}")]
     Digest(#[from] DigestError),
     /// `image://NAME`, and no such image was built.
-    #[error("image {name:?} is not on this machine; run \"rdd image build {name}\" to make it")]
+    #[error(
+        "image {name:?} is not on this machine; \"rdd image list\" shows which are, and \"rdd image build {name}\" \
+         makes it if rdd has a recipe of that name"
+    )]
     NotBuilt {
         /// Its name.
         name: String,
