@@ -423,8 +423,9 @@ fn command_lines() {
     };
     let lines = |spec: &MachineSpec, accelerator| {
         let mut text = String::new();
-        for word in driver::qemu::command_line(spec, &MachineFiles::of(&dir), accelerator).unwrap()
-        {
+        let files = MachineFiles::of(&dir);
+        let words = driver::qemu::command_line(spec, &files, accelerator, Some(2_600_000));
+        for word in words.unwrap() {
             text.push_str(if word.starts_with('-') && !text.is_empty() {
                 "\n"
             } else {
@@ -450,7 +451,7 @@ fn command_lines() {
         -rtc base=utc
         -bios /usr/share/qemu/qboot.rom
         -kernel /home/x/a[1] *b,c='é"$x/kernel
-        -append root=/dev/nvme0n1 quiet mitigations=off tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on
+        -append root=/dev/nvme0n1 quiet mitigations=off no_timer_check cryptomgr.notests random.trust_cpu=on tsc=reliable tsc_early_khz=2600000
         -drive if=none,id=disk0,format=qcow2,cache=writeback,discard=unmap,file=/home/x/a[1] *b,,c='é"$x/diffdisk
         -drive if=none,id=cidata,format=raw,readonly=on,file=/home/x/a[1] *b,,c='é"$x/cidata.iso
         -device nvme,id=nvme0,serial=rdd
@@ -529,8 +530,8 @@ fn command_lines() {
     "#]].assert_eq(&lines(&spec, Accelerator::Tcg));
 
     spec.arch = Arch::S390x;
-    let error =
-        driver::qemu::command_line(&spec, &MachineFiles::of(&dir), Accelerator::Tcg).unwrap_err();
+    let error = driver::qemu::command_line(&spec, &MachineFiles::of(&dir), Accelerator::Tcg, None)
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "arch: s390x guests are not supported; x86_64 and aarch64 are"

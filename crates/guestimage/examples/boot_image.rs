@@ -18,8 +18,7 @@ use lima::image::{BuiltImage, Cache};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PORT: u16 = 60_622;
-const TCG_WORDS: &str =
-    "mitigations=off tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on";
+const TCG_WORDS: &str = "mitigations=off no_timer_check cryptomgr.notests random.trust_cpu=on";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);

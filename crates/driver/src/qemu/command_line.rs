@@ -17,12 +17,13 @@ use crate::{Accelerator, DriverError, MachineFiles, MachineSpec};
 const GUEST_ADDRESS: &str = "10.0.2.15";
 
 /// What a kernel is told when its processor is emulated: an emulated processor needs no protection from speculation,
-/// its clock is what QEMU says, and self-tests only cost time. Measured in `guestimage/BOOT.md`. Under hardware
-/// acceleration nothing is added: the mitigations stay on.
+/// and self-tests only cost time. Measured in `guestimage/BOOT.md`. Under hardware acceleration nothing is added: the
+/// mitigations stay on.
 const EMULATED_KERNEL_WORDS: &str =
-    "mitigations=off tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on";
+    "mitigations=off no_timer_check cryptomgr.notests random.trust_cpu=on";
 
-/// The arguments after the program's name.
+/// The arguments after the program's name. `counter_khz` is the speed of the host's time stamp counter, where an emulated
+/// guest reads that ([`time_stamp_counter`](super::time_stamp_counter)): its kernel need neither measure nor doubt it.
 ///
 /// # Errors
 /// A path that is not UTF-8, or a combination that QEMU does not have.
@@ -30,6 +31,7 @@ pub fn command_line(
     spec: &MachineSpec,
     files: &MachineFiles,
     accelerator: Accelerator,
+    counter_khz: Option<u32>,
 ) -> Result<Vec<String>, DriverError> {
     let mut args = Arguments(Vec::with_capacity(64));
     args.option("-name", format!("{},debug-threads=on", doubled(&spec.name)));
@@ -46,7 +48,7 @@ pub fn command_line(
     // QEMU reads a number without a suffix as MiB.
     args.option("-m", (spec.memory >> 20).max(1).to_string());
     args.option("-rtc", "base=utc");
-    boot(&mut args, spec, accelerator)?;
+    boot(&mut args, spec, accelerator, counter_khz)?;
     disks(&mut args, spec)?;
     network(&mut args, spec);
     channels(&mut args, spec, files)?;
@@ -108,6 +110,7 @@ fn boot(
     args: &mut Arguments,
     spec: &MachineSpec,
     accelerator: Accelerator,
+    counter_khz: Option<u32>,
 ) -> Result<(), DriverError> {
     match &spec.firmware {
         Firmware::Default => {}
@@ -131,12 +134,15 @@ fn boot(
         if let Some(initrd) = initrd {
             args.option("-initrd", text(initrd)?);
         }
-        let cmdline = cmdline.trim();
+        let mut words = cmdline.trim().to_owned();
         if accelerator == Accelerator::Tcg && spec.arch == Arch::X86_64 {
-            args.option("-append", format!("{cmdline} {EMULATED_KERNEL_WORDS}"));
-        } else {
-            args.option("-append", cmdline);
+            words = format!("{words} {EMULATED_KERNEL_WORDS}");
+            if let Some(khz) = counter_khz {
+                // `admin-guide/kernel-parameters.txt`. "reliable" alone would make a wrong measurement final.
+                words = format!("{words} tsc=reliable tsc_early_khz={khz}");
+            }
         }
+        args.option("-append", words);
     }
     Ok(())
 }

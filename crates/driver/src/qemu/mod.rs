@@ -9,6 +9,7 @@
 //! | `control_socket` | who listens on `qmp.sock` |
 //! | `spare` | second names of the sockets, for when the first are removed |
 //! | `sandbox` | whether QEMU can lock itself in |
+//! | [`time_stamp_counter`] | how fast the clock of an emulated processor runs |
 //! | `machine` | one running QEMU: its events, its end |
 //! | `program` | where QEMU and its firmware are, and what to install |
 
@@ -23,6 +24,7 @@ pub mod qmp;
 mod sandbox;
 mod spare;
 pub mod tail;
+pub mod time_stamp_counter;
 
 #[cfg(unix)]
 #[path = "unix.rs"]
@@ -47,6 +49,7 @@ use process::spawn::{Child, Spawn};
 use process::tree::{Tree, kill_tree_async};
 use process::{Identity, Process};
 use qmp::Qmp;
+use time_stamp_counter::Measurement;
 
 use crate::machine_spec::Firmware;
 use crate::{
@@ -120,6 +123,7 @@ impl Driver for Qemu {
         files: &MachineFiles,
     ) -> Result<Arc<dyn Machine>, DriverError> {
         sys::supported()?;
+        let counter = Measurement::begin();
         let program = program::find(spec.arch, &self.search_path)?;
         let choice =
             accelerator_probe::choose(&program, spec.arch, spec.accelerator, &self.cache_dir)
@@ -128,8 +132,9 @@ impl Driver for Qemu {
             tracing::warn!(vm = %spec.name, "{warning}");
         }
         let spec = with_firmware_of_host(spec, &program);
-        let mut args = command_line(&spec, files, choice.accelerator)?;
-        if let Some(setting) = sandbox::setting(&program).await {
+        let sandbox = sandbox::setting(&program).await;
+        let mut args = command_line(&spec, files, choice.accelerator, counter.khz().await)?;
+        if let Some(setting) = sandbox {
             args.extend(["-sandbox".to_owned(), setting.to_owned()]);
         }
 

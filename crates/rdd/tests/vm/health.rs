@@ -42,6 +42,47 @@ fn h29_a_guest_whose_clock_is_off_by_an_hour_is_set_right() {
     assert_eq!(guest.field("{.status.restartCount}"), "1");
 }
 
+/// Hazard 29: an emulated guest that measures its processor's clock on a busy host can be wrong by any factor, and then
+/// its time runs away from the host's for as long as it is up.
+#[test]
+fn h29_the_time_of_a_guest_runs_as_fast_as_the_hosts() {
+    let guest = Guest::boot();
+    let command_line = guest.ssh(&["cat", "/proc/cmdline"]);
+    // Only emulated guests are told this.
+    if command_line.contains("no_timer_check") {
+        assert!(
+            command_line.contains(" tsc=reliable tsc_early_khz="),
+            "{command_line}"
+        );
+    }
+    // Each reading of the guest's clock lies between two of ours.
+    let start = Instant::now();
+    let read = || {
+        let before = start.elapsed().as_secs_f64();
+        let uptime = guest.ssh(&["cut", "-d", " ", "-f1", "/proc/uptime"]);
+        (
+            before,
+            uptime.parse::<f64>().unwrap(),
+            start.elapsed().as_secs_f64(),
+        )
+    };
+    let (first_begin, first, first_end) = read();
+    let (last_begin, last, last_end) = loop {
+        let reading = read();
+        // Long enough for a login's time to be small beside it.
+        if reading.0 - first_end > 5.0 {
+            break reading;
+        }
+    };
+    let passed = last - first;
+    assert!(
+        passed > (last_begin - first_end) * 0.98 && passed < (last_end - first_begin) * 1.02,
+        "{passed} s in the guest, between {} and {} s here",
+        last_begin - first_end,
+        last_end - first_begin
+    );
+}
+
 /// The lines of the hostagent's event log.
 fn events(guest: &Guest) -> Vec<String> {
     std::fs::read_to_string(guest.dir().join("ha.stdout.log"))

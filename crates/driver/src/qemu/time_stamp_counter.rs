@@ -1,0 +1,156 @@
+//! How fast this host's time stamp counter runs, for guests whose processor is emulated.
+//!
+//! Such a guest reads the host's counter (QEMU: `cpu_get_host_ticks` in `include/qemu/timer.h`) and learns its speed
+//! from an emulated timer, which a busy host serves late. Then it is wrong by any factor: with 3 guests on 2 busy cores
+//! one in seven took 2.6 GHz for 0.4 GHz, and its clock ran seven times too fast; a worse one reported lockups, gave up
+//! on its services and never came up. The host measures without an emulator in between, and tells the guest's kernel.
+
+use std::time::Duration;
+#[cfg(target_arch = "x86_64")]
+use std::time::Instant;
+
+/// Over how long the counter is watched. Each end is known to a microsecond or so, which makes it 0.02 %; the guest's
+/// kernel refines it by itself, as long as it begins within 1 % (`arch/x86/kernel/tsc.c`).
+const WATCHED: Duration = Duration::from_millis(10);
+/// How often each end is read. The quickest reading counts: the process may be interrupted in the others.
+#[cfg(target_arch = "x86_64")]
+const READINGS: usize = 16;
+
+/// A measurement under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Measurement {
+    #[cfg(target_arch = "x86_64")]
+    begin: Option<Reading>,
+}
+
+impl Measurement {
+    /// Begins. Whatever is done until [`khz`](Self::khz) costs no extra time.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            begin: runs_evenly().then(Reading::best),
+        }
+    }
+
+    /// The counter's speed in kHz, after a hundredth of a second at most. `None` on a host whose counter does not run
+    /// evenly, or where QEMU's guests read another one: their kernels have to watch it themselves.
+    pub async fn khz(self) -> Option<u32> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let begin = self.begin?;
+            tokio::time::sleep(WATCHED.saturating_sub(begin.at.elapsed())).await;
+            begin.khz_until(Reading::best())
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            let _ = WATCHED;
+            None
+        }
+    }
+}
+
+/// The counter and the clock at one moment.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    at: Instant,
+    counter: u64,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Reading {
+    /// The reading of several that was least disturbed.
+    fn best() -> Self {
+        let (_, reading) = (0..READINGS)
+            .map(|_| {
+                let before = Instant::now();
+                let counter = counter();
+                let took = before.elapsed();
+                (
+                    took,
+                    Reading {
+                        at: before + took / 2,
+                        counter,
+                    },
+                )
+            })
+            .min_by_key(|(took, _)| *took)
+            .unwrap_or_else(|| {
+                let at = Instant::now();
+                let counter = counter();
+                (Duration::ZERO, Reading { at, counter })
+            });
+        reading
+    }
+
+    fn khz_until(self, end: Reading) -> Option<u32> {
+        let ticks = u128::from(end.counter.checked_sub(self.counter)?);
+        let nanoseconds = end.at.checked_duration_since(self.at)?.as_nanos();
+        let khz = (ticks * 1_000_000).checked_div(nanoseconds)?;
+        u32::try_from(khz).ok().filter(|khz| *khz > 0)
+    }
+}
+
+/// Whether the counter runs at one speed whatever the processor does: "invariant TSC", bit 8 of EDX in CPUID's leaf
+/// 8000_0007h (AMD64 Architecture Programmer's Manual, volume 3, E.4.4; Intel's has the same).
+#[cfg(target_arch = "x86_64")]
+fn runs_evenly() -> bool {
+    const POWER: u32 = 0x8000_0007;
+    const INVARIANT: u32 = 1 << 8;
+    std::arch::x86_64::__cpuid(0x8000_0000).eax >= POWER
+        && std::arch::x86_64::__cpuid(POWER).edx & INVARIANT != 0
+}
+
+#[cfg(target_arch = "x86_64")]
+fn counter() -> u64 {
+    #[expect(unsafe_code, reason = "the counter is an instruction")]
+    // SAFETY: reads a register; every x86-64 processor has it, and no system that QEMU runs on forbids it.
+    unsafe {
+        std::arch::x86_64::_rdtsc()
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_over_time() {
+        let at = Instant::now();
+        let begin = Reading { at, counter: 1_000 };
+        let end = |millis, counter| Reading {
+            at: at + Duration::from_millis(millis),
+            counter,
+        };
+        assert_eq!(begin.khz_until(end(10, 26_001_000)), Some(2_600_000));
+        // Readings that prove nothing.
+        assert_eq!(begin.khz_until(end(0, 26_001_000)), None);
+        assert_eq!(begin.khz_until(end(10, 999)), None);
+        assert_eq!(begin.khz_until(end(10, 1_000)), None);
+    }
+
+    /// A short measurement agrees with one that is a hundred times as long, for which the kernel's scheduling is noise.
+    #[tokio::test]
+    async fn a_short_measurement_is_as_good_as_a_long_one() {
+        if !runs_evenly() {
+            eprintln!("not measured: this host's counter does not run evenly");
+            return;
+        }
+        let begin = Reading::best();
+        let mut short = Vec::new();
+        for _ in 0..20 {
+            short.push(f64::from(Measurement::begin().khz().await.unwrap()));
+        }
+        while begin.at.elapsed() < WATCHED * 100 {
+            tokio::time::sleep(WATCHED).await;
+        }
+        let long = f64::from(begin.khz_until(Reading::best()).unwrap());
+        short.sort_by(f64::total_cmp);
+        // The median: a machine that is stopped for a moment may spoil some.
+        assert!(
+            (short[10] / long - 1.0).abs() < 0.001,
+            "{short:?} and {long}"
+        );
+    }
+}
