@@ -8,31 +8,15 @@ use testutils::{Instance, VmSlot, poll};
 
 /// A boot takes seconds on an idle machine; the suite shares two cores among many emulated guests.
 pub(crate) const BOOT: Duration = Duration::from_secs(240);
-/// Twice what a boot takes beside the whole suite; who is not up by then is looked at.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// The exit code of a wait that ran out of time.
-const TIMED_OUT: i32 = 4;
 /// The image is built once for all runs, from packages that are downloaded first.
 const BUILD: Duration = Duration::from_secs(1200);
 
 /// The name of the VM where a test has only one.
 pub(crate) const NAME: &str = "web";
 
-/// The template of the README, with one processor. QEMU 7.2 emulating two loses an interrupt between them now and then,
-/// more often the busier the host, and the kernel that waits for it hangs (docs/lifecycle.md, "When a guest's kernel
-/// hangs"): that is none of what is tested here, and the suite boots some thirty guests.
+/// The template of the README.
 pub(crate) fn template() -> PathBuf {
-    static WRITTEN: Once = Once::new();
-    let file = testutils::cache_dir().join("one-cpu.yaml");
-    WRITTEN.call_once(|| {
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/debian-12.yaml");
-        let text = std::fs::read_to_string(readme).unwrap();
-        assert!(text.contains("cpus: 2"), "{text}");
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        process::file::write_atomic(&file, text.replace("cpus: 2", "cpus: 1").as_bytes(), 0o600)
-            .unwrap();
-    });
-    file
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/debian-12.yaml")
 }
 
 /// An instance that can make VMs: the image is in the cache that the tests share.
@@ -61,10 +45,6 @@ impl Guest {
         Self::boot_in(instance())
     }
 
-    #[expect(
-        clippy::print_stderr,
-        reason = "who reads a test's output wants to know"
-    )]
     pub(crate) fn boot_in(instance: Instance) -> Self {
         let slot = VmSlot::acquire();
         let template = template();
@@ -72,24 +52,15 @@ impl Guest {
             instance,
             _slot: slot,
         };
-        let template = template.to_string_lossy();
-        let patience = format!("--timeout={}s", PATIENCE.as_secs());
-        let create = ["limavm", "create", NAME, &template, "--start", &patience];
-        if guest.instance.rdd_within(&create, BOOT).status.code() == Some(TIMED_OUT)
-            && guest.kernel_hangs()
-        {
-            eprintln!("the guest's kernel says that it hangs: it is booted once more");
-            guest.rdd(&["limavm", "restart", NAME, "--force", "--wait"]);
-        }
-        // Says what is wrong, if anything is, and waits for a slow one.
-        guest.rdd(&["limavm", "start", NAME, "--wait"]);
+        guest.rdd(&[
+            "limavm",
+            "create",
+            NAME,
+            &template.to_string_lossy(),
+            "--start",
+            "--wait",
+        ]);
         guest
-    }
-
-    /// What a kernel says that waits for another processor, or for its host, in vain.
-    fn kernel_hangs(&self) -> bool {
-        std::fs::read_to_string(self.dir().join("serial.log"))
-            .is_ok_and(|text| text.contains("BUG: soft lockup"))
     }
 
     /// Runs `rdd ARGS`, which must succeed; on failure the logs are shown.
