@@ -15,6 +15,7 @@
 //! | [`crash`] | where a test may kill us |
 //! | [`stop`] | how the outside asks this process to stop |
 //! | `mounts` (Linux) | file systems that only we and our children see |
+//! | `open_files` (macOS) | who has a file open |
 //!
 //! One interface, two implementations (`unix/`, `windows/`), one contract suite (`tests/contract.rs`).
 
@@ -38,6 +39,10 @@ mod sys;
 #[cfg(target_os = "linux")]
 #[path = "unix/mounts.rs"]
 pub mod mounts;
+
+#[cfg(target_os = "macos")]
+#[path = "unix/macos_open_files.rs"]
+pub mod open_files;
 
 #[cfg(target_os = "linux")]
 #[path = "unix/cgroup.rs"]

@@ -1,16 +1,16 @@
-//! macOS: libproc and sysctl. Written with care, not compiled yet: rdd is tested on Linux so far.
+//! macOS: libproc and sysctl. Compiled and linted (scripts/check-macos), never run: rdd is tested on Linux.
 //!
 //! There is no pidfd. A process is held by its number and start time, and both are compared right before each signal;
 //! who must be certain also holds the process's lock. Its end is found by asking again.
 
-#![expect(unsafe_code, reason = "libproc and sysctlbyname are C")]
+#![expect(unsafe_code, reason = "libproc and sysctl are C")]
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, kill_process};
 
-use super::signal_number;
+use super::{macos_procargs as procargs, signal_number};
 use crate::held::Signal;
 
 /// How often the end of a process is asked for.
@@ -20,6 +20,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 const EXITING: u32 = 4;
 /// A process's status in `proc_bsdinfo` once it has ended (sys/proc.h: SZOMB).
 const ZOMBIE: u32 = 5;
+
+/// The most that arguments and environment take together, in bytes (sys/syslimits.h: ARG_MAX).
+const ARGUMENTS_LIMIT: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Handle {
@@ -130,12 +133,15 @@ impl Snapshot {
         // SAFETY: a plain C struct of integers, for which all zeros is a value.
         let mut info: libc::proc_bsdinfo = unsafe { std::mem::zeroed() };
         let size = i32::try_from(size_of::<libc::proc_bsdinfo>()).map_err(io::Error::other)?;
+        // Anything but zero: also those that have ended and wait for their parent (xnu: bsd/kern/proc_info.c). A child
+        // of ours that ended at once is one of them, and still ours to hold.
+        let zombies_too = 1;
         // SAFETY: the buffer is a proc_bsdinfo of the size that is given.
         let got = unsafe {
             libc::proc_pidinfo(
                 number,
                 libc::PROC_PIDTBSDINFO,
-                0,
+                zombies_too,
                 (&raw mut info).cast(),
                 size,
             )
@@ -186,12 +192,42 @@ pub(crate) fn children(_pid: u32) -> Vec<Snapshot> {
     Vec::new()
 }
 
-/// Marks are not read on macOS yet (KERN_PROCARGS2 would); trees are found by parent and session.
-pub(crate) fn carries(_pid: u32, _name: &str, _value: &str) -> bool {
-    false
+/// Whether the process was started with `name` in its environment, as a `:`-separated list that holds `value`. Apple's
+/// own programs (`/bin/sh`) do not show theirs: they are found by parent and session.
+pub(crate) fn carries(pid: u32, name: &str, value: &str) -> bool {
+    started_with(pid).is_some_and(|bytes| procargs::lists(&bytes, name, value))
 }
 
-/// The environment at the start cannot be told from today's here.
+/// A variable of the environment that this process was started with.
 pub(crate) fn own_environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    let bytes = started_with(std::process::id())?;
+    Some(String::from_utf8_lossy(procargs::variable(&bytes, name)?).into_owned())
+}
+
+/// The arguments and the environment of a process of this user (sysctl(3): KERN_PROCARGS2).
+fn started_with(pid: u32) -> Option<Vec<u8>> {
+    let mut name = [
+        libc::CTL_KERN,
+        libc::KERN_PROCARGS2,
+        libc::c_int::try_from(pid).ok()?,
+    ];
+    // Zeroed by the kernel page by page, as far as it is written to.
+    let mut bytes = vec![0_u8; ARGUMENTS_LIMIT];
+    let mut length = bytes.len();
+    // SAFETY: the buffer is as long as `length` says, and the name has three parts.
+    let done = unsafe {
+        libc::sysctl(
+            name.as_mut_ptr(),
+            3,
+            bytes.as_mut_ptr().cast(),
+            &raw mut length,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    if done != 0 {
+        return None;
+    }
+    bytes.truncate(length);
+    Some(bytes)
 }

@@ -8,6 +8,8 @@ pub(crate) use linux::{
 };
 #[cfg(not(target_os = "linux"))]
 mod macos;
+#[cfg(any(not(target_os = "linux"), test))]
+mod macos_procargs;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use macos::{
     Handle, Snapshot, boot_id, carries, children, is_ending, own_environment, snapshot, start_time,

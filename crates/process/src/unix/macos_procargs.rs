@@ -1,0 +1,62 @@
+//! What `KERN_PROCARGS2` tells of a process: the arguments and the environment that it was started with.
+//!
+//! The layout is that of `exec_copyout_strings` (xnu: bsd/kern/kern_exec.c), read by `sysctl_procargsx`
+//! (bsd/kern/kern_sysctl.c): how many arguments there are, the path of the program, zeros up to a word's end, then the
+//! arguments and the variables, each ended by a zero, and an empty one where they end.
+
+/// The value of the variable `name`, in the bytes that the kernel returned.
+pub(super) fn variable<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (count, rest) = bytes.split_first_chunk()?;
+    let count = usize::try_from(i32::from_ne_bytes(*count)).ok()?;
+    let path_end = rest.iter().position(|byte| *byte == 0)?;
+    let rest = &rest[path_end..];
+    let arguments = rest.iter().position(|byte| *byte != 0)?;
+    rest[arguments..]
+        .split(|byte| *byte == 0)
+        .skip(count)
+        // What the loader gets follows the empty one, and is no variable of the program.
+        .take_while(|entry| !entry.is_empty())
+        .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// Whether the `:`-separated list of the variable `name` holds `value`.
+pub(super) fn lists(bytes: &[u8], name: &str, value: &str) -> bool {
+    variable(bytes, name).is_some_and(|list| {
+        list.split(|byte| *byte == b':')
+            .any(|item| item == value.as_bytes())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_kernel(count: i32, strings: &str) -> Vec<u8> {
+        let mut bytes = count.to_ne_bytes().to_vec();
+        bytes.extend(strings.bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_variable_is_found_among_the_variables_only() {
+        let bytes = of_kernel(
+            3,
+            "/bin/qemu\0\0\0\0qemu\0MARK=argument\0\0HOME=/h\0MARK=a:bc\0\0MARK=loader\0",
+        );
+        assert_eq!(variable(&bytes, "MARK"), Some(&b"a:bc"[..]));
+        assert_eq!(variable(&bytes, "HOME"), Some(&b"/h"[..]));
+        assert_eq!(variable(&bytes, "MAR"), None);
+        assert!(lists(&bytes, "MARK", "a") && lists(&bytes, "MARK", "bc"));
+        assert!(!lists(&bytes, "MARK", "b") && !lists(&bytes, "MARK", "argument"));
+    }
+
+    /// Apple's own programs keep their environment to themselves: the kernel leaves it out.
+    #[test]
+    fn what_the_kernel_left_out_is_no_variable() {
+        let hidden = of_kernel(2, "/bin/sleep\0\0sleep\0MARK=a\0\0");
+        assert_eq!(variable(&hidden, "MARK"), None);
+        for length in 0..hidden.len() {
+            assert_eq!(variable(&hidden[..length], "MARK"), None, "{length}");
+        }
+    }
+}
