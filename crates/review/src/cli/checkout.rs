@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Failure, SUCCESS};
+use super::Failure;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Hold {
@@ -43,6 +43,7 @@ pub(super) struct Enter {
 
 #[cfg(target_os = "linux")]
 pub(super) fn hold(args: &Hold) -> Result<u8, Failure> {
+    use super::SUCCESS;
     use crate::pristine::{READY, linux};
     use process::spawn::Notifier;
 
