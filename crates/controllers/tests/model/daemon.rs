@@ -226,6 +226,13 @@ pub(crate) fn look(world: &World, rules: &Rules, sight: Sight) -> World {
         hopeless,
     };
     if desired.leaving && !lives(&observed) && daemon.task.is_none() {
+        // The actor ends here without having asked the plan. Neither may be the only one that begins nothing now.
+        judge(
+            &mut next,
+            (rules.plan)(&desired, &observed),
+            &desired,
+            &observed,
+        );
         next.daemon = Daemon::fresh(Mode::Down);
         next.break_if(world.lives(), Broken::LeftBehind);
         return next;
@@ -264,8 +271,31 @@ fn judge(next: &mut World, action: Action, desired: &Desired, observed: &Observe
     let nobody_can_ask = observed.agent == SeenAgent::Absent
         && observed.machine == Machine::Alive
         && desired.fate != Fate::Keep;
+    let stays = desired.fate == Fate::Keep && !desired.leaving;
+    let useless = observed.job == Some(Job::Prepare) && !stays;
+    // A stop does not wait for a boot, nor for another VM.
+    let can_be_asked = observed.job.is_none()
+        && matches!(observed.agent, SeenAgent::Booting | SeenAgent::Up)
+        && observed.stop == Stop::NotAsked
+        && !wanted;
     match action {
-        Action::Start => next.break_if(observed.agent != SeenAgent::Absent, Broken::TwoAgents),
+        Action::Start => {
+            next.break_if(observed.agent != SeenAgent::Absent, Broken::TwoAgents);
+            // Where a machine lives, its guest is to be asked.
+            next.break_if(!lives(observed) && !wanted, Broken::StartedUnwanted);
+        }
+        Action::AskToStop => next.break_if(wanted, Broken::StoppedThoughWanted),
+        Action::Prepare | Action::WriteTemplate => {
+            next.break_if(lives(observed), Broken::ChangedUnderLife);
+            next.break_if(!stays, Broken::BegunWhileLeaving);
+        }
+        Action::RestartDone => {
+            let old = observed.files == Files::Outdated;
+            next.break_if(lives(observed) || old, Broken::RequestLost);
+        }
+        Action::ResetDone => {
+            next.break_if(observed.files != Files::Absent, Broken::RequestLost);
+        }
         Action::Kill => {
             next.break_if(!given_up && !nobody_can_ask, Broken::KilledUnasked);
             next.break_if(wanted, Broken::KilledThoughWanted);
@@ -273,6 +303,11 @@ fn judge(next: &mut World, action: Action, desired: &Desired, observed: &Observe
         Action::DeleteFiles => next.break_if(lives(observed), Broken::KilledUnasked),
         _ => {}
     }
+    next.break_if(
+        (useless && action != Action::CancelPrepare)
+            || (can_be_asked && action != Action::AskToStop),
+        Broken::Dawdled,
+    );
 }
 
 /// `actor.rs: act` and `step.rs`: what was decided is done, whatever has happened since.

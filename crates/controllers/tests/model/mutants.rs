@@ -128,7 +128,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
                 Files::Outdated if desired.fate == Fate::Keep && lives(observed) => Action::Rest,
                 _ => plan(desired, observed),
             },
-            NeverSettles,
+            Is(Broken::Dawdled),
         ),
         (
             "a VM is started with an outdated template",
@@ -139,7 +139,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
                 };
                 plan(desired, &Observed { files, ..*observed })
             },
-            NeverSettles,
+            Is(Broken::StartedUnwanted),
         ),
         (
             "a restart is done before the VM is down",
@@ -160,7 +160,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
         (
             "a control plane that goes keeps its VMs up",
             |desired, observed| {
-                let leaving = false;
+                let leaving = desired.leaving && !lives(observed);
                 plan(
                     &Desired {
                         leaving,
@@ -169,7 +169,118 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
                     observed,
                 )
             },
-            NeverSettles,
+            Is(Broken::Dawdled),
+        ),
+        (
+            "a VM that is down while its template changes is started once more with the old one",
+            |desired, observed| match observed.files {
+                Files::Outdated if !lives(observed) && desired.running && !desired.restart => {
+                    let files = Files::Current;
+                    plan(desired, &Observed { files, ..*observed })
+                }
+                _ => plan(desired, observed),
+            },
+            Is(Broken::StartedUnwanted),
+        ),
+        (
+            "a restart is done before the changed template is written",
+            |desired, observed| match observed.files {
+                Files::Outdated if desired.restart && !lives(observed) => {
+                    let files = Files::Current;
+                    plan(desired, &Observed { files, ..*observed })
+                }
+                _ => plan(desired, observed),
+            },
+            Is(Broken::RequestLost),
+        ),
+        (
+            "a VM that has its template is restarted once more",
+            |desired, observed| match (observed.agent, observed.stop) {
+                (Agent::Booting, Stop::NotAsked)
+                    if desired.running && observed.files == Files::Current =>
+                {
+                    Action::AskToStop
+                }
+                _ => plan(desired, observed),
+            },
+            Is(Broken::StoppedThoughWanted),
+        ),
+        (
+            "a changed template waits for the end of a boot",
+            |desired, observed| match (observed.agent, observed.files) {
+                (Agent::Booting, Files::Outdated) if observed.job.is_none() => Action::Wait,
+                _ => plan(desired, observed),
+            },
+            Is(Broken::Dawdled),
+        ),
+        (
+            "a changed template is written by a control plane that goes",
+            |desired, observed| match observed.files {
+                Files::Outdated
+                    if desired.leaving && !lives(observed) && observed.job.is_none() =>
+                {
+                    let leaving = false;
+                    plan(
+                        &Desired {
+                            leaving,
+                            ..*desired
+                        },
+                        observed,
+                    )
+                }
+                _ => plan(desired, observed),
+            },
+            Is(Broken::BegunWhileLeaving),
+        ),
+        (
+            "a control plane that goes prepares a VM",
+            |desired, observed| match observed.files {
+                Files::Absent if desired.leaving && observed.job.is_none() => {
+                    let leaving = false;
+                    plan(
+                        &Desired {
+                            leaving,
+                            ..*desired
+                        },
+                        observed,
+                    )
+                }
+                _ => plan(desired, observed),
+            },
+            Is(Broken::BegunWhileLeaving),
+        ),
+        (
+            "a control plane that goes waits for a preparation",
+            |desired, observed| match plan(desired, observed) {
+                Action::CancelPrepare if desired.leaving => Action::Wait,
+                other => other,
+            },
+            Is(Broken::Dawdled),
+        ),
+        (
+            "a control plane that goes starts what it has stopped",
+            |desired, observed| match observed.files {
+                Files::Current if desired.leaving && !lives(observed) && observed.job.is_none() => {
+                    let leaving = false;
+                    plan(
+                        &Desired {
+                            leaving,
+                            ..*desired
+                        },
+                        observed,
+                    )
+                }
+                _ => plan(desired, observed),
+            },
+            Is(Broken::StartedUnwanted),
+        ),
+        (
+            "a control plane that goes waits for a VM that boots",
+            |desired, observed| match (observed.agent, observed.stop) {
+                (Agent::Booting, Stop::NotAsked) if desired.leaving => Action::Wait,
+                _ => plan(desired, observed),
+            },
+            Is(Broken::Dawdled),
         ),
         (
             "two jobs at once",
@@ -193,7 +304,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
                 }
                 _ => plan(desired, observed),
             },
-            NeverSettles,
+            Is(Broken::ChangedUnderLife),
         ),
         (
             "a new VM that is not to run is not prepared",

@@ -235,9 +235,17 @@ pub(crate) enum Broken {
     KilledUnasked,
     /// A guest that was to run was to be killed.
     KilledThoughWanted,
+    /// A guest that was to run, and had its template, was to be stopped.
+    StoppedThoughWanted,
+    /// A guest was to be started that was not to run, or not with this template: one more restart than was asked for.
+    StartedUnwanted,
+    /// The control plane goes, and something was begun that is the next one's.
+    BegunWhileLeaving,
+    /// Somebody waited who had to end something at once.
+    Dawdled,
     /// The daemon stopped its VMs and left one.
     LeftBehind,
-    /// A request to restart or to reset was taken for done, and was not.
+    /// A request to restart or to reset was taken for done, and was not, or a template is still to be written.
     RequestLost,
 }
 
