@@ -29,6 +29,9 @@ pub struct Config {
     pub started_at: Timestamp,
     /// How long a guest may take to shut down, when its VM does not say.
     pub stop_grace: Duration,
+    /// How long after the guests' time all VMs may take to be gone when the control plane goes (hazard 31);
+    /// [`crate::manager::AFTER_GRACE`], except where the host is known to be overloaded.
+    pub after_grace: Duration,
 }
 
 /// How a hostagent is started: `PROGRAM ARGS… --dir FOLDER`.

@@ -14,7 +14,7 @@ use crate::{Config, Shutdown, discovery, install};
 pub const CONTROLLERS: [(&str, &str); 1] = [(api::lima::CONTROLLER, "lima")];
 
 /// Hazard 31: all VMs are gone in one grace period and this.
-const AFTER_GRACE: Duration = Duration::from_secs(10);
+pub const AFTER_GRACE: Duration = Duration::from_secs(10);
 /// For actors that need no more than to notice.
 const KEEP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -157,7 +157,10 @@ impl Manager {
             deadline =
                 deadline.map(|deadline| wanted.map_or(deadline, |wanted| wanted.min(deadline)));
             let (tell, limit) = match deadline {
-                Some(deadline) => (Leave::StopVms { deadline }, deadline + AFTER_GRACE),
+                Some(deadline) => (
+                    Leave::StopVms { deadline },
+                    deadline + self.config.after_grace,
+                ),
                 None => (Leave::KeepVms, Instant::now() + KEEP_LIMIT),
             };
             leave.send_replace(tell);

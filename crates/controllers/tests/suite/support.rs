@@ -105,6 +105,7 @@ impl Plane {
             manager_name: "embedded".into(),
             started_at: jiff::Timestamp::now(),
             stop_grace: GRACE,
+            after_grace: LONG,
         };
         let manager = Manager::new(self.client.clone(), config);
         let (mut ready, sooner) = (manager.ready(), manager.sooner());

@@ -111,6 +111,7 @@ pub(super) async fn run(
             manager_name: "embedded".to_owned(),
             started_at,
             stop_grace: STOP_GRACE,
+            after_grace: controllers::manager::AFTER_GRACE,
         },
     );
     server.add_endpoint(Arc::new(StopEndpoint {
