@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use process::Identity;
 
 use super::actor::Actor;
-use super::back_off::BackOff;
+use super::back_off::{BackOff, LONGEST_START};
 use super::dispatch::Leave;
 use super::job::Running;
 use super::plan::{Agent, Desired, Fate, Files, Job, Machine, Observed};
@@ -59,6 +59,30 @@ pub(super) struct Memory {
     /// What the owner wants; a change is worth a new try at once.
     pub(super) wish: Option<(Option<i64>, Option<String>, bool, bool)>,
     pub(super) leaving: bool,
+}
+
+impl Memory {
+    /// What is seen of the hostagent says of its start: a VM that stays up is no crash loop (hazard 19).
+    fn judge_starts(&mut self, agent: Agent, now: Instant) {
+        match agent {
+            Agent::Up => {
+                self.ended = None;
+                self.starts.is_up(now);
+            }
+            _ => self.starts.is_not_up(),
+        }
+    }
+
+    /// A run has ended that nobody had asked to end; how long until the next start.
+    pub(super) fn start_failed(&mut self, machine: Machine, now: Instant) -> Option<Duration> {
+        if machine == Machine::Absent {
+            self.starts.failed(now, LONGEST_START);
+        } else {
+            // The guest is well and only its hostagent is gone: the next one takes over at once.
+            self.starts.failed_but_try_at_once(now, LONGEST_START);
+        }
+        self.starts.left(now)
+    }
 }
 
 impl Actor {
@@ -193,13 +217,7 @@ impl Actor {
             }
             _ => memory.silent_since = None,
         }
-        match agent {
-            Agent::Up => {
-                memory.ended = None;
-                memory.starts.is_up(now);
-            }
-            _ => memory.starts.is_not_up(),
-        }
+        memory.judge_starts(agent, now);
         match agent {
             Agent::Booting | Agent::Up => {
                 memory.started = None;
@@ -269,5 +287,45 @@ impl Actor {
             Agent::Absent => self.events = None,
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h19_a_vm_that_keeps_failing_waits_five_minutes_until_it_has_stayed_up_for_ten() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut memory = Memory::default();
+        let mut longest = None;
+        for _ in 0..12 {
+            memory.judge_starts(Agent::Absent, start);
+            longest = memory.start_failed(Machine::Absent, start);
+        }
+        assert_eq!(longest, Some(Duration::from_secs(300)));
+        // It comes up, and crashes after nine minutes; it hangs in between the next time.
+        for (agent, seconds) in [
+            (Agent::Up, 300),
+            (Agent::Up, 840),
+            (Agent::Absent, 841),
+            (Agent::Up, 900),
+            (Agent::Silent, 1200),
+            (Agent::Up, 1201),
+            (Agent::Up, 1700),
+        ] {
+            memory.judge_starts(agent, at(seconds));
+        }
+        let pause = memory.start_failed(Machine::Absent, at(1700));
+        assert_eq!(pause, Some(Duration::from_secs(300)));
+        memory.judge_starts(Agent::Up, at(1801));
+        let pause = memory.start_failed(Machine::Absent, at(1802));
+        assert_eq!(pause, Some(Duration::from_secs(1)));
+        // Its hostagent alone is gone: at once, and the next time not.
+        let mut memory = Memory::default();
+        assert_eq!(memory.start_failed(Machine::Alive, start), None);
+        let pause = memory.start_failed(Machine::Alive, start);
+        assert_eq!(pause, Some(Duration::from_secs(2)));
     }
 }

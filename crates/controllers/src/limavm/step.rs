@@ -15,7 +15,7 @@ use process::lock::Holder;
 use process::{Identity, Process, Signal};
 
 use super::actor::Actor;
-use super::back_off::{LONGEST_FILES, LONGEST_START};
+use super::back_off::LONGEST_FILES;
 use super::ending::Ending;
 use super::files::{self, failed_reason};
 use super::job::{Outcome, Running};
@@ -191,14 +191,7 @@ impl Actor {
     /// A run has ended that nobody had asked to end.
     pub(super) fn run_failed(&mut self, ending: Ending, machine: Machine, now: Instant) {
         let Ending { powered_off, cause } = ending;
-        let starts = &mut self.memory.starts;
-        if machine == Machine::Absent {
-            starts.failed(now, LONGEST_START);
-        } else {
-            // The guest is well and only its hostagent is gone: the next one takes over at once.
-            starts.failed_but_try_at_once(now, LONGEST_START);
-        }
-        let again = match starts.left(now) {
+        let again = match self.memory.start_failed(machine, now) {
             Some(pause) => format!("starting again in {} s", pause.as_secs().max(1)),
             None => "starting again".into(),
         };
