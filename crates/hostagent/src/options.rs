@@ -1,7 +1,7 @@
 //! What a hostagent is started with.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lima::layout::InstanceDir;
 
@@ -20,6 +20,8 @@ pub struct Options {
     pub accelerator: Option<driver::Accelerator>,
     /// How long things may take.
     pub limits: Limits,
+    /// This host's clock, which the guest's is set by: [`SystemTime::now`], except in a test that lets it jump.
+    pub wall_clock: fn() -> SystemTime,
 }
 
 /// How long things may take.

@@ -20,7 +20,7 @@
 //! order of inputs can leave a phase that does not fit. Nothing here waits for more than one input at a time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use driver::{Driver, Exit, Machine, MachineEvent, MachineFiles, RunStatus};
 use guestagent::protocol::{self, GuestStatus, Request};
@@ -170,7 +170,7 @@ impl Running<'_> {
         mut news: mpsc::Receiver<GuestNews>,
     ) -> Result<Outcome, RunError> {
         self.look_at_machine();
-        let mut jumps = JumpWatch::new(Instant::now(), SystemTime::now());
+        let mut jumps = JumpWatch::new(Instant::now(), (self.options.wall_clock)());
         let mut clock_look = interval(CLOCK_LOOK);
         clock_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Not at once: an agent that lives needs a moment to be heard by a hostagent that has just taken over.
@@ -220,7 +220,7 @@ impl Running<'_> {
                     self.agent_asked(result.unwrap_or(Err(GuestError::Broken)));
                 }
                 () = at(patience_ends) => {}
-                _ = clock_look.tick() => if jumps.jumped(Instant::now(), SystemTime::now()) {
+                _ = clock_look.tick() => if jumps.jumped(Instant::now(), (self.options.wall_clock)()) {
                     tracing::info!("this host's clock jumped; looking at the guest's");
                     self.question.get_or_insert(Request::Status);
                 },
@@ -414,7 +414,11 @@ impl Running<'_> {
         self.state.unanswered = 0;
         // Setting the clock goes before any other question.
         let clock = &mut self.state.clock;
-        if let Some(set) = clock.heard(Instant::now(), SystemTime::now(), status.unix_millis) {
+        if let Some(set) = clock.heard(
+            Instant::now(),
+            (self.options.wall_clock)(),
+            status.unix_millis,
+        ) {
             self.question = Some(set);
         }
         self.report.update(None, |info| {

@@ -9,6 +9,8 @@
 
 #[path = "suite/adoption.rs"]
 mod adoption;
+#[path = "suite/clock.rs"]
+mod clock;
 #[path = "suite/ending.rs"]
 mod ending;
 mod support;

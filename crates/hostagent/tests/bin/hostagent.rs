@@ -1,10 +1,12 @@
 //! A hostagent and nothing else, for the tests of this crate: `rdd hostagent` without rdd.
 //!
-//! `hostagent-under-test FOLDER NAME SEARCH_PATH READY_SECONDS GRACE_SECONDS`
+//! `hostagent-under-test FOLDER NAME SEARCH_PATH READY_SECONDS GRACE_SECONDS HEALTH_SECONDS`
+//!
+//! `HOST_CLOCK` names a file: by so many seconds this host's clock is ahead.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hostagent::{Limits, Options};
 use lima::layout::InstanceDir;
@@ -30,8 +32,9 @@ fn main() -> ExitCode {
         limits: Limits {
             ready: seconds(),
             grace: seconds(),
-            health: Duration::from_secs(1),
+            health: seconds(),
         },
+        wall_clock,
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -55,4 +58,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn wall_clock() -> SystemTime {
+    let ahead = std::env::var_os("HOST_CLOCK")
+        .and_then(|file| std::fs::read_to_string(file).ok()?.parse().ok())
+        .unwrap_or(0);
+    SystemTime::now() + Duration::from_secs(ahead)
 }

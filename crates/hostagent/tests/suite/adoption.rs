@@ -38,6 +38,10 @@ async fn h18_a_hostagent_killed_while_qemu_starts_leaves_one_that_is_adopted() {
         assert!(info.adopted, "{point}: {info:?}");
         assert_eq!(info.qemu.as_ref(), Some(&qemu), "{point}");
         assert_ne!(info.ssh_local_port, 0, "{point}");
+        let record = driver::qemu::last_record(&MachineFiles::of(&vm.dir)).unwrap();
+        assert_eq!(record.identity.as_ref(), Some(&qemu), "{point}");
+        // What QEMU itself cannot tell was written before it was there.
+        assert_ne!(record.program, std::path::PathBuf::new(), "{point}");
         assert!(is_alive(&qemu), "{point}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driver::{Driver, MachineState};
@@ -24,6 +24,8 @@ pub(crate) struct Vm {
     pub(crate) ready: u64,
     /// The default grace period, in seconds.
     pub(crate) grace: u64,
+    /// How often health is looked at, in seconds.
+    pub(crate) health: u64,
     /// Where the next hostagents die.
     pub(crate) crash_point: Option<&'static str>,
 }
@@ -52,10 +54,23 @@ impl Vm {
             dir,
             ready: 600,
             grace: 1,
+            health: 1,
             crash_point: None,
         };
         vm.set_ssh("echo no route >&2; exit 255");
         vm
+    }
+
+    /// The file that says by how many seconds this host's clock is ahead, for the hostagents of [`Vm::spawn`].
+    fn host_clock(&self) -> PathBuf {
+        self.root.path().join("host-clock")
+    }
+
+    /// This host's clock is ahead by so much from now on.
+    pub(crate) fn set_host_clock(&self, seconds: u64) {
+        let aside = self.root.path().join("host-clock.new");
+        std::fs::write(&aside, seconds.to_string()).unwrap();
+        std::fs::rename(aside, self.host_clock()).unwrap();
     }
 
     /// What `ssh` does from now on.
@@ -113,6 +128,7 @@ impl Vm {
             path,
             self.ready.to_string().into(),
             self.grace.to_string().into(),
+            self.health.to_string().into(),
         ]
     }
 
@@ -124,6 +140,7 @@ impl Vm {
                 .crash_point
                 .iter()
                 .map(|point| (process::crash::VARIABLE.into(), point.into()))
+                .chain([("HOST_CLOCK".into(), self.host_clock().into())])
                 .collect(),
             ..SpawnOptions::default()
         };

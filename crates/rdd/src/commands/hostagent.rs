@@ -34,6 +34,7 @@ pub(crate) fn run(context: &Context, arguments: &HostagentArgs) -> anyhow::Resul
         search_path: context.environment.search_path.clone(),
         accelerator: None,
         limits: Limits::default(),
+        wall_clock: std::time::SystemTime::now,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
