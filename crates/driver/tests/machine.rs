@@ -229,10 +229,25 @@ async fn h18_one_whose_sockets_and_record_were_removed_is_adopted() {
         let adopted = vm.driver.adopt(&vm.files).await.unwrap().expect("it runs");
         assert_eq!(adopted.identity(), &identity);
         assert_eq!(adopted.record().ssh_local_port, record.ssh_local_port);
+        assert!(vm.files.qmp_socket.exists() && vm.files.agent_socket.exists());
         assert_eq!(adopted.status().await.unwrap(), RunStatus::Running);
         assert_eq!(last_record(&vm.files).as_ref(), Some(adopted.record()));
-        assert!(vm.files.qmp_socket.exists() && vm.files.agent_socket.exists());
     }
+
+    // Who started it died before it had second names: who adopts it gives it some.
+    for path in [&vm.files.qmp_spare, &vm.files.agent_spare] {
+        std::fs::remove_file(path).unwrap();
+    }
+    drop(vm.driver.adopt(&vm.files).await.unwrap().expect("it runs"));
+    assert!(vm.files.qmp_spare.exists() && vm.files.agent_spare.exists());
+
+    // Somebody else has taken the first name: here it is the test itself.
+    std::fs::remove_file(&vm.files.qmp_socket).unwrap();
+    let stranger = std::os::unix::net::UnixListener::bind(&vm.files.qmp_socket).unwrap();
+    let adopted = vm.driver.adopt(&vm.files).await.unwrap().expect("it runs");
+    assert_eq!(adopted.identity(), &identity);
+    assert_eq!(adopted.status().await.unwrap(), RunStatus::Running);
+    drop((adopted, stranger));
 
     for path in [&vm.files.qmp_socket, &vm.files.qmp_spare] {
         std::fs::remove_file(path).unwrap();

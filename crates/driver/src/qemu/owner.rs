@@ -78,3 +78,22 @@ pub(super) fn of(lock: &Path, likely: Option<&Identity>) -> Owner {
         Err(error) => Owner::Unclear(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lima::layout::InstanceDir;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn h16_a_start_waits_for_the_last_exit_of_the_qemu_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = MachineFiles::of(&InstanceDir::at(folder.path(), "vm"));
+        let held = FileLock::try_acquire(&files.lock, "the one before")
+            .unwrap()
+            .unwrap();
+        // The first look finds it held; only then is it let go.
+        let (taken, ()) = tokio::join!(take(&files, "vm"), async { drop(held) });
+        assert_eq!(taken.unwrap().path(), files.lock);
+    }
+}
