@@ -343,7 +343,7 @@ impl Spawn {
         // Closes our copies of what the child alone shall hold, such as its end of the readiness pipe.
         drop(command);
         prepared
-            .started(&child, &mark)
+            .started(&child, &marks)
             .map_err(io("put into a job"))?;
         drop(prepared);
         let pid = child.id();

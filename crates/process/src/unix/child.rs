@@ -15,7 +15,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cgroup::Entrance;
 use crate::spawn::Attributes;
-use crate::tree::Mark;
 
 /// Descriptors below this are the child's standard input, output and error.
 const FIRST_FREE: RawFd = 3;
@@ -90,7 +89,7 @@ impl Prepared {
         clippy::unnecessary_wraps,
         reason = "Windows puts the child into its job here"
     )]
-    pub(crate) fn started(&mut self, _child: &Child, _mark: &Mark) -> io::Result<()> {
+    pub(crate) fn started(&mut self, _child: &Child, _marks: &str) -> io::Result<()> {
         Ok(())
     }
 }

@@ -2,22 +2,28 @@
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter, stderr, stdin, stdout};
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::os::windows::process::CommandExt;
 use std::process::{Child, Command};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
+use windows_sys::Win32::Foundation::{
+    HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation, WAIT_OBJECT_0,
+};
 use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_PIPE, GetFileType};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
-use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW};
+use windows_sys::Win32::System::Threading::{
+    CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, WaitForSingleObject,
+};
 
 use super::job::Job;
 use crate::cgroup::Entrance;
 use crate::pause;
 use crate::spawn::Attributes;
-use crate::tree::Mark;
+
+/// From the moment at which a process that ends is refused by a job until its handle says so.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// What has to stay alive until the child has started.
 #[derive(Default)]
@@ -43,15 +49,51 @@ impl Prepared {
         _attributes: Attributes,
         _cgroup: Option<Entrance>,
     ) {
+        keep_standard_handles();
         // Neither Ctrl-C nor the closing of our console reaches the child (hazard 1).
         command.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
     }
 
     /// The child runs already; what it started within this instant is found by its parent.
-    /// A child is in all the jobs that we are in, so a tree within a tree needs nothing more.
+    ///
+    /// A child is in all the jobs that we are in, but a job's name lives only as long as somebody has a handle of it: so
+    /// the child gets one of each tree that it belongs to, and is found as a member also when those between have died.
     #[expect(clippy::unused_self, reason = "Unix passes descriptors here")]
-    pub(crate) fn started(&mut self, child: &Child, mark: &Mark) -> io::Result<()> {
-        Job::create(mark.as_str())?.adopt(child.as_raw_handle() as HANDLE)
+    pub(crate) fn started(&mut self, child: &Child, marks: &str) -> io::Result<()> {
+        let child = child.as_raw_handle() as HANDLE;
+        let (above, own) = marks.rsplit_once(':').unwrap_or(("", marks));
+        // The outermost first: each job must be made within the one before. What is forgotten cannot always be made anew
+        // around those that live, and then they are found by their parents only.
+        for mark in above.split(':').filter(|mark| !mark.is_empty()) {
+            if let Err(error) = Job::create(mark).and_then(|job| job.adopt(child)) {
+                tracing::debug!(%error, mark, "a child is not in the job of a tree above it");
+            }
+        }
+        match Job::create(own).and_then(|job| job.adopt(child)) {
+            // Who has ended cannot be put anywhere; a helper may be that quick.
+            Err(_) if ends_within(child, ENDING) => Ok(()),
+            adopted => adopted,
+        }
+    }
+}
+
+fn ends_within(process: HANDLE, time: Duration) -> bool {
+    let milliseconds = u32::try_from(time.as_millis()).unwrap_or(0);
+    // SAFETY: the handle is open and may be waited for.
+    unsafe { WaitForSingleObject(process, milliseconds) == WAIT_OBJECT_0 }
+}
+
+/// Windows gives a child every handle of ours that may be inherited, whatever its own input and outputs are: whoever
+/// reads our output to its end, through a pipe, would wait for a child that is to outlive us. What std hands on as a
+/// child's output is a copy, and not affected.
+fn keep_standard_handles() {
+    for handle in [
+        stdin().as_raw_handle(),
+        stdout().as_raw_handle(),
+        stderr().as_raw_handle(),
+    ] {
+        // SAFETY: a standard handle of ours, or none; for none the call fails, and there is nothing to keep.
+        unsafe { SetHandleInformation(handle as HANDLE, HANDLE_FLAG_INHERIT, 0) };
     }
 }
 

@@ -9,7 +9,7 @@ use windows_sys::Win32::Foundation::{
     DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_FILE_NOT_FOUND, ERROR_MORE_DATA, HANDLE,
 };
 use windows_sys::Win32::System::JobObjects::{
-    AssignProcessToJobObject, CreateJobObjectW, JOBOBJECT_BASIC_PROCESS_ID_LIST,
+    AssignProcessToJobObject, CreateJobObjectW, IsProcessInJob, JOBOBJECT_BASIC_PROCESS_ID_LIST,
     JobObjectBasicProcessIdList, OpenJobObjectW, QueryInformationJobObject,
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
@@ -31,7 +31,8 @@ fn name(mark: &str) -> Vec<u16> {
 }
 
 impl Job {
-    /// A job with the mark's name. It does not end with its last handle: what is in it outlives us.
+    /// The job with the mark's name, made when there is none. It does not end with its last handle: what is in it
+    /// outlives us.
     pub(crate) fn create(mark: &str) -> io::Result<Self> {
         // SAFETY: no security attributes, and a name that ends in NUL.
         owned(unsafe { CreateJobObjectW(std::ptr::null(), name(mark).as_ptr()) })
@@ -47,12 +48,17 @@ impl Job {
         }
     }
 
-    /// Puts a process that has not run yet, or has no children yet, into the job, and gives it a handle of the job:
-    /// the name of a job is forgotten with its last handle, and this one lives as long as the process.
+    /// Puts a process that has not run yet, or has no children yet, into the job unless it was born there, and gives it a
+    /// handle of the job: the name of a job is forgotten with its last handle, and this one lives as long as the process.
     pub(crate) fn adopt(&self, process: HANDLE) -> io::Result<()> {
         let job = self.0.as_raw_handle() as HANDLE;
+        let mut within = 0;
+        // SAFETY: both handles are open and the answer is writable.
+        if unsafe { IsProcessInJob(process, job, &raw mut within) } == 0 {
+            return Err(io::Error::last_os_error());
+        }
         // SAFETY: both handles are open.
-        if unsafe { AssignProcessToJobObject(job, process) } == 0 {
+        if within == 0 && unsafe { AssignProcessToJobObject(job, process) } == 0 {
             return Err(io::Error::last_os_error());
         }
         let mut theirs: HANDLE = std::ptr::null_mut();

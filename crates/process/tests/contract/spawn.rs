@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use process::spawn::{Notifier, Spawn, Start};
 use process::tree::kill_tree;
 use process::{Exit, Process};
 
-use crate::role::{READY, run_as};
-use crate::{process_in, sleeper, soon};
+use crate::role::{READY, plain, run_as};
+use crate::{PATIENCE, process_in, sleeper, soon};
 
 /// What a role writes to its standard output, after the test harness's own lines, and to the file that is its argument.
 fn output(role: &str, change: impl FnOnce(Spawn) -> Spawn) -> (String, String) {
@@ -34,6 +35,25 @@ fn a_child_reads_what_it_is_given_and_nothing_of_ours() {
     assert!(read.ends_with("asked"), "{read}");
     let (read, _) = output("cat", |spawn| spawn);
     assert!(read.trim_end().ends_with("role::play ..."), "{read}");
+}
+
+/// Whoever reads the output of a program to its end does not wait for what the program left.
+#[test]
+fn a_child_that_outlives_us_does_not_hold_our_output_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut starter = plain("leave", folder.path());
+    let mut starter = starter.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = starter.stdout.take().unwrap();
+    let (sender, read) = std::sync::mpsc::channel();
+    // Ends with this program when the pipe never does.
+    std::thread::spawn(move || sender.send(std::io::copy(&mut output, &mut std::io::sink())));
+    let ended = read.recv_timeout(PATIENCE);
+    assert!(starter.wait().unwrap().success());
+    let left = process_in(&folder.path().join("leaves"));
+    assert!(left.is_running());
+    let tree = std::fs::read(folder.path().join("tree")).unwrap();
+    kill_tree(&serde_json::from_slice(&tree).unwrap(), Duration::ZERO).unwrap();
+    assert!(ended.is_ok(), "the pipe is open after its writer has ended");
 }
 
 #[test]

@@ -151,8 +151,13 @@ fn a_tree_within_a_tree_ends_alone_and_with_the_outer_one() {
     outer.process().signal(Signal::Kill).unwrap();
     assert!(outer.wait(soon()).is_exited());
     assert!(two.is_running());
-    kill_tree(&outer.tree(), Duration::ZERO).unwrap();
+    // By the mark alone, which a child knows as well as whoever started it did.
+    let marked = Tree::marked(outer.tree().mark.unwrap());
+    let members = marked.members().unwrap();
+    assert!(members.iter().any(|one| one.identity() == two.identity()));
+    kill_tree(&marked, Duration::ZERO).unwrap();
     assert!(!two.is_running());
+    kill_tree(&outer.tree(), Duration::ZERO).unwrap();
 }
 
 #[test]
