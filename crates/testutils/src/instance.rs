@@ -14,6 +14,7 @@ use process::{Process, tree::kill_tree};
 use tempfile::TempDir;
 
 use crate::stub_guest::{self, PowerButton};
+use crate::sys;
 
 /// One command of rdd takes far less, also on a busy machine, unless it boots a VM or builds an image.
 const COMMAND: Duration = Duration::from_secs(180);
@@ -39,6 +40,8 @@ const INHERITED: &[&str] = &[
     "NO_PROXY",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    // Windows: without it a program finds none of the system's libraries for sockets and keys.
+    "SystemRoot",
 ];
 
 /// An instance of rdd for one test: its own home folder, instance name and environment. Dropping it stops and deletes
@@ -85,10 +88,18 @@ impl Instance {
         Self::with_home(binary, "h")
     }
 
-    /// One whose home folder has spaces, brackets, a star, a quote and letters beyond ASCII in its name (hazard 14).
+    /// One whose home folder has spaces, brackets, a quote and letters beyond ASCII in its name (hazard 14), and a star
+    /// where the system allows that.
     #[must_use]
     pub fn with_awkward_home(binary: impl AsRef<Path>) -> Self {
-        Self::with_home(binary, "a[1] *b'é")
+        Self::with_home(
+            binary,
+            if cfg!(windows) {
+                "a[1] b'é"
+            } else {
+                "a[1] *b'é"
+            },
+        )
     }
 
     /// One whose home folder has this name.
@@ -135,6 +146,8 @@ impl Instance {
             ("HOME", home.as_os_str()),
             ("USERPROFILE", home.as_os_str()),
             ("TMPDIR", temporary.as_os_str()),
+            ("TEMP", temporary.as_os_str()),
+            ("TMP", temporary.as_os_str()),
             ("XDG_CACHE_HOME", cache.as_os_str()),
             ("RDD_INSTANCE", OsStr::new(&name)),
             ("LANG", OsStr::new("C.UTF-8")),
@@ -186,18 +199,16 @@ impl Instance {
         self.root.path().join("tmp")
     }
 
-    /// `rdd svc paths dir` (INTERFACE: on Linux).
+    /// `rdd svc paths dir` (INTERFACE).
     #[must_use]
     pub fn dir(&self) -> PathBuf {
-        self.home
-            .join(format!(".local/share/rancher-desktop-{}", self.name))
+        sys::data_dir(&self.home, &format!("rancher-desktop-{}", self.name))
     }
 
     /// `rdd svc paths log_dir`.
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {
-        self.home
-            .join(format!(".local/state/rancher-desktop-{}", self.name))
+        sys::log_dir(&self.home, &format!("rancher-desktop-{}", self.name))
     }
 
     /// `rdd svc paths short_dir`.
@@ -381,18 +392,10 @@ pub fn leftovers_of(mark: &Mark) -> Vec<Leftover> {
     let members = Tree::marked(mark.clone())
         .members()
         .expect("the process table");
-    let command = |process: &Process| {
-        let line =
-            fs::read(format!("/proc/{}/cmdline", process.identity().pid())).unwrap_or_default();
-        String::from_utf8_lossy(&line)
-            .replace('\0', " ")
-            .trim()
-            .to_owned()
-    };
     members
         .into_iter()
         .map(|process| Leftover {
-            command: command(&process),
+            command: sys::command_line(process.identity().pid()),
             process,
         })
         .collect()

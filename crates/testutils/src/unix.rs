@@ -1,6 +1,6 @@
-//! A bystander on Unix.
+//! What a test has to know of Unix: a bystander, command lines, the folders of an instance.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use process::spawn::{Child, Spawn};
@@ -37,4 +37,23 @@ pub(crate) fn bystander(folder: &Path) -> (Child, Held) {
         }
     });
     (child, ())
+}
+
+/// The command line of a process, for people; empty when there is none to be had.
+pub(crate) fn command_line(pid: u32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line)
+        .replace('\0', " ")
+        .trim()
+        .to_owned()
+}
+
+/// Where rdd keeps the data of an instance below the home folder.
+pub(crate) fn data_dir(home: &Path, instance: &str) -> PathBuf {
+    home.join(".local/share").join(instance)
+}
+
+/// Where rdd keeps the logs of an instance below the home folder.
+pub(crate) fn log_dir(home: &Path, instance: &str) -> PathBuf {
+    home.join(".local/state").join(instance)
 }

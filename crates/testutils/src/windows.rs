@@ -1,16 +1,23 @@
-//! A bystander on Windows, and telling Wine from Windows.
+//! What a test has to know of Windows: a bystander, command lines, the folders of an instance, and whether it is Wine.
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::PipeWriter;
-use std::os::windows::io::OwnedHandle;
-use std::path::Path;
+use std::mem::MaybeUninit;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
+use std::path::{Path, PathBuf};
 
 use process::spawn::{Child, Spawn};
 
+use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
+use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::System::Diagnostics::Debug::ReadProcessMemory;
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
+use windows_sys::Win32::System::Threading::{
+    OpenProcess, PEB, PROCESS_BASIC_INFORMATION, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_VM_READ,
+};
 
 /// What a bystander waits for.
 pub(crate) type Held = PipeWriter;
@@ -52,4 +59,76 @@ pub fn differs_under_wine(what: &str) -> bool {
         }
         None => false,
     }
+}
+
+/// The command line of a process, for people; empty when there is none to be had.
+pub(crate) fn command_line(pid: u32) -> String {
+    let line = || -> Option<String> {
+        // SAFETY: asks for a handle by number; the result is checked.
+        let process =
+            unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_VM_READ, 0, pid) };
+        if process.is_null() {
+            return None;
+        }
+        // SAFETY: a new handle that nobody else owns.
+        let process = unsafe { OwnedHandle::from_raw_handle(process as RawHandle) };
+        // SAFETY: the pointers are only computed here, and what is read are pointers, numbers and text: any bytes will do.
+        unsafe {
+            let peb = environment_block(&process)?;
+            let parameters = read(&process, &raw const (*peb).ProcessParameters)?;
+            let line = read(&process, &raw const (*parameters).CommandLine)?;
+            let text: Option<Vec<u16>> = (0..usize::from(line.Length) / 2)
+                .map(|at| read(&process, line.Buffer.wrapping_add(at)))
+                .collect();
+            Some(String::from_utf16_lossy(&text?))
+        }
+    };
+    line().unwrap_or_default()
+}
+
+/// Where the process has the block that its command line is found from. Wine knows no shorter way than this one, which
+/// debuggers go (winternl.h).
+fn environment_block(process: &OwnedHandle) -> Option<*const PEB> {
+    let mut basic = PROCESS_BASIC_INFORMATION::default();
+    // SAFETY: the handle is open, and the structure is as long as it is said to be.
+    let status = unsafe {
+        NtQueryInformationProcess(
+            process.as_raw_handle() as HANDLE,
+            ProcessBasicInformation,
+            (&raw mut basic).cast(),
+            u32::try_from(size_of_val(&basic)).ok()?,
+            std::ptr::null_mut(),
+        )
+    };
+    (status >= 0 && !basic.PebBaseAddress.is_null()).then_some(basic.PebBaseAddress.cast_const())
+}
+
+/// Reads a value in another process.
+///
+/// # Safety
+/// Any bytes are a value of the type.
+unsafe fn read<T: Copy>(process: &OwnedHandle, address: *const T) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the value is as large as it is said to be; an address that is not mapped there makes the call fail.
+    let done = unsafe {
+        ReadProcessMemory(
+            process.as_raw_handle() as HANDLE,
+            address.cast(),
+            value.as_mut_ptr().cast(),
+            size_of::<T>(),
+            std::ptr::null_mut(),
+        )
+    };
+    // SAFETY: all of it was written, and any bytes are a value.
+    (done != 0).then(|| unsafe { value.assume_init() })
+}
+
+/// Where rdd keeps the data of an instance below the home folder.
+pub(crate) fn data_dir(home: &Path, instance: &str) -> PathBuf {
+    home.join("AppData").join("Local").join(instance)
+}
+
+/// Where rdd keeps the logs of an instance below the home folder.
+pub(crate) fn log_dir(home: &Path, instance: &str) -> PathBuf {
+    data_dir(home, &format!("{instance}-logs"))
 }
