@@ -7,6 +7,15 @@ use crate::image::ImageError;
 use crate::layout::{NameError, SocketPathTooLong};
 use crate::template::{ParseError, ValidateError, WriteError};
 
+/// How qemu-img is installed here. The names are those of Debian's package, of Homebrew's formula and of winget's package.
+const INSTALL_QEMU_IMG: &str = if cfg!(windows) {
+    "install QEMU (winget install SoftwareFreedomConservancy.QEMU) and add its folder to PATH"
+} else if cfg!(target_os = "macos") {
+    "install QEMU (brew install qemu)"
+} else {
+    "install the package qemu-utils"
+};
+
 /// A step on an instance folder failed. Each message says what was tried, on what, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum InstanceError {
@@ -67,9 +76,7 @@ pub enum InstanceError {
     #[error(transparent)]
     Image(#[from] ImageError),
     /// A program is missing.
-    #[error(
-        "cannot make the disk: the program qemu-img is not installed; install the package qemu-utils"
-    )]
+    #[error("cannot make the disk: the program qemu-img is not installed; {INSTALL_QEMU_IMG}")]
     NoQemuImg,
     /// qemu-img failed.
     #[error("cannot {action}: {source}")]
