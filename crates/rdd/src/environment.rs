@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+/// What names the home folder ([`std::env::home_dir`]).
+const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+
 /// The variables that rdd looks at. `RDD_*` hold in the daemon and in every process that it starts as well.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
@@ -38,11 +41,11 @@ impl Environment {
     /// Reads the environment of this process.
     pub(crate) fn of_this_process() -> anyhow::Result<Self> {
         let home = std::env::home_dir()
-            .context("cannot find your home folder: HOME is not set and the user database has none; set HOME")?;
+            .with_context(|| format!("cannot find your home folder: {HOME} is not set and the system knows none; set {HOME}"))?;
         if home.is_relative() {
             // As with the log folder: the daemon has another working directory.
             anyhow::bail!(
-                "cannot use {home:?} as your home folder, since it is no absolute path; set HOME to one",
+                "cannot use {home:?} as your home folder, since it is no absolute path; set {HOME} to one",
             );
         }
         let mut environment = Self::from_variables(|name| std::env::var_os(name))?;

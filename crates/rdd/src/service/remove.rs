@@ -28,9 +28,8 @@ pub(crate) fn delete(context: &Context, timeout: Timeout) -> anyhow::Result<()> 
     let gone = orphans::end(&context.paths.lima_home())?;
     process::crash::point("svc.delete.after-vms");
     keep_vm_logs(context)?;
-    remove_all(&context.paths.short_dir)?;
+    with_locks_in_it(gone, || remove_all(&context.paths.short_dir))?;
     process::crash::point("svc.delete.after-short-dir");
-    drop(gone);
     if !context.environment.keep_logs {
         remove_logs(context)?;
     }
@@ -42,7 +41,16 @@ pub(crate) fn delete(context: &Context, timeout: Timeout) -> anyhow::Result<()> 
             remove_all(&entry)?;
         }
     }
-    remove_all(&context.paths.dir)
+    let removed = remove_all(&context.paths.dir);
+    if removed.is_ok() {
+        return Ok(());
+    }
+    // As `with_locks_in_it`, and the folder is empty then, or of somebody who began anew since.
+    drop(locks);
+    match fs::remove_dir(&context.paths.dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => removed,
+        _ => Ok(()),
+    }
 }
 
 /// Stops the daemon and removes objects and VMs; keeps settings, certificates and ssh keys. True when it was running.
@@ -51,12 +59,14 @@ pub(crate) fn reset(context: &Context, timeout: Timeout) -> anyhow::Result<bool>
     let lima = lima::layout::LimaHome::new(context.paths.lima_home());
     let gone = orphans::end(&lima.root)?;
     keep_vm_logs(context)?;
-    for entry in list(&lima.root)? {
-        if entry != lima.config_dir() {
-            remove_all(&entry)?;
+    with_locks_in_it(gone, || {
+        for entry in list(&lima.root)? {
+            if entry != lima.config_dir() {
+                remove_all(&entry)?;
+            }
         }
-    }
-    drop(gone);
+        Ok(())
+    })?;
     process::crash::point("svc.reset.after-vms");
     let database = context.paths.database();
     for entry in list(&context.paths.dir)? {
@@ -70,6 +80,17 @@ pub(crate) fn reset(context: &Context, timeout: Timeout) -> anyhow::Result<bool>
         }
     }
     Ok(locks.was_running)
+}
+
+/// Removes folders in which we hold locks. Where the name of a removed file stays until nobody has it open (NFS, Windows
+/// on other file systems than NTFS), the locks have to go before their folders can.
+fn with_locks_in_it(
+    locks: Vec<FileLock>,
+    remove: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let removed = remove();
+    drop(locks);
+    removed.or_else(|_| remove())
 }
 
 /// Moves the VMs' logs out of the folders that are about to go, when they are to be kept.

@@ -2,9 +2,13 @@
 
 use std::fs;
 
-use testutils::{Instance, poll};
+use testutils::Instance;
+#[cfg(unix)]
+use testutils::poll;
 
-use crate::said::{SOON, instance, said, stderr};
+#[cfg(unix)]
+use crate::said::SOON;
+use crate::said::{instance, said, stderr};
 
 fn logs_of(instance: &Instance) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(instance.log_dir())
@@ -156,6 +160,7 @@ fn json_lines_are_for_programs() {
     assert_eq!(line["level"], "fatal");
 }
 
+#[cfg(unix)] // Needs a shell.
 #[test]
 fn following_ends_with_its_reader_also_when_nothing_comes() {
     let instance = instance();
@@ -169,6 +174,7 @@ fn following_ends_with_its_reader_also_when_nothing_comes() {
     assert_eq!(output.text().lines().count(), 1);
 }
 
+#[cfg(unix)] // Needs a shell.
 #[test]
 fn following_shows_what_comes_later_and_the_log_of_the_next_start() {
     let instance = instance();

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+#[cfg(unix)]
 use process::Signal;
 use testutils::poll;
 
@@ -75,6 +76,7 @@ fn h45_a_daemon_in_the_foreground_keeps_its_vms_when_it_is_told_from_elsewhere()
 }
 
 /// Hazard 44: a daemon that does nothing any more.
+#[cfg(unix)] // Windows can freeze nobody.
 #[test]
 fn h44_a_daemon_that_hangs_is_told_with_the_way_that_keeps_the_vms() {
     let instance = instance();

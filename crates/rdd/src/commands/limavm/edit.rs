@@ -18,8 +18,8 @@ use crate::exit::message;
 use crate::logging::RESULT;
 use crate::service::client::refused;
 
-/// What every Unix has.
-const FALLBACK_EDITOR: &str = "vi";
+/// What every system of the kind has.
+const FALLBACK_EDITOR: &str = if cfg!(windows) { "notepad" } else { "vi" };
 
 /// Lets the user change the template. What is refused can be corrected, and is never lost.
 pub(crate) async fn run(client: &Client, context: &Context, name: &str) -> anyhow::Result<()> {

@@ -31,7 +31,8 @@ pub(crate) enum Source {
     },
 }
 
-/// Reads the template that the user means. Anything with `/` or `:` is a file or URL, and `-` standard input.
+/// Reads the template that the user means. Anything with a separator of paths or `:` is a file or URL, and `-` standard
+/// input.
 pub(crate) fn resolve(given: &str) -> anyhow::Result<Source> {
     if given == "-" {
         let text = bounded(std::io::stdin().lock())
@@ -41,7 +42,7 @@ pub(crate) fn resolve(given: &str) -> anyhow::Result<Source> {
             origin: "standard input".to_owned(),
         });
     }
-    if !given.contains(['/', ':']) {
+    if !given.contains(|c| c == ':' || std::path::is_separator(c)) {
         return Ok(Source::ConfigMap(given.to_owned()));
     }
     let text = match given.split_once("://") {
