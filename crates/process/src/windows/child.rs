@@ -175,3 +175,21 @@ pub(crate) fn read_until(
     text.extend_from_slice(&buffer[..length]);
     Ok(if length == 0 { Read::End } else { Read::Some })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Mark;
+
+    /// Such as a helper that is quicker than we are.
+    #[test]
+    fn a_child_that_has_ended_already_needs_no_job() {
+        let mut child = Command::new("cmd.exe")
+            .args(["/c", "exit"])
+            .spawn()
+            .unwrap();
+        assert!(child.wait().unwrap().success());
+        let marks = format!("{}:{}", Mark::new().as_str(), Mark::new().as_str());
+        Prepared::default().started(&child, &marks).unwrap();
+    }
+}
