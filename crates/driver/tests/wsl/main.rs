@@ -287,7 +287,28 @@ async fn h40_stand_in_wsl_has_terminated_whichever_way_it_stopped() {
     assert_eq!(ended.unwrap(), Ended::ByItself);
     assert_eq!(world.changes().last().unwrap(), "--terminate");
 
-    // Its boot fails, or hangs; or it ran before, and cannot be registered.
+    // It ran before, and it cannot be told whether it is registered.
+    let world = World::new();
+    world.wsl.register(&world.distro).await.unwrap();
+    std::fs::write(world.path("running").join(NAME), "").unwrap();
+    world.fault("list");
+    let (ready, _) = oneshot::channel();
+    let run = world.wsl.run(&world.distro, ready, std::future::pending());
+    run.await.unwrap_err();
+    assert!(!world.runs());
+
+    // It does not end when it is told to: then nobody says that it has.
+    let world = World::new();
+    let (ended, ()) = world
+        .while_it_runs(async |stop| {
+            world.fault("terminate-does-nothing");
+            drop(stop);
+        })
+        .await;
+    let error = ended.unwrap_err().to_string();
+    assert!(error.contains("runs on"), "{error}");
+
+    // Its boot fails, or hangs.
     for (fault, hangs) in [("boot", false), ("boot-hangs", true)] {
         let world = World::new();
         world.fault(fault);
@@ -349,6 +370,14 @@ async fn h41_stand_in_wsl_that_lost_a_disk_imports_it_again() {
     assert!(world.disk().is_file());
     let expected = ["--import", "--terminate", "--unregister", "--import"];
     assert_eq!(world.changes()[..4], expected);
+
+    // A disk of which WSL knows nothing is in the way of an import, and nobody's.
+    let world = World::new();
+    std::fs::create_dir(&world.distro.folder).unwrap();
+    std::fs::write(world.disk(), "half an import").unwrap();
+    world.wsl.register(&world.distro).await.unwrap();
+    let disk = std::fs::read_to_string(world.disk()).unwrap();
+    assert_eq!(disk, "made of an image\n");
 
     // An import that makes no disk is no success, and the next one begins anew.
     let world = World::new();
