@@ -11,7 +11,8 @@ use tokio::net::windows::named_pipe::NamedPipeClient;
 
 use crate::DriverError;
 
-const REASON: &str = "rdd cannot talk to QEMU on Windows yet";
+const REASON: &str = "no VM runs on Windows yet, since rdd cannot talk to QEMU there (QEMU listens on a Unix socket); \
+    the same template runs on Linux";
 
 /// Whether a QEMU that is started can be talked to.
 pub(crate) fn supported() -> Result<(), DriverError> {
