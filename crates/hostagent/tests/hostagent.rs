@@ -9,10 +9,10 @@
 
 #[path = "suite/adoption.rs"]
 mod adoption;
-#[path = "suite/clock.rs"]
-mod clock;
 #[path = "suite/ending.rs"]
 mod ending;
+#[path = "suite/guest_agent.rs"]
+mod guest_agent;
 mod support;
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A host whose clock jumps, and a guest that follows. The test plays the agent inside.
+//! The agent inside, played by the test: a guest whose clock is off, and one that hangs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,8 @@ use testutils::poll_async;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::support::{PATIENCE, Vm};
+use crate::BEYOND_GRACE;
+use crate::support::{PATIENCE, Vm, is_alive};
 
 /// QEMU's end of the line is elsewhere, so that the test can have `ga.sock`.
 const WITHOUT_AGENT: &str =
@@ -33,6 +34,24 @@ struct Agent {
 }
 
 impl Agent {
+    /// Waits for the hostagent, answers it, and lets the VM be up.
+    async fn of(vm: &Vm) -> Agent {
+        vm.wait_for("QEMU", |info| info.qemu.is_some()).await;
+        let listener = UnixListener::bind(vm.dir.ga_sock()).unwrap();
+        let (stream, _) = tokio::time::timeout(PATIENCE, listener.accept())
+            .await
+            .expect("the hostagent comes")
+            .unwrap();
+        let mut agent = Agent {
+            stream,
+            lines: LineReader::new(),
+            ahead: 0,
+            obeys: true,
+        };
+        assert_eq!(agent.answer().await, Request::Status);
+        agent
+    }
+
     fn status(&self) -> GuestStatus {
         GuestStatus {
             boot_id: "a boot".into(),
@@ -100,6 +119,10 @@ fn now() -> i64 {
     i64::try_from(now.as_millis()).unwrap()
 }
 
+fn is_up(info: &Info) -> bool {
+    info.phase == Phase::Running && info.guest.connected && info.errors.is_empty()
+}
+
 fn is_set_time(request: &Request) -> bool {
     matches!(request, Request::SetTime { .. })
 }
@@ -113,27 +136,23 @@ async fn h29_a_host_whose_clock_jumped_asks_at_once_and_sets_the_guests_until_th
     vm.set_ssh("exit 0");
     vm.set_qemu(WITHOUT_AGENT);
     vm.spawn().await;
-    vm.wait_for("QEMU", |info| info.qemu.is_some()).await;
-    let listener = UnixListener::bind(vm.dir.ga_sock()).unwrap();
-    let (stream, _) = tokio::time::timeout(PATIENCE, listener.accept())
-        .await
-        .expect("the hostagent comes")
-        .unwrap();
-    let mut agent = Agent {
-        stream,
-        lines: LineReader::new(),
-        ahead: 0,
-        obeys: true,
-    };
-    assert_eq!(agent.answer().await, Request::Status);
-    let up = |info: &Info| info.phase == Phase::Running && info.guest.connected;
-    vm.wait_for("the VM to run", up).await;
+    let mut agent = Agent::of(&vm).await;
+    vm.wait_for("the VM to run", is_up).await;
     agent.forget_what_was_asked().await;
 
     vm.set_host_clock(HOUR);
     assert_eq!(agent.answer().await, Request::Status);
     assert!(is_set_time(&agent.answer().await));
     agent.assert_ahead_by(HOUR);
+    // The answer is taken in before the clock jumps again: else it would be the proof of a failure.
+    poll_async(PATIENCE, "the answer to be heard", async || {
+        let log = vm.log();
+        match log.contains("the guest's clock is right again") {
+            true => Ok(()),
+            false => Err(log),
+        }
+    })
+    .await;
 
     // Backwards; and the agent says that it has done it, and has not.
     agent.obeys = false;
@@ -155,8 +174,47 @@ async fn h29_a_host_whose_clock_jumped_asks_at_once_and_sets_the_guests_until_th
     agent.obeys = true;
     assert!(is_set_time(&agent.answer().await), "it is tried again");
     agent.assert_ahead_by(0);
-    vm.wait_for("the VM to be well", |info| {
-        up(info) && info.errors.is_empty()
+    vm.wait_for("the VM to be well", is_up).await;
+}
+
+#[tokio::test]
+async fn h30_an_agent_that_hangs_is_told_and_heals() {
+    let vm = Vm::new();
+    vm.set_ssh("exit 0");
+    vm.set_qemu(WITHOUT_AGENT);
+    vm.spawn().await;
+    let mut agent = Agent::of(&vm).await;
+    vm.wait_for("the VM to run", is_up).await;
+    vm.wait_for("its silence to be told", |info| {
+        let about_agent = |error: &String| error.contains("the guest agent did not answer");
+        info.phase == Phase::Degraded && info.errors.iter().any(about_agent)
     })
     .await;
+    poll_async(PATIENCE, "the VM to be well", async || {
+        agent.answer().await;
+        match observe(&vm.dir).await.info {
+            Some(info) if is_up(&info) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn h30_a_login_that_hangs_keeps_no_stop_waiting() {
+    let mut vm = Vm::new();
+    // Without an agent it is tried then at the latest.
+    vm.ready = 1;
+    let tried = vm.dir.path().join("tried");
+    vm.set_ssh(&format!("touch '{}'; exec sleep 1000", tried.display()));
+    vm.spawn().await;
+    let info = vm.wait_for("QEMU", |info| info.qemu.is_some()).await;
+    poll_async(PATIENCE, "a login", async || match tried.exists() {
+        true => Ok(()),
+        false => Err("nobody tries"),
+    })
+    .await;
+    vm.client().await.stop(Duration::ZERO).await.unwrap();
+    vm.gone_within(BEYOND_GRACE).await;
+    assert!(!is_alive(&info.qemu.unwrap()));
 }
