@@ -63,6 +63,18 @@ pub fn replace_file(from: &Path, to: &Path) -> Result<(), FileError> {
     sync_folder(folder_of(to))
 }
 
+/// Renames a folder to a name that is free. Blocks: Windows refuses while somebody has anything in the folder open, such
+/// as a virus scanner or a helper that is just ending, and is asked again for two seconds.
+pub fn rename_folder(from: &Path, to: &Path) -> io::Result<()> {
+    sys::files::replace(from, to)
+}
+
+/// Whether both are the same file, whatever it is called by now. Its times do not tell: Windows gives a new file of a name
+/// that was free for less than 15 s the old one's time of creation.
+pub fn is_same(one: &File, other: &File) -> io::Result<bool> {
+    sys::files::is_same(one, other)
+}
+
 /// Makes what was created, renamed or removed in the folder durable. Does nothing on Windows, where the file system's
 /// journal does it.
 pub fn sync_folder(folder: &Path) -> Result<(), FileError> {

@@ -46,24 +46,12 @@ fn successor(file: &File, path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let same = is_same(file, &current)?;
+    let same = process::file::is_same(file, &current)?;
     let truncated = same && {
         let mut position = file;
         position.stream_position()? > current.metadata()?.len()
     };
     Ok((!same || truncated).then_some(current))
-}
-
-#[cfg(unix)]
-fn is_same(a: &File, b: &File) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let (a, b) = (a.metadata()?, b.metadata()?);
-    Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
-}
-
-#[cfg(not(unix))]
-fn is_same(a: &File, b: &File) -> io::Result<bool> {
-    Ok(a.metadata()?.created()? == b.metadata()?.created()?)
 }
 
 /// The last lines of a file, at most `lines` of them; empty when it cannot be read.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION};
 
 use super::handle::is;
+use super::lock::which;
 use crate::pause;
 
-/// A virus scanner or a reader lets go of the old file within this time.
+/// A virus scanner, a reader or a helper that has just ended lets go of the file, or of the folder, within this time.
 const READERS_LAST: Duration = Duration::from_secs(2);
 
 pub(crate) fn create_new(path: &Path, _mode: u32) -> io::Result<File> {
@@ -20,7 +21,7 @@ pub(crate) fn create_new(path: &Path, _mode: u32) -> io::Result<File> {
 }
 
 /// The standard library renames with POSIX semantics or `MOVEFILE_REPLACE_EXISTING`. Both refuse while somebody has the
-/// old file open without allowing its removal.
+/// old file open without allowing its removal, and a folder while somebody has anything in it open.
 pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
     let deadline = Instant::now() + READERS_LAST;
     loop {
@@ -32,6 +33,10 @@ pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
             result => return result,
         }
     }
+}
+
+pub(crate) fn is_same(one: &File, other: &File) -> io::Result<bool> {
+    Ok(which(one)? == which(other)?)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "Unix has to")]

@@ -48,7 +48,7 @@ pub(crate) fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 /// The volume and the file's number on it.
-fn which(file: &File) -> io::Result<(u32, u32, u32)> {
+pub(super) fn which(file: &File) -> io::Result<(u32, u32, u32)> {
     // SAFETY: a plain C struct of integers, for which all zeros is a value.
     let mut information: BY_HANDLE_FILE_INFORMATION = unsafe { std::mem::zeroed() };
     // SAFETY: the handle is open and the structure is writable.

@@ -98,6 +98,18 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
 }
 
 #[test]
+fn a_new_file_of_an_old_name_is_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (name, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+    let old = std::fs::File::create(&name).unwrap();
+    std::fs::rename(&name, &moved).unwrap();
+    let new = std::fs::File::create(&name).unwrap();
+    assert!(!file::is_same(&old, &new).unwrap());
+    let opened = std::fs::File::open(&moved).unwrap();
+    assert!(file::is_same(&old, &opened).unwrap());
+}
+
+#[test]
 fn h14_left_overs_are_found_whatever_the_folder_is_called() {
     let folder = tempfile::tempdir().unwrap();
     // Windows allows neither of the two in a name.
