@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// FILE_SHARE_READ and FILE_SHARE_WRITE, without FILE_SHARE_DELETE: what most programs that are not ours open with.
 const WITHOUT_DELETE: u32 = 0x1 | 0x2;
 
+/// FILE_FLAG_BACKUP_SEMANTICS, without which no folder is opened.
+const BACKUP_SEMANTICS: u32 = 0x0200_0000;
+
 fn hold(path: &Path) -> std::fs::File {
     OpenOptions::new()
         .read(true)
@@ -58,6 +61,30 @@ fn h42_a_file_that_a_reader_lets_go_of_is_replaced() {
     });
     assert_eq!(std::fs::read(&path).unwrap(), b"new");
     assert_eq!(names(folder.path()), [path]);
+}
+
+/// A folder is open as long as it is somebody's working folder, such as that of a helper which is just ending.
+#[test]
+fn h42_a_folder_that_somebody_lets_go_of_is_renamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    std::fs::create_dir(&from).unwrap();
+    let holder = OpenOptions::new()
+        .read(true)
+        .share_mode(WITHOUT_DELETE)
+        .custom_flags(BACKUP_SEMANTICS)
+        .open(&from)
+        .unwrap();
+    let (done, renamed) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| done.send(file::rename_folder(&from, &to)));
+        // Time for the first try, which fails.
+        let early = renamed.recv_timeout(Duration::from_millis(50));
+        assert!(early.is_err() && from.exists(), "{early:?}");
+        drop(holder);
+        renamed.recv_timeout(PATIENCE).unwrap().unwrap();
+    });
+    assert!(to.exists() && !from.exists());
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub fn delete(home: &LimaHome, dir: &InstanceDir, lock: FileLock) -> Result<(), 
     // Windows renames no folder in which somebody has a file open, so the lock goes first. Whoever takes it before the
     // rename makes that fail, by the same rule, and the caller tries again.
     let lock = (!cfg!(windows)).then_some(lock);
-    match std::fs::rename(dir.path(), &aside) {
+    match process::file::rename_folder(dir.path(), &aside) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         renamed => renamed.map_err(InstanceError::io("rename", dir.path()))?,
     }

@@ -67,7 +67,7 @@ pub fn prepare(
         .into());
     }
     process::file::sync_folder(work.path())?;
-    std::fs::rename(work.path(), target.path())
+    process::file::rename_folder(work.path(), target.path())
         .map_err(InstanceError::io("rename", work.path()))?;
     process::crash::point("prepare.after-rename");
     process::file::sync_folder(&home.root)?;
