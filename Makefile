@@ -1,5 +1,5 @@
 # The commands of the README. Everything else is cargo and `cargo xtask`.
-.PHONY: demo demo-clean test test-windows soak bench check packages test-packages
+.PHONY: demo demo-clean test test-windows check-macos soak bench check packages test-packages
 
 demo: packages          ## one command from a fresh Debian to a running VM
 	@scripts/demo
@@ -12,6 +12,9 @@ test: test-packages     ## the whole suite, real VM boots included
 
 test-windows: test-packages ## the Windows half, under Wine; needs root
 	@scripts/test-windows
+
+check-macos:            ## all of it compiled and linted for a Mac, nothing run
+	@scripts/check-macos
 
 MINUTES ?= 10
 VMS ?= 10
