@@ -41,11 +41,12 @@ mod tests {
     fn a_variable_is_found_among_the_variables_only() {
         let bytes = of_kernel(
             3,
-            "/bin/qemu\0\0\0\0qemu\0MARK=argument\0\0HOME=/h\0MARK=a:bc\0\0MARK=loader\0",
+            "/bin/qemu\0\0\0\0qemu\0MARK=argument\0\0HOME=/h\0MARK=a:bc\0\0LOADER=1\0",
         );
         assert_eq!(variable(&bytes, "MARK"), Some(&b"a:bc"[..]));
         assert_eq!(variable(&bytes, "HOME"), Some(&b"/h"[..]));
         assert_eq!(variable(&bytes, "MAR"), None);
+        assert_eq!(variable(&bytes, "LOADER"), None);
         assert!(lists(&bytes, "MARK", "a") && lists(&bytes, "MARK", "bc"));
         assert!(!lists(&bytes, "MARK", "b") && !lists(&bytes, "MARK", "argument"));
     }
