@@ -3,6 +3,7 @@
 //! One program for all of them, so that they link once. Each test has an instance and a home folder of its own and
 //! takes a slot before it boots, because emulated guests share the cores.
 
+#![cfg(unix)] // No VM runs on Windows yet.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
