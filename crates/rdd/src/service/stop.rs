@@ -153,8 +153,13 @@ fn does_not_answer(context: &Context, daemon: &Process) -> anyhow::Error {
 
 /// The way that is always there: a daemon that is killed leaves its VMs alone (hazard 20).
 fn by_hand(daemon: &Process) -> String {
+    let command = if cfg!(windows) {
+        "taskkill /F /PID"
+    } else {
+        "kill -KILL"
+    };
     format!(
-        "`kill -KILL {}` ends it, its VMs go on running, and `rdd svc start` takes them over",
+        "`{command} {}` ends it, its VMs go on running, and `rdd svc start` takes them over",
         daemon.identity().pid()
     )
 }
