@@ -77,13 +77,22 @@ pub(crate) fn news(
     old: &[PhaseStatus],
     new: &[PhaseStatus],
 ) -> Vec<(Timestamp, &'static str, String)> {
-    let began = |phase: &&PhaseStatus| {
-        !old.iter()
+    let shown = |phase: &PhaseStatus| {
+        old.iter()
             .any(|old| old.name == phase.name && old.start_time == phase.start_time)
     };
+    // A hostagent that takes a machine over recalls how that came up only after it has told of its own beginning: then
+    // those phases come back, and were told long ago.
+    let adopted = new.iter().position(|phase| phase.name == phase::ADOPTING);
+    let latest = old.iter().map(|phase| &phase.start_time).max();
+    let recalled = |at: usize, phase: &PhaseStatus| {
+        adopted.is_some_and(|adopted| at < adopted)
+            && latest.is_some_and(|latest| phase.start_time < *latest)
+    };
     new.iter()
-        .filter(began)
-        .filter_map(|phase| {
+        .enumerate()
+        .filter(|(at, phase)| !shown(phase) && !recalled(*at, phase))
+        .filter_map(|(_, phase)| {
             let (reason, text) = match phase.name.as_str() {
                 phase::CREATING => ("Creating", "making the VM's files"),
                 phase::PREPARING => ("Preparing", "making ready what the machine needs"),
@@ -183,6 +192,40 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn each_phase_is_told_once_also_when_another_hostagent_recalls_it() {
+        use StageName::{Adopting, Booting, Login, Preparing};
+        let shown = |stages: &[(StageName, u64)]| {
+            of_stages(
+                &stages
+                    .iter()
+                    .map(|(name, at)| stage(*name, *at, None))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let told = |old: &[PhaseStatus], new: &[PhaseStatus]| -> Vec<&str> {
+            news(old, new)
+                .iter()
+                .map(|(_, reason, _)| *reason)
+                .collect()
+        };
+        let up = shown(&[(Preparing, 20), (Booting, 30), (Login, 40)]);
+        assert_eq!(told(&up[..1], &up), ["Booting", "LoggingIn"]);
+        // Its hostagent dies. The next one begins, and then finds the machine and what is remembered of it.
+        let next = shown(&[(Preparing, 100)]);
+        assert_eq!(told(&up, &next), ["Preparing"]);
+        let adopted = shown(&[(Preparing, 20), (Booting, 30), (Login, 40), (Adopting, 105)]);
+        assert_eq!(told(&next, &adopted), ["Adopting"]);
+        // Nobody looked meanwhile: all that is new is told.
+        assert_eq!(
+            told(&up[..1], &adopted),
+            ["Booting", "LoggingIn", "Adopting"]
+        );
+        // A start after the clock was set back is one.
+        let again = shown(&[(Preparing, 5), (Booting, 7)]);
+        assert_eq!(told(&adopted, &again), ["Preparing", "Booting"]);
     }
 
     #[test]
