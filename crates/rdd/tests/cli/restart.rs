@@ -102,6 +102,22 @@ fn h44_a_daemon_that_hangs_is_told_with_the_way_that_keeps_the_vms() {
     assert_eq!(pid(&instance), number);
 }
 
+/// A stop that nobody waits for is heard all the same: the next command finds a daemon that stops, not one that runs.
+#[cfg(unix)] // Windows can freeze nobody.
+#[test]
+fn h44_a_stop_that_was_not_heard_is_no_success_also_when_nobody_waits_for_it() {
+    let instance = instance();
+    said(&instance, &["svc", "start"]);
+    let daemon = daemons(&instance).remove(0);
+    daemon.process.signal(Signal::Stop).unwrap();
+    let error = instance.rdd_fails(&["svc", "stop", "--wait=false", "--timeout=200ms"], 4);
+    assert!(error.contains("context deadline exceeded"), "{error}");
+    // It is heard now.
+    daemon.process.signal(Signal::Continue).unwrap();
+    said(&instance, &["svc", "stop"]);
+    assert_eq!(pid(&instance), 0);
+}
+
 #[test]
 fn what_contradicts_itself_is_a_usage_error() {
     let instance = instance();
