@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver::qemu::{Qemu, last_record};
+use driver::qemu::tcg_threads::TcgThreads;
+use driver::qemu::{Emulation, Qemu, last_record};
 use driver::{
     Accelerator, AgentPort, Boot, Disk, Driver, DriverError, Firmware, Machine, MachineEvent,
     MachineFiles, MachineSpec, MachineState, RunStatus,
@@ -323,6 +324,79 @@ async fn qemu_filters_its_own_system_calls() {
     machine.kill(PATIENCE).await.unwrap();
 }
 
+/// Two CPUs side by side only in a QEMU that does that right (`qemu/tcg_threads.rs`), and its user is told when they
+/// take turns. The programs are the real QEMU under other names: one that says 8.1, and one that says nothing.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn emulated_cpus_run_side_by_side_only_where_qemu_can() {
+    let real = String::from_utf8(
+        std::process::Command::new("qemu-system-x86_64")
+            .arg("-version")
+            .output()
+            .unwrap()
+            .stdout,
+    )
+    .unwrap();
+    let (_, version) = real.split_once(" version ").unwrap();
+    let old = ["5.", "6.", "7.", "8.0"]
+        .iter()
+        .any(|old| version.starts_with(old));
+    let saying = |words: &str| format!("case \"$*\" in *-version) echo '{words}'; exit;; esac");
+    let cases = [
+        (None, old),
+        (Some(saying("QEMU emulator version 8.1.0")), false),
+        (Some(saying("QEMU emulator version 8.0.5")), true),
+        (Some(saying("")), true),
+    ];
+    for (wrapped, takes_turns) in cases {
+        let mut vm = Instance::new();
+        vm.spec.cpus = 2;
+        if let Some(answer) = &wrapped {
+            vm.driver = Qemu::new(
+                wrapper(vm._root.path(), answer),
+                vm._root.path().join("cache"),
+            );
+        }
+        let machine = vm.start().await;
+        let words =
+            std::fs::read_to_string(format!("/proc/{}/cmdline", machine.identity().pid())).unwrap();
+        let thread = if takes_turns {
+            "tcg,thread=single"
+        } else {
+            "tcg,thread=multi"
+        };
+        assert!(
+            words.split('\0').any(|word| word == thread),
+            "{wrapped:?}: {words}"
+        );
+        let warning = machine.record().accelerator_warning.clone();
+        assert_eq!(
+            warning.is_some_and(|w| w.contains("2 CPUs take turns")),
+            takes_turns,
+            "{wrapped:?}"
+        );
+        machine.quit().await.unwrap();
+        exited(&machine).await;
+    }
+}
+
+/// A folder with a `qemu-system-x86_64` that does `first`, and is the real one from then on.
+#[cfg(target_os = "linux")]
+fn wrapper(root: &Path, first: &str) -> std::ffi::OsString {
+    use std::os::unix::fs::PermissionsExt as _;
+    let real = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+        .map(|folder| folder.join("qemu-system-x86_64"))
+        .find(|program| program.is_file())
+        .unwrap();
+    let folder = root.join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    let program = folder.join("qemu-system-x86_64");
+    let script = format!("#!/bin/sh\n{first}\nexec '{}' \"$@\"\n", real.display());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder.into_os_string()
+}
+
 /// Hazard 6: a number in a file is nobody's name.
 #[tokio::test]
 async fn h06_a_forged_record_harms_no_bystander() {
@@ -436,10 +510,14 @@ fn command_lines() {
         agent_port: AgentPort::Serial,
         ssh_local_port: 60022,
     };
-    let lines = |spec: &MachineSpec, accelerator| {
+    let lines = |spec: &MachineSpec, accelerator, threads| {
         let mut text = String::new();
         let files = MachineFiles::of(&dir);
-        let words = driver::qemu::command_line(spec, &files, accelerator, Some(2_600_000));
+        let emulation = Emulation {
+            threads,
+            counter_khz: Some(2_600_000),
+        };
+        let words = driver::qemu::command_line(spec, &files, accelerator, emulation);
         for word in words.unwrap() {
             text.push_str(if word.starts_with('-') && !text.is_empty() {
                 "\n"
@@ -459,7 +537,7 @@ fn command_lines() {
         -no-user-config
         -display none
         -machine q35,hpet=off,smm=off,usb=off,vmport=off,graphics=off,sata=off,smbus=off,i8042=off
-        -accel tcg,thread=multi
+        -accel tcg,thread=single
         -cpu Nehalem,+rdrand
         -smp 2,sockets=1,cores=2,threads=1
         -m 512
@@ -481,7 +559,7 @@ fn command_lines() {
         -chardev socket,id=qmp,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/qmp.sock
         -mon chardev=qmp,mode=control
         -device virtio-rng-pci
-    "#]].assert_eq(&lines(&spec, Accelerator::Tcg));
+    "#]].assert_eq(&lines(&spec, Accelerator::Tcg, TcgThreads::Single));
 
     spec.boot = Boot::Disk;
     spec.firmware = Firmware::Default;
@@ -511,7 +589,7 @@ fn command_lines() {
         -chardev socket,id=qmp,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/qmp.sock
         -mon chardev=qmp,mode=control
         -device virtio-rng-pci
-    "#]].assert_eq(&lines(&spec, Accelerator::Kvm));
+    "#]].assert_eq(&lines(&spec, Accelerator::Kvm, TcgThreads::Single));
 
     spec.arch = Arch::Aarch64;
     spec.agent_port = AgentPort::VirtioSerial;
@@ -542,11 +620,15 @@ fn command_lines() {
         -chardev socket,id=qmp,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/qmp.sock
         -mon chardev=qmp,mode=control
         -device virtio-rng-pci
-    "#]].assert_eq(&lines(&spec, Accelerator::Tcg));
+    "#]].assert_eq(&lines(&spec, Accelerator::Tcg, TcgThreads::Multi));
 
     spec.arch = Arch::S390x;
-    let error = driver::qemu::command_line(&spec, &MachineFiles::of(&dir), Accelerator::Tcg, None)
-        .unwrap_err();
+    let emulation = Emulation {
+        threads: TcgThreads::Single,
+        counter_khz: None,
+    };
+    let files = MachineFiles::of(&dir);
+    let error = driver::qemu::command_line(&spec, &files, Accelerator::Tcg, emulation).unwrap_err();
     assert_eq!(
         error.to_string(),
         "arch: s390x guests are not supported; x86_64 and aarch64 are"

@@ -1,8 +1,8 @@
 //! Boots a built image with plain QEMU under emulation, several times, and prints how long it took until the agent said
 //! `ready` and until `ssh true` succeeded: `cargo run -p guestimage --example boot_image -- CACHE [RUNS]`.
 //!
-//! For measuring the image and the words of `BOOT.md` alone, without daemon and driver. Needs `ssh`, `ssh-keygen` and
-//! `xorriso`.
+//! For measuring the image and the words of `BOOT.md` alone, without daemon and driver: with a thread for each CPU, which
+//! QEMU before 8.1 does not always survive. Needs `ssh`, `ssh-keygen` and `xorriso`.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;

@@ -9,6 +9,7 @@ use std::path::Path;
 use lima::image::RootBus;
 use lima::template::Arch;
 
+use super::tcg_threads::TcgThreads;
 use crate::machine_spec::{AGENT_PORT_NAME, AgentPort, Boot, Firmware};
 use crate::{Accelerator, DriverError, MachineFiles, MachineSpec};
 
@@ -22,8 +23,17 @@ const GUEST_ADDRESS: &str = "10.0.2.15";
 const EMULATED_KERNEL_WORDS: &str =
     "mitigations=off no_timer_check cryptomgr.notests random.trust_cpu=on";
 
-/// The arguments after the program's name. `counter_khz` is the speed of the host's time stamp counter, where an emulated
-/// guest reads that ([`time_stamp_counter`](super::time_stamp_counter)): its kernel need neither measure nor doubt it.
+/// How this host and its QEMU emulate a processor; of no consequence where the hardware runs the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emulation {
+    /// The host's threads for the guest's CPUs.
+    pub threads: TcgThreads,
+    /// The speed of the host's time stamp counter in kHz, where the guest reads that
+    /// ([`time_stamp_counter`](super::time_stamp_counter)): its kernel need neither measure nor doubt it.
+    pub counter_khz: Option<u32>,
+}
+
+/// The arguments after the program's name.
 ///
 /// # Errors
 /// A path that is not UTF-8, or a combination that QEMU does not have.
@@ -31,7 +41,7 @@ pub fn command_line(
     spec: &MachineSpec,
     files: &MachineFiles,
     accelerator: Accelerator,
-    counter_khz: Option<u32>,
+    emulation: Emulation,
 ) -> Result<Vec<String>, DriverError> {
     let mut args = Arguments(Vec::with_capacity(64));
     args.option("-name", format!("{},debug-threads=on", doubled(&spec.name)));
@@ -39,7 +49,7 @@ pub fn command_line(
     args.flag("-no-user-config");
     args.option("-display", "none");
     args.option("-machine", machine(spec)?);
-    args.option("-accel", accel(accelerator));
+    args.option("-accel", accel(accelerator, emulation.threads));
     args.option("-cpu", cpu(spec, accelerator));
     args.option(
         "-smp",
@@ -48,7 +58,7 @@ pub fn command_line(
     // QEMU reads a number without a suffix as MiB.
     args.option("-m", (spec.memory >> 20).max(1).to_string());
     args.option("-rtc", "base=utc");
-    boot(&mut args, spec, accelerator, counter_khz)?;
+    boot(&mut args, spec, accelerator, emulation.counter_khz)?;
     disks(&mut args, spec)?;
     network(&mut args, spec);
     channels(&mut args, spec, files)?;
@@ -86,11 +96,10 @@ fn machine(spec: &MachineSpec) -> Result<&'static str, DriverError> {
     }
 }
 
-fn accel(accelerator: Accelerator) -> &'static str {
+fn accel(accelerator: Accelerator, threads: TcgThreads) -> String {
     match accelerator {
-        // A host thread for each virtual CPU; without it they take turns on one.
-        Accelerator::Tcg => "tcg,thread=multi",
-        other => other.name(),
+        Accelerator::Tcg => format!("tcg,thread={}", threads.name()),
+        other => other.name().into(),
     }
 }
 

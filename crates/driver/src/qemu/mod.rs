@@ -8,11 +8,13 @@
 //! | `owner` | which process is the VM: the holder of `qemu.lock` |
 //! | `control_socket` | who listens on `qmp.sock` |
 //! | `spare` | second names of the sockets, for when the first are removed |
-//! | `sandbox` | whether QEMU can lock itself in |
+//! | `abilities` | QEMU's version, and whether it can lock itself in |
+//! | [`tcg_threads`] | whether the CPUs of an emulated guest may run side by side |
 //! | [`time_stamp_counter`] | how fast the clock of an emulated processor runs |
 //! | `machine` | one running QEMU: its events, its end |
 //! | `program` | where QEMU and its firmware are, and what to install |
 
+mod abilities;
 pub mod accelerator_probe;
 mod command_line;
 mod control_socket;
@@ -21,9 +23,9 @@ mod owner;
 mod probe_guest;
 mod program;
 pub mod qmp;
-mod sandbox;
 mod spare;
 pub mod tail;
+pub mod tcg_threads;
 pub mod time_stamp_counter;
 
 #[cfg(unix)]
@@ -39,8 +41,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use abilities::Abilities;
+pub use abilities::Version;
 use async_trait::async_trait;
-pub use command_line::command_line;
+pub use command_line::{Emulation, command_line};
 use control_socket::Found;
 use machine::QemuMachine;
 use owner::Owner;
@@ -49,6 +53,7 @@ use process::spawn::{Child, Spawn};
 use process::tree::{Tree, kill_tree_async};
 use process::{Identity, Process};
 use qmp::Qmp;
+use tcg_threads::TcgThreads;
 use time_stamp_counter::Measurement;
 
 use crate::machine_spec::Firmware;
@@ -128,13 +133,24 @@ impl Driver for Qemu {
         let choice =
             accelerator_probe::choose(&program, spec.arch, spec.accelerator, &self.cache_dir)
                 .await?;
-        if let Some(warning) = &choice.warning {
+        let abilities = Abilities::of(&program).await;
+        let threads = TcgThreads::of(abilities.version);
+        let accelerator = choice.accelerator;
+        let taking_turns = (accelerator == Accelerator::Tcg)
+            .then(|| threads.warning(spec.cpus, abilities.version))
+            .flatten();
+        let warnings: Vec<String> = choice.warning.into_iter().chain(taking_turns).collect();
+        let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
+        if let Some(warning) = &warning {
             tracing::warn!(vm = %spec.name, "{warning}");
         }
         let spec = with_firmware_of_host(spec, &program);
-        let sandbox = sandbox::setting(&program).await;
-        let mut args = command_line(&spec, files, choice.accelerator, counter.khz().await)?;
-        if let Some(setting) = sandbox {
+        let emulation = Emulation {
+            threads,
+            counter_khz: counter.khz().await,
+        };
+        let mut args = command_line(&spec, files, accelerator, emulation)?;
+        if let Some(setting) = abilities.sandbox {
             args.extend(["-sandbox".to_owned(), setting.to_owned()]);
         }
 
@@ -149,8 +165,8 @@ impl Driver for Qemu {
             remove_if_there(socket).map_err(file_error)?;
         }
         let mut record = MachineRecord {
-            accelerator: choice.accelerator,
-            accelerator_warning: choice.warning,
+            accelerator,
+            accelerator_warning: warning,
             ssh_local_port: spec.ssh_local_port,
             started_at: unix_seconds(SystemTime::now()),
             program: program.clone(),

@@ -83,6 +83,26 @@ fn h29_the_time_of_a_guest_runs_as_fast_as_the_hosts() {
     );
 }
 
+/// A guest's kernel changes its own code while it runs, here the scheduler's, and an emulator whose CPUs run side by side
+/// may go on executing what was there before (`driver/src/qemu/tcg_threads.rs`): with QEMU 7.2 and a thread for each of
+/// two CPUs this hung after 20 to 320 changes, three times of three.
+#[test]
+fn a_guest_whose_kernel_changes_its_code_goes_on() {
+    const CHANGES: &str =
+        "touch /run/noise; (while [ -e /run/noise ]; do echo; done | cat >/dev/null) &
+        i=0
+        while [ $i -lt 500 ]; do
+            echo 1 >/proc/sys/kernel/sched_schedstats
+            echo 0 >/proc/sys/kernel/sched_schedstats
+            i=$((i+1))
+        done
+        rm /run/noise; wait; echo $i";
+    let guest = Guest::boot();
+    // One CPU has nobody who changes its code meanwhile.
+    assert_ne!(guest.ssh(&["nproc"]), "1");
+    assert_eq!(guest.ssh(&["sudo", "sh", "-c", CHANGES]), "500");
+}
+
 /// The lines of the hostagent's event log.
 fn events(guest: &Guest) -> Vec<String> {
     std::fs::read_to_string(guest.dir().join("ha.stdout.log"))
