@@ -559,6 +559,7 @@ fn command_lines() {
         -chardev socket,id=qmp,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/qmp.sock
         -mon chardev=qmp,mode=control
         -device virtio-rng-pci
+        -device pvpanic
     "#]].assert_eq(&lines(&spec, Accelerator::Tcg, TcgThreads::Single));
 
     spec.boot = Boot::Disk;
@@ -589,6 +590,7 @@ fn command_lines() {
         -chardev socket,id=qmp,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/qmp.sock
         -mon chardev=qmp,mode=control
         -device virtio-rng-pci
+        -device pvpanic
     "#]].assert_eq(&lines(&spec, Accelerator::Kvm, TcgThreads::Single));
 
     spec.arch = Arch::Aarch64;
@@ -620,6 +622,7 @@ fn command_lines() {
         -chardev socket,id=qmp,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/qmp.sock
         -mon chardev=qmp,mode=control
         -device virtio-rng-pci
+        -device pvpanic-pci
     "#]].assert_eq(&lines(&spec, Accelerator::Tcg, TcgThreads::Multi));
 
     spec.arch = Arch::S390x;

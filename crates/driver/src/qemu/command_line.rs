@@ -63,6 +63,7 @@ pub fn command_line(
     network(&mut args, spec);
     channels(&mut args, spec, files)?;
     args.option("-device", "virtio-rng-pci");
+    args.option("-device", panic_device(spec));
     Ok(args.0)
 }
 
@@ -242,6 +243,16 @@ fn channels(
     args.option("-chardev", socket("qmp", &files.qmp_socket)?);
     args.option("-mon", "chardev=qmp,mode=control");
     Ok(())
+}
+
+/// Through which the guest's kernel says that it has panicked; QEMU then ends with that cause (`docs/specs/pvpanic`), and
+/// the VM counts as crashed. Without it the guest stands still for ever.
+fn panic_device(spec: &MachineSpec) -> &'static str {
+    match spec.arch {
+        // A port that ACPI names: no PCI device to look for at each boot.
+        Arch::X86_64 => "pvpanic",
+        _ => "pvpanic-pci",
+    }
 }
 
 /// The path as text: QEMU's options are text, and half a path would be another file.

@@ -304,6 +304,13 @@ impl Watcher {
             (Some((_, cause)), _) if cause == "host-signal" => {
                 "QEMU was ended by a signal".to_owned()
             }
+            (Some((_, cause)), _) if cause == "guest-panic" => {
+                // Its registers, which come after, are no cause.
+                match tail::last_with(&self.files.serial_log, "Kernel panic") {
+                    Some(line) => format!("the guest's kernel panicked: {line}"),
+                    None => "the guest's kernel panicked".to_owned(),
+                }
+            }
             (Some((_, cause)), _) => format!("QEMU ended: {cause}"),
             (None, Some(status)) => format!("QEMU ended without a word ({status})"),
             (None, None) => "QEMU ended without a word".to_owned(),

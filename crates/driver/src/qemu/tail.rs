@@ -6,32 +6,44 @@ use std::path::Path;
 
 /// How much of a file is looked at: some lines, not a novel.
 const BYTES: u64 = 2048;
+/// How far back a line is looked for: a panic's stack and registers are some kilobytes for each CPU.
+const FAR: u64 = 64 * 1024;
 /// Lines shown.
 const LINES: usize = 8;
 
 /// The last lines of `path` without control characters; empty when there is nothing to read.
 pub fn of_file(path: &Path) -> String {
-    let Ok(mut file) = File::open(path) else {
-        return String::new();
-    };
-    let length = file.metadata().map_or(0, |m| m.len());
-    if file
-        .seek(SeekFrom::Start(length.saturating_sub(BYTES)))
-        .is_err()
-    {
-        return String::new();
-    }
-    let mut bytes = Vec::new();
-    if file.take(BYTES).read_to_end(&mut bytes).is_err() {
-        return String::new();
-    }
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| plain(line).trim().to_owned())
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines = last_lines(path, BYTES);
     lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+/// The last line of `path` with `word` in it, without control characters; looked for in the last 64 KiB.
+pub fn last_with(path: &Path, word: &str) -> Option<String> {
+    last_lines(path, FAR)
+        .into_iter()
+        .rfind(|line| line.contains(word))
+}
+
+/// The lines in the last `bytes` of `path`, the first of them perhaps not whole.
+fn last_lines(path: &Path, bytes: u64) -> Vec<String> {
+    end_of(path, bytes)
+        .map(|end| {
+            String::from_utf8_lossy(&end)
+                .lines()
+                .map(|line| plain(line).trim().to_owned())
+                .filter(|line| !line.is_empty())
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
+fn end_of(path: &Path, bytes: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+    let mut end = Vec::new();
+    file.take(bytes).read_to_end(&mut end)?;
+    Ok(end)
 }
 
 /// Without what steers a terminal: a guest's console holds colours and cursor movements, which must not reach the user's.
@@ -74,5 +86,26 @@ mod tests {
             "{lines:?}"
         );
         assert_eq!(lines.lines().count(), LINES);
+    }
+
+    #[test]
+    fn h19_the_line_that_tells_is_found_behind_what_came_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("serial.log");
+        assert_eq!(last_with(&log, "Kernel panic"), None);
+        let after = "[   9.3] RIP: 0033:0x7f\r\n".repeat(100);
+        std::fs::write(
+            &log,
+            format!("Kernel panic of a boot before\r\n{after}[ 9.2] Kernel panic - \u{1b}[1mnot syncing\u{1b}[0m: Oops\r\n{after}"),
+        )
+        .unwrap();
+        assert_eq!(
+            last_with(&log, "Kernel panic").as_deref(),
+            Some("[ 9.2] Kernel panic - not syncing: Oops")
+        );
+        assert_eq!(last_with(&log, "no such words"), None);
+        // Further back than one looks.
+        std::fs::write(&log, format!("Kernel panic\n{}", "x".repeat(70_000))).unwrap();
+        assert_eq!(last_with(&log, "Kernel panic"), None);
     }
 }

@@ -103,6 +103,39 @@ fn a_guest_whose_kernel_changes_its_code_goes_on() {
     assert_eq!(guest.ssh(&["sudo", "sh", "-c", CHANGES]), "500");
 }
 
+/// Hazard 19: a kernel that has panicked stands still for ever, unless somebody is told.
+#[test]
+fn h19_a_guest_whose_kernel_panics_is_started_again_and_says_why() {
+    let guest = Guest::boot();
+    let before = guest.boot_id();
+    // udev loads it a while after ssh is there.
+    poll(BOOT, "the driver of the panic device", || {
+        match guest.ssh(&["ls", "/sys/bus/platform/drivers"]) {
+            drivers if drivers.contains("pvpanic") => Ok(()),
+            drivers => Err(drivers),
+        }
+    });
+    // After the login has ended: it would not end any more.
+    guest.ssh(&[
+        "sudo",
+        "sh",
+        "-c",
+        "setsid sh -c 'sleep 1; echo c >/proc/sysrq-trigger' >/dev/null 2>&1 </dev/null &",
+    ]);
+    poll(BOOT, "the second start", || {
+        let count = guest.field("{.status.restartCount}");
+        if count == "2" { Ok(()) } else { Err(count) }
+    });
+    guest.wait_for("Running", "True", "Started");
+    assert_ne!(guest.boot_id(), before);
+    let story = guest.rdd(&["limavm", "describe", NAME]);
+    assert!(
+        story.contains("the guest's kernel panicked: [")
+            && story.contains("Kernel panic - not syncing: sysrq triggered crash"),
+        "{story}"
+    );
+}
+
 /// The lines of the hostagent's event log.
 fn events(guest: &Guest) -> Vec<String> {
     std::fs::read_to_string(guest.dir().join("ha.stdout.log"))
