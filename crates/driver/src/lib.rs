@@ -123,7 +123,7 @@ pub enum MachineState {
 pub struct MachineRecord {
     /// Where its instructions run.
     pub accelerator: Accelerator,
-    /// Why not on the hardware, when that was tried.
+    /// Why not on the hardware, when that was tried, and what its emulation lacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator_warning: Option<String>,
     /// The port of 127.0.0.1 that leads to the guest's sshd.

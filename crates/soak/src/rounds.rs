@@ -74,12 +74,15 @@ impl<'a> Soak<'a> {
             .map_err(|error| story.note(format!("clock jumps are left out: {error}")))
             .ok();
         let template = instance.stub_template(PowerButton::Obeyed);
+        // Below the instance's folders: a soak that is killed leaves nothing.
+        let strangers = (0..STRANGERS).map(|_| Bystander::within(instance.scratch()));
+        let strangers = strangers.collect();
         Soak {
             options,
             instance,
             template,
             vms: (0..options.vms.max(1)).map(Vm::new).collect(),
-            strangers: (0..STRANGERS).map(|_| Bystander::new()).collect(),
+            strangers,
             broken: Broken::default(),
             clock,
             dice: Dice::new(options.seed),

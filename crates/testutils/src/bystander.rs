@@ -1,5 +1,6 @@
 //! A process of the same user that has nothing to do with rdd (hazard 6).
 
+use std::path::Path;
 use std::time::Duration;
 
 use process::spawn::Child;
@@ -22,9 +23,15 @@ impl Bystander {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it starts a process")]
     pub fn new() -> Self {
+        Self::within(std::env::temp_dir())
+    }
+
+    /// One whose notes are in a folder below `parent`, for tests that may be killed and whose `parent` goes with them.
+    #[must_use]
+    pub fn within(parent: impl AsRef<Path>) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("bystander")
-            .tempdir()
+            .tempdir_in(parent)
             .expect("a temporary folder");
         let (child, held) = sys::bystander(folder.path());
         Bystander {

@@ -1,7 +1,7 @@
 //! A short soak (`crates/soak`): random faults at a few VMs. `make soak` runs long ones.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use process::command::Run;
@@ -80,6 +80,11 @@ fn a_soak_that_is_interrupted_or_killed_leaves_nothing_behind() {
             .find(|word| word.contains("/lima/"))
             .map(PathBuf::from)
             .unwrap();
+        let notes: Vec<_> = enclosed
+            .iter()
+            .filter_map(|one| one.1.split(' ').find(|word| word.contains("/bystander")))
+            .collect();
+        assert!(!notes.is_empty(), "{enclosed:?}");
         // In its own file system it is there.
         let seen = format!("/proc/{}/root{}", hostagent.0, folder.display());
         assert!(fs::exists(&seen).unwrap(), "{seen}");
@@ -101,6 +106,9 @@ fn a_soak_that_is_interrupted_or_killed_leaves_nothing_behind() {
             }
         });
         assert!(!folder.exists(), "{}", folder.display());
+        for note in notes {
+            assert!(!Path::new(note).exists(), "{note}");
+        }
     }
 }
 
