@@ -132,6 +132,15 @@ pub fn remove_if_there(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Removes a folder that is empty; one that is not there is success (hazard 4). Blocks: Windows refuses while somebody has
+/// it open, such as a process that is just ending, and is asked again for two seconds.
+pub fn remove_empty_folder(path: &Path) -> io::Result<()> {
+    match sys::files::remove_folder(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// How many temporary names may be taken before we say so instead of trying for ever.
 const NAMES_TRIED: u32 = 1000;
 

@@ -23,12 +23,25 @@ pub(crate) fn create_new(path: &Path, _mode: u32) -> io::Result<File> {
 /// The standard library renames with POSIX semantics or `MOVEFILE_REPLACE_EXISTING`. Both refuse while somebody has the
 /// old file open without allowing its removal, and a folder while somebody has anything in it open.
 pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    again_while_open(|| std::fs::rename(from, to), || !to.is_dir())
+}
+
+/// A process that ends lets go of its locks and of the rest one after the other.
+pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
+    again_while_open(|| std::fs::remove_dir(path), || true)
+}
+
+/// Asks again while somebody has it open, and while `sensible`.
+fn again_while_open(
+    mut ask: impl FnMut() -> io::Result<()>,
+    sensible: impl Fn() -> bool,
+) -> io::Result<()> {
     let deadline = Instant::now() + READERS_LAST;
     loop {
-        match std::fs::rename(from, to) {
+        match ask() {
             Err(error)
                 if (is(&error, ERROR_ACCESS_DENIED) || is(&error, ERROR_SHARING_VIOLATION))
-                    && !to.is_dir()
+                    && sensible()
                     && pause::until_next_look(deadline) => {}
             result => return result,
         }

@@ -47,10 +47,7 @@ pub(crate) fn delete(context: &Context, timeout: Timeout) -> anyhow::Result<()> 
     }
     // As `with_locks_in_it`, and the folder is empty then, or of somebody who began anew since.
     drop(locks);
-    match fs::remove_dir(&context.paths.dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => removed,
-        _ => Ok(()),
-    }
+    process::file::remove_empty_folder(&context.paths.dir).or(removed)
 }
 
 /// Stops the daemon and removes objects and VMs; keeps settings, certificates and ssh keys. True when it was running.
