@@ -1,20 +1,18 @@
-//! Many reviewers, one report that can be trusted.
+//! Many reviewers, one report that can be trusted: what reviewers say, read, checked, merged and shown.
+//!
+//! *Architecture invariant*: pure. Nothing here starts a process, reads the environment, opens a file or asks the time;
+//! `deep-review` does, and passes in what it read.
 
-pub mod adapters;
-pub mod cli;
-pub mod eval;
-pub mod git;
+pub mod diff;
+pub mod fence;
+pub mod files;
 pub mod import;
 pub mod lead;
 pub mod merge;
 pub mod model;
 pub mod parse;
-pub mod pristine;
-pub mod prompt;
+pub mod plain;
 pub mod report;
 pub mod rounds;
-pub mod run;
 pub mod stats;
-pub mod target;
 pub mod verify;
-pub mod worktree;

@@ -136,6 +136,17 @@ pub struct Check {
     pub detail: String,
 }
 
+impl Check {
+    /// A check with its result.
+    pub fn new(kind: CheckKind, result: CheckResult, detail: String) -> Self {
+        Self {
+            kind,
+            result,
+            detail,
+        }
+    }
+}
+
 /// What can be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

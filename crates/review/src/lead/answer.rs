@@ -105,7 +105,7 @@ pub fn read(report: &Report, answer: &str) -> Result<Written, Refusal> {
     };
     sentences.truncate(SHOWN);
     for sentence in &mut sentences {
-        sentence.text = crate::adapters::one_line(&sentence.text, SENTENCE);
+        sentence.text = crate::plain::one_line(&sentence.text, SENTENCE);
     }
     Err(Refusal { reason, sentences })
 }

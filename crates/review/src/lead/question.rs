@@ -1,8 +1,8 @@
 //! What a lead reviewer is asked: a task, a form, and the merged data between fences.
 
+use crate::fence::{cut, fence};
 use crate::merge::reviewers;
 use crate::model::{Finding, History, MergedFinding, Note, Outcome, Report, Review};
-use crate::prompt::{cut, fence};
 use crate::report::standing;
 
 /// How many findings the lead sees whole; of the others only the headline. They are in the order of the report, so

@@ -9,8 +9,8 @@ use regex::Regex;
 
 use super::cluster::{Decisions, THRESHOLD};
 use super::similarity;
+use crate::fence::fence;
 use crate::model::{CloseCall, CloseCalls, Finding, ReviewerRun};
-use crate::prompt::fence;
 
 /// How far from the threshold a likeness may be and still be called close. On the reports that `deep-review eval`
 /// measures, most of the merger's mistakes lie within it.
@@ -106,7 +106,7 @@ pub fn question(runs: &[ReviewerRun], pairs: &[Pair]) -> String {
 }
 
 fn described(finding: &Finding) -> String {
-    let short = |text: &str| crate::prompt::cut(text, EXCERPT, "the review");
+    let short = |text: &str| crate::fence::cut(text, EXCERPT, "the review");
     let mut text = finding.title.clone();
     for place in &finding.locations {
         text.push_str(&format!("\n{}", crate::report::place(place)));

@@ -1,17 +1,10 @@
 //! What the author said of findings: `deep-review resolve`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
-use process::lock::FileLock;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{History, MergedFinding, Report};
-use crate::run::store::{self, StoreError, TargetFolder};
-
-/// Writing an answer takes an instant; whoever holds the lock longer hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What can be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,97 +86,20 @@ pub struct Answers {
     answers: BTreeMap<String, Answer>,
 }
 
-/// Why an answer was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
-    /// The state folder.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Nothing was ever found.
-    #[error("{target} has no finished review in this repository's state; known: {known}")]
-    NoReport {
-        /// Its name.
-        target: String,
-        /// Other names.
-        known: String,
-    },
-    /// There is no such finding.
-    #[error("round {round} of {target} has no finding {id}; it has {known}")]
-    NoFinding {
-        /// As given.
-        id: String,
-        /// The target.
-        target: String,
-        /// The last round.
-        round: u32,
-        /// Its findings.
-        known: String,
-    },
-}
-
 impl Answers {
-    /// Reads the file.
-    pub fn read(path: &Path) -> Result<Self, StoreError> {
-        Ok(store::read_json(path)?.unwrap_or_default())
-    }
-
     /// The answer to a finding.
     #[must_use]
     pub fn of(&self, fingerprint: &str) -> Option<&Answer> {
         self.answers.get(fingerprint)
     }
-}
 
-/// Records an answer to a finding of the target's last report, named by its id or its fingerprint. Returns the finding.
-pub fn resolve(
-    folder: &TargetFolder,
-    target: &str,
-    known: &[String],
-    id: &str,
-    answer: Answer,
-) -> Result<MergedFinding, ResolveError> {
-    let Some(last) = folder.reports()?.pop() else {
-        return Err(ResolveError::NoReport {
-            target: target.to_owned(),
-            known: known.join(", "),
-        });
-    };
-    let finding = find(&last, id).ok_or_else(|| ResolveError::NoFinding {
-        id: id.to_owned(),
-        target: target.to_owned(),
-        round: last.round,
-        known: last
-            .findings
-            .iter()
-            .chain(&last.closed)
-            .map(|finding| finding.id.as_str())
-            .collect::<Vec<_>>()
-            .join(", "),
-    })?;
-    let path = folder.answers();
-    let _lock = FileLock::acquire(
-        &path.with_extension("lock"),
-        "deep-review resolve",
-        Instant::now() + PATIENCE,
-    )
-    .map_err(StoreError::from)?;
-    let mut answers = Answers::read(&path)?;
-    answers.answers.insert(
-        finding.fingerprint.clone(),
-        Answer {
+    /// Records the answer to a finding of `report`.
+    pub fn record(&mut self, report: &Report, finding: &MergedFinding, answer: Answer) {
+        let answer = Answer {
             title: finding.lead.title.clone(),
-            round: last.round,
+            round: report.round,
             ..answer
-        },
-    );
-    store::write_json(&path, &answers)?;
-    Ok(finding.clone())
-}
-
-fn find<'a>(report: &'a Report, id: &str) -> Option<&'a MergedFinding> {
-    report
-        .findings
-        .iter()
-        .chain(&report.closed)
-        .find(|finding| finding.id.eq_ignore_ascii_case(id) || finding.fingerprint == id)
+        };
+        self.answers.insert(finding.fingerprint.clone(), answer);
+    }
 }

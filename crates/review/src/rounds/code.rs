@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::git::{Blobs, Git, GitError};
-use crate::model::{MergedFinding, Report};
+use crate::files::Files;
+use crate::model::MergedFinding;
 
 use super::Earlier;
 
@@ -15,9 +15,9 @@ const MARGIN: usize = 2;
 #[derive(Default)]
 pub struct Code {
     /// By the head of the round that saw them.
-    before: BTreeMap<String, Blobs>,
+    before: BTreeMap<String, Files>,
     /// `None`: there is no repository to look into.
-    now: Option<Blobs>,
+    now: Option<Files>,
 }
 
 /// What became of a finding's code.
@@ -36,29 +36,30 @@ impl Seen {
 }
 
 impl Code {
-    /// Reads the files of the earlier findings, as they were and as they are at the report's head.
-    pub fn read(git: &Git, report: &Report, earlier: &Earlier) -> Result<Self, GitError> {
-        let path = |known: &super::Known| {
-            let place = known.finding.lead.locations.first()?;
-            Some((known.head.clone(), place.path.clone()))
-        };
-        let mut by_head: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    /// The code of the findings in `earlier`, then and at `head`. `read` returns the files of a commit.
+    pub fn read<E>(
+        head: &str,
+        earlier: &Earlier,
+        read: impl Fn(&str, &[&str]) -> Result<Files, E>,
+    ) -> Result<Self, E> {
+        let mut by_head: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut all = Vec::new();
-        for (head, path) in earlier.findings.iter().filter_map(path) {
-            if let Some(head) = head.filter(|head| is_commit(head)) {
-                by_head.entry(head).or_default().push(path.clone());
+        for known in &earlier.findings {
+            let Some(place) = known.finding.lead.locations.first() else {
+                continue;
+            };
+            if let Some(head) = known.head.as_deref().filter(|head| is_commit(head)) {
+                by_head.entry(head).or_default().push(&place.path);
             }
-            all.push(path);
+            all.push(place.path.as_str());
         }
         let mut before = BTreeMap::new();
         for (head, paths) in by_head {
-            let blobs = Blobs::read(git, &head, paths.iter().map(String::as_str))?;
-            before.insert(head, blobs);
+            before.insert(head.to_owned(), read(head, &paths)?);
         }
-        let now = Blobs::read(git, &report.target.head, all.iter().map(String::as_str))?;
         Ok(Self {
             before,
-            now: Some(now),
+            now: Some(read(head, &all)?),
         })
     }
 

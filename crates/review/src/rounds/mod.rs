@@ -8,7 +8,6 @@
 
 pub mod answers;
 mod code;
-pub mod given;
 mod pairing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use code::Code;
 
 use crate::model::{History, MergedFinding, Outcome, Report, Round, Severity};
-use crate::run::store::{StoreError, TargetFolder};
 use answers::Answers;
 use code::Seen;
 
@@ -44,19 +42,15 @@ pub struct Known {
     pub seen: u32,
 }
 
-/// Reads what the rounds before `round` left, after the reports that the user gave.
-pub fn earlier(folder: &TargetFolder, round: u32, given: &[Report]) -> Result<Earlier, StoreError> {
-    let mut reports = folder.reports()?;
-    reports.retain(|report| report.round < round);
-    let answers = Answers::read(&folder.answers())?;
-    // A round that is in the state folder was perhaps given as well; the one there is the newer.
-    let kept: Vec<u32> = reports.iter().map(|report| report.round).collect();
-    let mut all: Vec<Report> = given
-        .iter()
-        .filter(|report| report.round < round && !kept.contains(&report.round))
-        .cloned()
-        .collect();
-    all.extend(reports);
+/// What is known before round `round`: `reports` are those of the state folder, `given` those that the user gave. Of a
+/// round that is in both, the one in the state folder is used, because it is the newer.
+#[must_use]
+pub fn earlier(round: u32, reports: Vec<Report>, given: &[Report], answers: &Answers) -> Earlier {
+    let mut all = reports;
+    all.retain(|report| report.round < round);
+    let kept: Vec<u32> = all.iter().map(|report| report.round).collect();
+    let before = |report: &&Report| report.round < round && !kept.contains(&report.round);
+    all.extend(given.iter().filter(before).cloned());
     all.sort_by_key(|report| report.round);
     let mut earlier = after(&all);
     for known in &mut earlier.findings {
@@ -70,7 +64,7 @@ pub fn earlier(folder: &TargetFolder, round: u32, given: &[Report]) -> Result<Ea
         known.finding.deferred = answer.deferred();
         known.finding.reopened = None;
     }
-    Ok(earlier)
+    earlier
 }
 
 /// What reports, the oldest first, leave for the next. Ours carry everything on; those of people may not, so that a

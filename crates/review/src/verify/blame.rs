@@ -1,53 +1,13 @@
-//! Whether the change wrote the lines of a finding. Lines outside the diff were there before; lines inside it may have
-//! been, too, when the change only moved them: `git blame -M -C` tells.
+//! Whether the change wrote the lines of a finding. Lines outside the diff existed before; lines inside it may have
+//! existed, too, if the change only moved them: `git blame -M -C` says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::{changed, classify, lines};
-use crate::git::{Change, Git, GitError};
-use crate::model::{CheckKind, CheckResult, Class, Finding, ReviewerRun};
-use crate::target::Pinned;
+use super::lines;
+use crate::diff::{Change, Diff};
+use crate::model::{Check, CheckKind, CheckResult, Class, Finding};
 
-/// Blame of a huge file with copies takes long, and findings in generated code are not worth it.
-const FILES: usize = 200;
-
-pub(super) fn check(git: &Git, pinned: &Pinned, runs: &mut [ReviewerRun]) -> Result<(), GitError> {
-    // The lines to ask about, each file once.
-    let mut wanted: BTreeMap<String, BTreeSet<(u32, u32)>> = BTreeMap::new();
-    for finding in runs.iter().flat_map(|run| &run.review.findings) {
-        if let Some(file) = changed(pinned, finding)
-            && file.change != Change::Added
-            && let Some((start, end)) = valid_range(finding)
-            && (start..=end).any(|line| file.touches(line))
-        {
-            wanted
-                .entry(file.path.clone())
-                .or_default()
-                .insert((start, end));
-        }
-    }
-    let mut old: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
-    for (path, ranges) in wanted.into_iter().take(FILES) {
-        // Without an answer the diff alone decides.
-        match moved_lines(git, pinned, &path, &ranges) {
-            Ok(moved) => {
-                old.insert(path, moved);
-            }
-            Err(error) => tracing::debug!(path, %error, "git cannot blame the file"),
-        }
-    }
-    for finding in runs.iter_mut().flat_map(|run| &mut run.review.findings) {
-        let none = BTreeSet::new();
-        let moved = finding
-            .locations
-            .first()
-            .and_then(|place| old.get(&place.path))
-            .unwrap_or(&none);
-        place(pinned, finding, moved);
-    }
-    Ok(())
-}
-
+/// The lines of a finding, unless they do not exist.
 fn valid_range(finding: &Finding) -> Option<(u32, u32)> {
     let refuted = finding.checks.iter().any(|c| {
         matches!(c.kind, CheckKind::Lines | CheckKind::File) && c.result == CheckResult::Refuted
@@ -57,14 +17,16 @@ fn valid_range(finding: &Finding) -> Option<(u32, u32)> {
     Some((start, place.end.unwrap_or(start).max(start)))
 }
 
-fn place(pinned: &Pinned, finding: &mut Finding, moved: &BTreeSet<u32>) {
+/// Says whether the change, `diff` since the commit `base`, wrote the lines of the finding. `moved` are lines of its file
+/// inside the diff that blame attributes to `base` or earlier.
+pub fn check(diff: &Diff, base: &str, finding: &mut Finding, moved: &BTreeSet<u32>) {
     let Some(first) = finding.locations.first() else {
         return;
     };
     let path = first.path.clone();
-    let base: String = pinned.target.base.chars().take(10).collect();
+    let base: String = base.chars().take(10).collect();
     let range = valid_range(finding);
-    let (result, detail, class) = match (changed(pinned, finding), range) {
+    let (result, detail, class) = match (diff.file(&path), range) {
         (None, _) => (
             outside(finding),
             format!("{path} is not part of the change"),
@@ -100,14 +62,11 @@ fn place(pinned: &Pinned, finding: &mut Finding, moved: &BTreeSet<u32>) {
             }
         }
     };
-    if let Some(class) = class {
-        classify(finding, class);
-    }
-    finding.checks.push(check_of(result, detail));
-}
-
-fn check_of(result: CheckResult, detail: String) -> crate::model::Check {
-    super::check(CheckKind::Diff, result, detail)
+    // The reviewer's own class stays.
+    finding.class = finding.class.or(class);
+    finding
+        .checks
+        .push(Check::new(CheckKind::Diff, result, detail));
 }
 
 /// A change can break what it does not touch, so a place outside the diff refutes nothing; but a word that the change
@@ -119,28 +78,20 @@ fn outside(finding: &Finding) -> CheckResult {
     }
 }
 
-/// Lines that blame gives to the merge base or to what came before it.
-fn moved_lines(
-    git: &Git,
-    pinned: &Pinned,
-    path: &str,
-    ranges: &BTreeSet<(u32, u32)>,
-) -> Result<BTreeSet<u32>, GitError> {
-    let mut args: Vec<String> = ["blame", "--porcelain", "--no-textconv", "-M", "-C"]
-        .map(str::to_owned)
-        .to_vec();
-    for (start, end) in ranges {
-        args.push(format!("-L{start},{end}"));
-    }
-    args.push(format!("{}..{}", pinned.target.base, pinned.target.head));
-    args.push("--".to_owned());
-    args.push(path.to_owned());
-    let bytes = git.bytes(&args)?;
-    let text = String::from_utf8_lossy(&bytes);
+/// The range of lines of a finding that blame must be asked for: lines of a file that existed before, inside the diff.
+pub fn question<'a>(diff: &'a Diff, finding: &Finding) -> Option<(&'a str, (u32, u32))> {
+    let file = diff.file(&finding.locations.first()?.path)?;
+    let (start, end) = valid_range(finding)?;
+    let asked = file.change != Change::Added && (start..=end).any(|line| file.touches(line));
+    asked.then_some((file.path.as_str(), (start, end)))
+}
+
+/// The lines that `git blame --porcelain BASE..HEAD` attributes to `BASE` or to an earlier commit.
+pub fn moved_lines(porcelain: &str) -> BTreeSet<u32> {
     let mut boundaries: BTreeSet<&str> = BTreeSet::new();
     let mut commit = "";
     let mut at: Vec<(u32, &str)> = Vec::new();
-    for line in text.lines() {
+    for line in porcelain.lines() {
         if line.starts_with('\t') {
             continue;
         }
@@ -158,9 +109,8 @@ fn moved_lines(
             at.push((number, sha));
         }
     }
-    Ok(at
-        .into_iter()
+    at.into_iter()
         .filter(|(_, commit)| boundaries.contains(commit))
         .map(|(number, _)| number)
-        .collect())
+        .collect()
 }

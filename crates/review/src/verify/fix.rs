@@ -1,105 +1,13 @@
-//! Whether a proposed fix applies to the head: as it is, or once its headers and line numbers are put right.
+//! Repairs the diffs that reviewers propose.
 //!
 //! Reviewers write diffs without file headers, with wrong counts and wrong line numbers, or with no `@@` at all. What
-//! such a diff removes and keeps is looked for in the file, and a correct diff is made of it.
+//! such a diff removes and keeps is looked up in the file, and a correct diff is made of it.
 
-use std::path::Path;
-
-use crate::git::{Blobs, Git, GitError, parse_patch_paths};
-use crate::model::{CheckKind, CheckResult, Finding, ReviewerRun};
-use crate::target::Pinned;
-
-/// A fix is short; a longer diff is not looked at.
-const LONGEST: usize = 256 * 1024;
-
-pub(super) fn check(
-    git: &Git,
-    pinned: &Pinned,
-    folder: &Path,
-    blobs: &Blobs,
-    runs: &mut [ReviewerRun],
-) -> Result<(), GitError> {
-    if !runs
-        .iter()
-        .flat_map(|run| &run.review.findings)
-        .any(|finding| finding.fix.is_some())
-    {
-        return Ok(());
-    }
-    // An index of its own: fixes are tried against the head without a checkout.
-    let index = Index::read(git, folder, &pinned.target.head)?;
-    for finding in runs.iter_mut().flat_map(|run| &mut run.review.findings) {
-        if let Some((result, detail)) = judge(&index, finding, blobs) {
-            finding
-                .checks
-                .push(super::check(CheckKind::FixApplies, result, detail));
-        }
-    }
-    Ok(())
-}
-
-fn judge(index: &Index<'_>, finding: &mut Finding, blobs: &Blobs) -> Option<(CheckResult, String)> {
-    let fix = finding.fix.clone()?;
-    if !is_diff(&fix) {
-        return Some((CheckResult::Unchecked, "the fix is no diff".to_owned()));
-    }
-    if fix.len() > LONGEST {
-        return Some((
-            CheckResult::Unchecked,
-            format!("the fix has {} bytes", fix.len()),
-        ));
-    }
-    let given = ended(&fix);
-    let has_headers = given.lines().any(|line| line.starts_with("+++ "));
-    // Without context lines git wants to be told that there are none.
-    if has_headers
-        && (index.applies(&given, &[]).is_ok()
-            || index.applies(&given, &["--unidiff-zero"]).is_ok())
-    {
-        return Some((CheckResult::Confirmed, "the fix applies".to_owned()));
-    }
-    let path = fix_path(&given, finding);
-    let reason = match index.applies(&given, &[]) {
-        Ok(()) => "it has no file headers".to_owned(),
-        Err(reason) => reason,
-    };
-    let Some(path) = path else {
-        return Some((
-            CheckResult::Refuted,
-            format!("the fix does not apply: {reason}"),
-        ));
-    };
-    let headed = with_headers(&given, &path);
-    if let Some(text) = &headed {
-        for options in [&["--recount"][..], &["--recount", "--unidiff-zero"]] {
-            if index.applies(text, options).is_ok() {
-                finding.fix = Some(text.clone());
-                return Some((
-                    CheckResult::Corrected,
-                    "the fix applies once its headers and counts are put right".to_owned(),
-                ));
-            }
-        }
-    }
-    let near = finding.locations.first().and_then(|place| place.start);
-    if let Some(text) = blobs.text(&path)
-        && let Some(rebuilt) = rebuild(&given, &path, &text, near)
-        && index.applies(&rebuilt, &["--unidiff-zero"]).is_ok()
-    {
-        finding.fix = Some(rebuilt);
-        return Some((
-            CheckResult::Corrected,
-            format!("the fix applies to {path} once its line numbers are put right"),
-        ));
-    }
-    Some((
-        CheckResult::Refuted,
-        format!("the fix does not apply: {reason}"),
-    ))
-}
+use crate::diff::parse_patch_paths;
+use crate::model::{CheckKind, CheckResult, Finding};
 
 /// The diff of a finding whose fix applies.
-pub(super) fn applicable(finding: &Finding) -> Option<&str> {
+pub fn applicable(finding: &Finding) -> Option<&str> {
     let applies = finding.checks.iter().any(|check| {
         check.kind == CheckKind::FixApplies
             && matches!(
@@ -108,43 +16,6 @@ pub(super) fn applicable(finding: &Finding) -> Option<&str> {
             )
     });
     finding.fix.as_deref().filter(|_| applies)
-}
-
-struct Index<'a> {
-    git: &'a Git,
-    file: std::path::PathBuf,
-}
-
-impl<'a> Index<'a> {
-    fn read(git: &'a Git, folder: &Path, head: &str) -> Result<Self, GitError> {
-        let file = folder.join("verify.index");
-        let index = Index { git, file };
-        index
-            .command(&["read-tree", "--end-of-options", head])
-            .run()?;
-        Ok(index)
-    }
-
-    fn command(&self, args: &[&str]) -> process::command::Run {
-        self.git.command(args).env("GIT_INDEX_FILE", &self.file)
-    }
-
-    fn applies(&self, patch: &str, options: &[&str]) -> Result<(), String> {
-        let mut args = vec!["apply", "--cached", "--check", "--whitespace=nowarn"];
-        args.extend(options);
-        args.push("-");
-        self.command(&args)
-            .input(patch)
-            .run()
-            .map(|_| ())
-            .map_err(|error| crate::adapters::one_line(&crate::git::short(&error.into()), 200))
-    }
-}
-
-impl Drop for Index<'_> {
-    fn drop(&mut self) {
-        let _ = process::file::remove_if_there(&self.file);
-    }
 }
 
 /// Whether a fix is a diff and no prose or plain code.
@@ -159,7 +30,8 @@ pub fn is_diff(fix: &str) -> bool {
             }))
 }
 
-fn ended(fix: &str) -> String {
+/// The fix with line ends of `\n`, the last one included.
+pub fn ended(fix: &str) -> String {
     let mut text: String = fix
         .lines()
         .map(|line| line.trim_end_matches('\r'))
@@ -170,7 +42,7 @@ fn ended(fix: &str) -> String {
 }
 
 /// The file that a fix is for: the one it names, else the finding's own.
-fn fix_path(fix: &str, finding: &Finding) -> Option<String> {
+pub fn path_of(fix: &str, finding: &Finding) -> Option<String> {
     let named = parse_patch_paths(fix);
     let own = finding.locations.first().map(|place| place.path.clone());
     match named.as_slice() {
@@ -185,7 +57,7 @@ fn fix_path(fix: &str, finding: &Finding) -> Option<String> {
 }
 
 /// The hunks below headers of our own; `None` without a hunk header.
-fn with_headers(fix: &str, path: &str) -> Option<String> {
+pub fn with_headers(fix: &str, path: &str) -> Option<String> {
     let start = fix.lines().position(|line| line.starts_with("@@ -"))?;
     let body: Vec<&str> = fix.lines().skip(start).collect();
     Some(format!("--- a/{path}\n+++ b/{path}\n{}\n", body.join("\n")))
@@ -232,7 +104,7 @@ fn hunks(fix: &str) -> Vec<Vec<(char, &str)>> {
 
 /// A diff against the file as it is, without context: what the fix keeps and removes is looked for line by line,
 /// white space at the ends apart, nearest to `near`.
-fn rebuild(fix: &str, path: &str, text: &str, near: Option<u32>) -> Option<String> {
+pub fn rebuild(fix: &str, path: &str, text: &str, near: Option<u32>) -> Option<String> {
     let file: Vec<&str> = text.split_inclusive('\n').collect();
     let mut result = format!("--- a/{path}\n+++ b/{path}\n");
     let mut shift: i64 = 0;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::git::{Diff, Git, GitError, fields};
+use crate::diff::Diff;
 
 /// The path from the top of the repository: reviewers print absolute paths of their work tree, and `./`.
 #[must_use]
@@ -29,15 +29,15 @@ pub struct Tree {
     paths: Vec<String>,
 }
 
-impl Tree {
-    /// Lists them.
-    pub fn read(git: &Git, commit: &str) -> Result<Self, GitError> {
-        let bytes = git.bytes(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit])?;
-        Ok(Tree {
-            paths: fields(&bytes).collect(),
-        })
+impl FromIterator<String> for Tree {
+    fn from_iter<T: IntoIterator<Item = String>>(paths: T) -> Self {
+        Tree {
+            paths: paths.into_iter().collect(),
+        }
     }
+}
 
+impl Tree {
     /// The one file whose path ends like this, or that this ends like; a changed file before any other.
     #[must_use]
     pub fn find(&self, path: &str, diff: &Diff) -> Option<String> {

@@ -2,8 +2,8 @@
 //! not matter.
 
 use super::lines;
-use crate::git::Blobs;
-use crate::model::{CheckKind, CheckResult, Finding};
+use crate::files::Files;
+use crate::model::{Check, CheckKind, CheckResult, Finding};
 
 /// A quote that stands elsewhere counts when at least this share of its lines does.
 const ENOUGH: f64 = 0.7;
@@ -187,11 +187,12 @@ fn alike(quoted: &str, there: &str) -> bool {
     quoted == there || (quoted.len() >= 12 && there.contains(quoted))
 }
 
-pub(super) fn check(finding: &mut Finding, blobs: &Blobs) {
+/// Checks the quote of a finding and corrects its lines.
+pub fn check(finding: &mut Finding, files: &Files) {
     let (Some(quote), Some(place)) = (&finding.quote, finding.locations.first_mut()) else {
         return;
     };
-    let Some(text) = blobs.text(&place.path) else {
+    let Some(text) = files.text(&place.path) else {
         return;
     };
     let (result, detail) = match check_quote(quote, &text, place.start, place.end) {
@@ -254,7 +255,7 @@ pub(super) fn check(finding: &mut Finding, blobs: &Blobs) {
     };
     finding
         .checks
-        .push(super::check(CheckKind::Quote, result, detail));
+        .push(Check::new(CheckKind::Quote, result, detail));
 }
 
 #[cfg(test)]

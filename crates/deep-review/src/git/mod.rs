@@ -1,0 +1,438 @@
+//! git, asked through bounded commands: argument arrays, `-z` wherever names are listed, and nothing of a hostile
+//! repository's configuration is run (no hooks, no external diff, no file-system monitor).
+
+mod blobs;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use process::command::{CommandError, Run};
+
+use review::diff::{self, Diff, DiffError};
+
+/// What a local git command may take: a checkout of a very large repository on a slow disk.
+const LOCAL: Duration = Duration::from_secs(300);
+
+/// What a fetch may take.
+const NETWORK: Duration = Duration::from_secs(600);
+
+/// The largest output: a diff, or the blobs of all files that findings name.
+const OUTPUT: usize = 256 * 1024 * 1024;
+
+/// What git needs of our environment. Everything else stays out: a `GIT_DIR` of a hook that calls us would make git
+/// look at another repository.
+pub(crate) const ENVIRONMENT: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_SSH_COMMAND",
+    "SSH_AUTH_SOCK",
+    "SSH_AGENT_PID",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "no_proxy",
+    "SYSTEMROOT",
+    "USERPROFILE",
+    "APPDATA",
+];
+
+/// Options before the subcommand: the repository's own configuration may name programs, and none of them is run.
+const SAFE: &[&str] = &[
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.quotePath=false",
+    "-c",
+    "color.ui=false",
+    "-c",
+    "diff.external=",
+    "-c",
+    "gc.auto=0",
+    "-c",
+    "maintenance.auto=false",
+    "-c",
+    "advice.detachedHead=false",
+    // 0: as many as there are cores. A checkout of 50,000 files is what a run adds most by.
+    "-c",
+    "checkout.workers=0",
+    // Reviewers see all files, whatever the user's own checkout leaves out.
+    "-c",
+    "core.sparseCheckout=false",
+    // An index is one file, which can be copied.
+    "-c",
+    "core.splitIndex=false",
+    "-c",
+    "submodule.recurse=false",
+    // A file of the user's that a repository need not have.
+    "-c",
+    "blame.ignoreRevsFile=",
+];
+
+/// Why git gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// The command failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// There is no repository.
+    #[error("{path} is in no git repository with a checkout: {reason}")]
+    NoRepository {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What git said.
+        reason: String,
+    },
+    /// A revision that git does not know.
+    #[error("git knows no commit {revision:?} in {repository}: {reason}")]
+    NoCommit {
+        /// As it was given.
+        revision: String,
+        /// Where.
+        repository: PathBuf,
+        /// What git said.
+        reason: String,
+    },
+    /// Two commits without a common ancestor.
+    #[error("{base} and {head} have no common ancestor; name the base with --base")]
+    NoMergeBase {
+        /// One.
+        base: String,
+        /// The other.
+        head: String,
+    },
+    /// Unexpected output of a diff command.
+    #[error(transparent)]
+    Diff(#[from] DiffError),
+    /// Output that git should not print.
+    #[error("cannot understand what git printed for {what}: {reason}")]
+    Output {
+        /// What was asked.
+        what: &'static str,
+        /// What is strange.
+        reason: String,
+    },
+}
+
+/// A repository with a checkout.
+#[derive(Clone, Debug)]
+pub struct Git {
+    top: PathBuf,
+    common: PathBuf,
+    /// Names of the filters that the configuration knows; a `.gitattributes` of the change may name any of them.
+    filters: Vec<String>,
+}
+
+impl Git {
+    /// The repository that `folder` is in.
+    pub fn open(folder: &Path) -> Result<Self, GitError> {
+        let probe = Git {
+            top: folder.to_owned(),
+            common: PathBuf::new(),
+            filters: Vec::new(),
+        };
+        let ask = |what: &str| {
+            probe
+                .lines(["rev-parse", "--path-format=absolute", what])
+                .map_err(|error| GitError::NoRepository {
+                    path: folder.to_owned(),
+                    reason: short(&error),
+                })
+        };
+        let top = ask("--show-toplevel")?;
+        let common = ask("--git-common-dir")?;
+        Ok(Git {
+            top: PathBuf::from(top),
+            common: PathBuf::from(common),
+            filters: filters(&probe),
+        })
+    }
+
+    /// The same repository, asked from another of its work trees.
+    #[must_use]
+    pub fn at(&self, work_tree: &Path) -> Self {
+        Git {
+            top: work_tree.to_owned(),
+            common: self.common.clone(),
+            filters: self.filters.clone(),
+        }
+    }
+
+    /// The top folder of the checkout.
+    #[must_use]
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// The `.git` folder that all work trees share; names the repository.
+    #[must_use]
+    pub fn common(&self) -> &Path {
+        &self.common
+    }
+
+    /// A git command in this repository, bounded, not yet run.
+    pub fn command<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
+        let mut run = Run::new("git", LOCAL)
+            .env_only(ENVIRONMENT)
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_LITERAL_PATHSPECS", "1")
+            .env("LC_ALL", "C")
+            .args(SAFE)
+            .args(args)
+            .cwd(&self.top)
+            .limit(OUTPUT);
+        // By variables: a name may hold what `-c` would take for the end of it.
+        let mut count = 0;
+        for filter in &self.filters {
+            for (key, value) in NO_FILTER {
+                run = run
+                    .env(
+                        format!("GIT_CONFIG_KEY_{count}"),
+                        format!("filter.{filter}.{key}"),
+                    )
+                    .env(format!("GIT_CONFIG_VALUE_{count}"), value);
+                count += 1;
+            }
+        }
+        run.env("GIT_CONFIG_COUNT", count.to_string())
+    }
+
+    /// Runs it and returns its standard output.
+    pub fn bytes<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Vec<u8>, GitError> {
+        Ok(self.command(args).run()?.stdout)
+    }
+
+    /// Runs it and returns its standard output as text, without the line end.
+    pub fn lines<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<String, GitError> {
+        let bytes = self.bytes(args)?;
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+    }
+
+    /// The commit that a revision names. Hostile revisions (`--upload-pack=…`) are only ever revisions.
+    pub fn commit(&self, revision: &str) -> Result<String, GitError> {
+        self.lines([
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            &format!("{revision}^{{commit}}"),
+        ])
+        .map_err(|error| GitError::NoCommit {
+            revision: revision.to_owned(),
+            repository: self.top.clone(),
+            reason: short(&error),
+        })
+    }
+
+    /// The commit that a revision names, when there is one.
+    #[must_use]
+    pub fn commit_if_there(&self, revision: &str) -> Option<String> {
+        self.commit(revision).ok()
+    }
+
+    /// The merge base of two commits.
+    pub fn merge_base(&self, base: &str, head: &str) -> Result<String, GitError> {
+        self.lines(["merge-base", "--end-of-options", base, head])
+            .map_err(|_| GitError::NoMergeBase {
+                base: base.to_owned(),
+                head: head.to_owned(),
+            })
+    }
+
+    /// `sha subject` of the commits from `base` to `head`, oldest first.
+    pub fn commits(&self, base: &str, head: &str) -> Result<Vec<String>, GitError> {
+        let bytes = self.bytes([
+            "log",
+            "-z",
+            "--reverse",
+            "--no-show-signature",
+            "--format=%h %s",
+            "--end-of-options",
+            &format!("{base}..{head}"),
+        ])?;
+        Ok(diff::fields(&bytes).collect())
+    }
+
+    /// The commits with their messages, for the prompt.
+    pub fn messages(&self, base: &str, head: &str) -> Result<String, GitError> {
+        self.lines([
+            "log",
+            "--reverse",
+            "--no-show-signature",
+            "--format=commit %H%nAuthor: %an%n%n%w(0,4,4)%B",
+            "--end-of-options",
+            &format!("{base}..{head}"),
+        ])
+    }
+
+    /// The branch that is checked out.
+    #[must_use]
+    pub fn branch(&self) -> Option<String> {
+        self.lines(["symbolic-ref", "--quiet", "--short", "HEAD"])
+            .ok()
+            .filter(|name| !name.is_empty())
+    }
+
+    /// The address of a remote, without the user and password in it.
+    #[must_use]
+    pub fn remote_address(&self, remote: &str) -> Option<String> {
+        let address = self
+            .lines(["config", "--get", &format!("remote.{remote}.url")])
+            .ok()?;
+        Some(without_credentials(&address))
+    }
+
+    /// Whether a branch of the remote, as it was last fetched or pushed, has the commit.
+    #[must_use]
+    pub fn is_at_remote(&self, commit: &str, remote: &str) -> bool {
+        let found = self.lines([
+            "for-each-ref",
+            "--count=1",
+            "--format=x",
+            "--contains",
+            commit,
+            &format!("refs/remotes/{remote}/"),
+        ]);
+        found.is_ok_and(|found| !found.is_empty())
+    }
+
+    /// Fetches refs of a remote; each is `+from:to`.
+    pub fn fetch(&self, remote: &str, refs: &[String]) -> Result<(), GitError> {
+        let mut args: Vec<OsString> = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--end-of-options",
+            remote,
+        ]
+        .iter()
+        .map(OsString::from)
+        .collect();
+        args.extend(refs.iter().map(OsString::from));
+        let run = Run::new("git", NETWORK)
+            .env_only(ENVIRONMENT)
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("LC_ALL", "C")
+            .args(SAFE)
+            .args(args)
+            .cwd(&self.top);
+        run.run()?;
+        Ok(())
+    }
+
+    /// What changed from `base` to `head`, with the hunks.
+    pub fn diff(&self, base: &str, head: &str) -> Result<Diff, GitError> {
+        let common = [
+            "diff-tree",
+            "-r",
+            "-M",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-color",
+            "--no-relative",
+            "--src-prefix=a/",
+            "--dst-prefix=b/",
+        ];
+        let mut args = common.to_vec();
+        args.extend(["-z", "--raw", "--end-of-options", base, head]);
+        let raw = self.bytes(&args)?;
+        let mut args = common.to_vec();
+        args.extend(["-p", "-U3", "--end-of-options", base, head]);
+        let patch = self.bytes(&args)?;
+        Ok(diff::understand(&raw, &patch)?)
+    }
+}
+
+/// What makes a filter none (gitattributes(5), "filter"): the file's content is then what the commit holds.
+const NO_FILTER: [(&str, &str); 4] = [
+    ("smudge", ""),
+    ("clean", ""),
+    ("process", ""),
+    ("required", "false"),
+];
+
+/// The filters that are configured, here or for the user. A checkout would run those that the change asks for, and
+/// what they do with a hostile change (fetch from an address that it names) is not ours to risk.
+fn filters(git: &Git) -> Vec<String> {
+    let listed = git.bytes([
+        "config",
+        "--null",
+        "--name-only",
+        "--get-regexp",
+        "^filter\\.",
+    ]);
+    // Exit code 1: there are none.
+    let mut names: Vec<String> = diff::fields(&listed.unwrap_or_default())
+        .filter_map(|key| {
+            let (name, _) = key.strip_prefix("filter.")?.rsplit_once('.')?;
+            Some(name.to_owned())
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The line in which git says why, else its last, without our command line before it.
+pub(crate) fn short(error: &GitError) -> String {
+    match error {
+        GitError::Command(CommandError::Failed { stderr, status, .. }) => {
+            let why = |line: &&str| line.starts_with("fatal: ") || line.starts_with("error: ");
+            match stderr.lines().find(why).or(stderr.lines().last()) {
+                Some(line) => line.to_owned(),
+                None => status.to_string(),
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+fn without_credentials(address: &str) -> String {
+    match address.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            // Tokens are passed as parameters, too.
+            let path = path.split(['?', '#']).next().unwrap_or(path);
+            format!("{scheme}://{host}/{path}")
+        }
+        None => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_credentials() {
+        for (address, shown) in [
+            ("https://me:tok@host/a/b.git", "https://host/a/b.git"),
+            ("https://host/a@b.git", "https://host/a@b.git"),
+            ("https://host/a/b?private_token=x", "https://host/a/b"),
+            ("git@host:a/b.git", "git@host:a/b.git"),
+        ] {
+            assert_eq!(without_credentials(address), shown);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The deep-review program: starts the reviewers of a change, keeps what they answered, and writes the report.
+
+pub mod adapters;
+pub mod cli;
+pub mod git;
+pub mod input;
+pub mod pristine;
+pub mod prompt;
+pub mod run;
+pub mod state;
+pub mod target;
+pub mod verify;
+pub mod worktree;

@@ -1,0 +1,76 @@
+//! A question to a reviewer that is not for a review: close calls of the merge, the prose of the lead reviewer.
+//!
+//! Asked through the same adapters, with the same environment, in an empty folder instead of a work tree, once. What
+//! goes wrong is told in the report; nothing of the report waits for it longer than [`LONGEST`].
+
+use std::time::{Duration, Instant};
+
+use super::progress::State;
+use super::reviewer::{self, Desk};
+use crate::adapters::config::Reviewer;
+use review::model::{Asked, Performance};
+use review::plain::one_line;
+
+/// A review is read and judged in minutes; the reviewers have had their hours before.
+const LONGEST: Duration = Duration::from_secs(10 * 60);
+
+/// What the reviewer may print, with all its events. An answer is at most some 30 KiB.
+const OUTPUT_LIMIT: usize = 4 * 1024 * 1024;
+
+/// Asks. The answer is text that nobody has checked; the error is the end of a sentence that begins with the
+/// reviewer's name.
+pub(super) async fn ask(
+    desk: &Desk,
+    judge: &Reviewer,
+    purpose: &str,
+    question: &str,
+) -> (Result<String, String>, Asked) {
+    let started = Instant::now();
+    // Another line of the display than its review, and other folders.
+    let reviewer = Reviewer {
+        name: format!("{} ({purpose})", judge.name),
+        timeout: judge.timeout.min(LONGEST),
+        output_limit: judge.output_limit.min(OUTPUT_LIMIT),
+        ..judge.clone()
+    };
+    let scratch = desk.round.scratch(&reviewer.name);
+    let folder = scratch.join("empty");
+    let mut performance = Performance::default();
+    desk.progress.show(&reviewer.name, State::Working, "");
+    let result = match process::file::create_private_dir(&scratch)
+        .and_then(|()| process::file::create_private_dir(&folder))
+    {
+        Ok(()) => {
+            let prompt = desk.redactor.clean(question);
+            let timeout = reviewer.timeout;
+            let answer = reviewer::one(desk, &reviewer, &folder, &scratch, &prompt, timeout).await;
+            answer.said.usage.add_to(&mut performance);
+            let clean = |text: &str| one_line(&desk.redactor.clean(text), 800);
+            // Half an answer is none: unlike a review, it may not be used in parts.
+            match (answer.said.error.as_deref(), answer.trouble.as_deref()) {
+                (Some(trouble), _) | (None, Some(trouble)) => {
+                    Err(format!("failed: {}", clean(trouble)))
+                }
+                (None, None) if answer.said.text.trim().is_empty() => {
+                    Err("answered nothing".to_owned())
+                }
+                (None, None) => Ok(desk.redactor.clean(&answer.said.text)),
+            }
+        }
+        Err(error) => Err(format!("was not asked: {error}")),
+    };
+    performance.seconds = Some(started.elapsed().as_secs_f64());
+    let (state, action) = match &result {
+        Ok(_) => (State::Finished, ""),
+        Err(trouble) => (State::Failed, trouble.as_str()),
+    };
+    desk.progress
+        .show(&reviewer.name, state, &one_line(action, 200));
+    let asked = Asked {
+        name: judge.name.clone(),
+        purpose: purpose.to_owned(),
+        trouble: result.as_ref().err().cloned(),
+        performance,
+    };
+    (result, asked)
+}

@@ -1,0 +1,405 @@
+//! One reviewer from its work tree to its review: asked, asked again after a rate limit, understood.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use process::tree::{self, Mark, Tree};
+use tokio::sync::OnceCell;
+
+use super::attempt::{self, Answer, Question, Show};
+use super::progress::{Progress, State, counted};
+use super::redact::Redactor;
+use crate::adapters::config::Reviewer;
+use crate::adapters::{Kind, detect, format, is_rate_limit};
+use crate::git::Git;
+use crate::pristine::{Pristine, Starting};
+use crate::state::RoundFolder;
+use crate::target::Pinned;
+use crate::worktree::{self, Extent};
+use review::model::{Outcome, Performance, Review, ReviewerRun};
+use review::plain::one_line;
+
+/// Variables that every reviewer gets. Everything else of our environment stays with us.
+const ENVIRONMENT: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SYSTEMROOT",
+    "SYSTEMDRIVE",
+    "USERPROFILE",
+    "APPDATA",
+    "LOCALAPPDATA",
+    "PATHEXT",
+    "COMSPEC",
+];
+
+/// A rate limit lasts minutes; longer pauses than this would only use up the reviewer's time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// What all reviewers of a round share.
+pub(super) struct Desk {
+    pub(super) git: Git,
+    pub(super) pinned: Pinned,
+    pub(super) round: RoundFolder,
+    pub(super) prompt: String,
+    pub(super) mark: Mark,
+    /// The marks of the trees that we belong to ourselves.
+    pub(super) above: Option<String>,
+    pub(super) cache: std::path::PathBuf,
+    pub(super) redactor: Redactor,
+    pub(super) progress: Arc<dyn Progress>,
+    /// The shared checkout on its way, for who needs it first.
+    pub(super) checkout: Mutex<Option<Starting>>,
+    /// The shared checkout; `None` inside: there is none.
+    pub(super) pristine: OnceCell<Option<Pristine>>,
+}
+
+impl Desk {
+    /// What a question needs that is not for a review: all but the shared checkout, which may go before.
+    pub(super) fn for_questions(&self) -> Desk {
+        Desk {
+            git: self.git.clone(),
+            pinned: self.pinned.clone(),
+            round: self.round.clone(),
+            prompt: String::new(),
+            mark: self.mark.clone(),
+            above: self.above.clone(),
+            cache: self.cache.clone(),
+            redactor: self.redactor.clone(),
+            progress: self.progress.clone(),
+            checkout: Mutex::new(None),
+            pristine: OnceCell::new(),
+        }
+    }
+
+    /// Waits for the shared checkout, when a reviewer of this extent takes part in it.
+    async fn await_checkout(&self, extent: Extent) {
+        if extent != Extent::Full {
+            return;
+        }
+        self.pristine
+            .get_or_init(|| async {
+                let starting = self
+                    .checkout
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take()?;
+                tokio::task::spawn_blocking(move || starting.wait())
+                    .await
+                    .ok()
+                    .flatten()
+            })
+            .await;
+    }
+
+    /// The checkout that a reviewer of this extent shares with others.
+    fn shared(&self, extent: Extent) -> Option<&Pristine> {
+        let made = self.pristine.get().and_then(Option::as_ref);
+        made.filter(|_| extent == Extent::Full)
+    }
+}
+
+/// Names of the variables that a reviewer gets.
+pub(super) fn inherited(reviewer: &Reviewer) -> Vec<String> {
+    ENVIRONMENT
+        .iter()
+        .chain(reviewer.kind.environment())
+        .map(|name| (*name).to_owned())
+        .chain(reviewer.env.iter().cloned())
+        .collect()
+}
+
+/// Asks a reviewer. Whatever goes wrong is in the result.
+pub(super) async fn ask(desk: Arc<Desk>, reviewer: Reviewer) -> ReviewerRun {
+    let started = Instant::now();
+    let name = reviewer.name.clone();
+    desk.progress.show(&name, State::Preparing, "");
+    let work = desk.round.work(&name);
+    let scratch = desk.round.scratch(&name);
+    let mut performance = Performance::default();
+    desk.await_checkout(reviewer.worktree).await;
+    let prepared = {
+        let (desk, work, scratch, reviewer) = (
+            desk.clone(),
+            work.clone(),
+            scratch.clone(),
+            reviewer.clone(),
+        );
+        tokio::task::spawn_blocking(move || prepare(&desk, &work, &scratch, &reviewer)).await
+    };
+    // What an interrupted future leaves is removed by the run itself.
+    let result = match prepared {
+        Ok(Ok(())) => attempts(&desk, &reviewer, &work, &scratch, &mut performance).await,
+        Ok(Err(reason)) => Err(Outcome::Failed { reason }),
+        Err(error) => Err(Outcome::Failed {
+            reason: error.to_string(),
+        }),
+    };
+    performance.seconds = Some(started.elapsed().as_secs_f64());
+    let (outcome, review, original) = match result {
+        Ok((warning, review, original)) => (Outcome::Finished { warning }, review, original),
+        Err(outcome) => {
+            let review = Review {
+                reviewer: name.clone(),
+                ..Review::default()
+            };
+            (outcome, review, String::new())
+        }
+    };
+    let (state, action) = match &outcome {
+        Outcome::Finished { warning } => (
+            State::Finished,
+            match (counted(review.findings.len()), warning) {
+                (found, Some(warning)) => format!("{found}; {warning}"),
+                (found, None) => found,
+            },
+        ),
+        Outcome::Failed { reason } => (State::Failed, reason.clone()),
+        Outcome::Missing { reason } => (State::Missing, reason.clone()),
+    };
+    desk.progress.show(&name, state, &one_line(&action, 200));
+    ReviewerRun {
+        name,
+        outcome,
+        review,
+        original,
+        performance,
+    }
+}
+
+fn prepare(desk: &Desk, work: &Path, scratch: &Path, reviewer: &Reviewer) -> Result<(), String> {
+    for folder in [work.parent(), Some(scratch)].into_iter().flatten() {
+        process::file::create_private_dir(folder).map_err(|error| error.to_string())?;
+    }
+    let (git, head) = (&desk.git, &desk.pinned.target.head);
+    let changed = &desk.pinned.diff.files;
+    match desk.shared(reviewer.worktree) {
+        Some(pristine) => pristine.lay(git, &reviewer.name, work, head),
+        None => worktree::add(git, work, head, reviewer.worktree, changed),
+    }
+    .map_err(|error| error.to_string())
+}
+
+type Usable = (Option<String>, Review, String);
+
+async fn attempts(
+    desk: &Desk,
+    reviewer: &Reviewer,
+    work: &Path,
+    scratch: &Path,
+    performance: &mut Performance,
+) -> Result<Usable, Outcome> {
+    let deadline = Instant::now() + reviewer.timeout;
+    let mut pause = reviewer.backoff;
+    let mut retries = 0;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        desk.progress.show(&reviewer.name, State::Working, "");
+        let answer = one(desk, reviewer, work, scratch, &desk.prompt, left).await;
+        answer.said.usage.add_to(performance);
+        let failure = match usable(desk, reviewer, work, answer) {
+            Ok(usable) => return Ok(usable),
+            Err(outcome @ Outcome::Missing { .. }) => return Err(outcome),
+            Err(outcome) => outcome,
+        };
+        let Outcome::Failed { reason } = &failure else {
+            return Err(failure);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !is_rate_limit(reason) || retries >= reviewer.retries || left <= pause {
+            return Err(match retries {
+                0 => failure,
+                count => Outcome::Failed {
+                    reason: format!("asked {} times; at last: {reason}", count + 1),
+                },
+            });
+        }
+        retries += 1;
+        desk.progress.show(
+            &reviewer.name,
+            State::Pausing,
+            &format!("rate limit; asked again in {} s", pause.as_secs()),
+        );
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// One question, and the end of all that was started for it.
+pub(super) async fn one(
+    desk: &Desk,
+    reviewer: &Reviewer,
+    work: &Path,
+    scratch: &Path,
+    prompt: &str,
+    timeout: Duration,
+) -> Answer {
+    let mark = Mark::new();
+    let above = desk.mark.below(desk.above.as_deref());
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut set = vec![
+        (tree::VARIABLE.to_owned(), mark.below(Some(&above))),
+        ("TMPDIR".to_owned(), text(scratch)),
+        ("DEEP_REVIEW_SCRATCH".to_owned(), text(scratch)),
+        (
+            "DEEP_REVIEW_BASE".to_owned(),
+            desk.pinned.target.base.clone(),
+        ),
+        (
+            "DEEP_REVIEW_HEAD".to_owned(),
+            desk.pinned.target.head.clone(),
+        ),
+        ("NO_COLOR".to_owned(), "1".to_owned()),
+        ("CARGO_TERM_COLOR".to_owned(), "never".to_owned()),
+    ];
+    if reviewer.executes {
+        // What was built for an earlier round is built already.
+        let target = desk.cache.join(crate::state::slug(&reviewer.name));
+        set.push(("CARGO_TARGET_DIR".to_owned(), text(&target)));
+    }
+    let files = desk
+        .pinned
+        .diff
+        .files
+        .iter()
+        .filter(|file| file.is_file() && reviewer.wants(&file.path));
+    let argv: Vec<String> = reviewer
+        .argv()
+        .into_iter()
+        .flat_map(|word| {
+            if reviewer.kind == Kind::Analyser && word == "{files}" {
+                // A name that begins with a dash is a name.
+                files
+                    .clone()
+                    .map(|file| format!("./{}", file.path))
+                    .collect()
+            } else {
+                vec![word]
+            }
+        })
+        .collect();
+    let argv = match desk.shared(reviewer.worktree) {
+        Some(pristine) if is_there(&argv) => pristine.argv(&reviewer.name, work, argv),
+        // One that is not installed is told best by the one who looks for it.
+        _ => argv,
+    };
+    let show: Show = {
+        let (progress, redactor) = (desk.progress.clone(), desk.redactor.clone());
+        let name = reviewer.name.clone();
+        Arc::new(move |action: &str| progress.show(&name, State::Working, &redactor.clean(action)))
+    };
+    let answer = attempt::ask(
+        Question {
+            reviewer,
+            argv,
+            prompt,
+            folder: work,
+            inherit: inherited(reviewer),
+            set,
+            timeout,
+        },
+        show,
+    )
+    .await;
+    // What it left in the background ends with it.
+    if let Err(error) = tree::kill_tree_async(&Tree::marked(mark), Duration::ZERO).await {
+        tracing::warn!(reviewer = reviewer.name, %error, "what a reviewer left cannot be killed");
+    }
+    answer
+}
+
+/// Whether the command's program can be found.
+fn is_there(argv: &[String]) -> bool {
+    let Some(program) = argv.first() else {
+        return false;
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match Path::new(program).is_absolute() {
+        true => Path::new(program).exists(),
+        false => program.contains('/') || detect::find(program, &path).is_some(),
+    }
+}
+
+fn usable(
+    desk: &Desk,
+    reviewer: &Reviewer,
+    work: &Path,
+    answer: Answer,
+) -> Result<Usable, Outcome> {
+    if answer.missing {
+        return Err(Outcome::Missing {
+            reason: answer.trouble.unwrap_or_default(),
+        });
+    }
+    let original = desk.redactor.clean(&answer.said.text);
+    let clean = |text: &str| one_line(&desk.redactor.clean(text), 800);
+    let mut troubles: Vec<String> = Vec::new();
+    troubles.extend(answer.said.error.as_deref().map(clean));
+    troubles.extend(answer.trouble.as_deref().map(clean));
+    let failed = |reason: String| {
+        let mut reasons = vec![reason];
+        reasons.extend(troubles.clone());
+        if !answer.stderr.is_empty() {
+            reasons.push(format!("it complained: {}", clean(&answer.stderr)));
+        }
+        Err(Outcome::Failed {
+            reason: reasons.join("; "),
+        })
+    };
+    let mut review = match format::read(reviewer.format, &reviewer.name, &original) {
+        Ok(review) => review,
+        Err(reason) => return failed(reason),
+    };
+    if reviewer.is_exact() {
+        // An analyser that could not look (a build without its dependencies) finds nothing, too.
+        if review.findings.is_empty() && !troubles.is_empty() {
+            return failed("it found nothing, and did not end well".to_owned());
+        }
+        // Analysers say by their exit code that they found something.
+        if !review.findings.is_empty() && answer.said.error.is_none() {
+            troubles.clear();
+        }
+    }
+    if reviewer.kind == Kind::Analyser {
+        only_changed(desk, work, &mut review);
+    }
+    let warning = (!troubles.is_empty()).then(|| troubles.join("; "));
+    Ok((warning, review, original))
+}
+
+/// An analyser of the whole workspace also reports on files that the change does not touch. Nobody asked for these.
+fn only_changed(desk: &Desk, work: &Path, review: &mut Review) {
+    let before = review.findings.len();
+    review.findings.retain(|finding| {
+        finding.locations.first().is_none_or(|place| {
+            let path = review::verify::place::inside(&place.path, &[work]);
+            desk.pinned.diff.file(&path).is_some()
+        })
+    });
+    let left_out = before - review.findings.len();
+    if left_out > 0 {
+        review.unparsed.push(format!(
+            "{left_out} findings in files that this change does not touch are left out."
+        ));
+    }
+}

@@ -1,0 +1,364 @@
+//! Ctrl-C and `kill -9`: nothing is left behind, and the next run goes on from there.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use testutils::poll;
+
+use crate::repository::{LONG, REVIEW, Repository, entry};
+
+/// One reviewer that answers at once and counts how often it is asked, and one that hangs until a file is there.
+fn slow(repository: &Repository) {
+    let good = repository.printer("good", REVIEW);
+    let (asked, started, go) = (
+        repository.outside("asked"),
+        repository.outside("started"),
+        repository.outside("go"),
+    );
+    let quick = repository.script(
+        "quick",
+        &format!("echo x >> '{}'; exec '{good}'", asked.display()),
+    );
+    let hanging = repository.script(
+        "hanging",
+        &format!(
+            "[ -e '{go}' ] && exec '{good}'\n(setsid sleep 1000 &)\necho x >> '{started}'; exec sleep 1000",
+            go = go.display(),
+            started = started.display()
+        ),
+    );
+    repository.configure(
+        &[
+            entry("quick", "command", &[&quick], ""),
+            entry("hanging", "command", &[&hanging], ""),
+        ]
+        .concat(),
+    );
+}
+
+fn begin(repository: &Repository) -> Child {
+    let mut run = repository
+        .command(&["run", "--format", "json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    poll(LONG, "both reviewers to be at work", || {
+        let quick = repository
+            .rounds()
+            .iter()
+            .any(|round| round.join("reviewers/quick.json").exists());
+        match (
+            quick,
+            repository.outside("started").exists(),
+            run.try_wait().unwrap(),
+        ) {
+            (true, true, None) => Ok(()),
+            state => Err(format!("{state:?}")),
+        }
+    });
+    run
+}
+
+fn signal(run: &Child, name: &str) {
+    assert!(
+        Command::new("kill")
+            .arg(name)
+            .arg(run.id().to_string())
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+fn goes_on(repository: &Repository, head: &str) {
+    // What the branch does meanwhile does not move the pin.
+    repository.write("late.txt", "late\n");
+    repository.commit("Late");
+    std::fs::write(repository.outside("go"), "").unwrap();
+    let report = repository.report(&[]);
+    assert_eq!(report.target.head, head);
+    assert_eq!((report.round, report.reviewers.len()), (1, 2));
+    assert_eq!(report.findings[0].voices.len(), 2);
+    let asked = std::fs::read_to_string(repository.outside("asked")).unwrap();
+    assert_eq!(
+        asked.lines().count(),
+        1,
+        "who has answered is not asked again"
+    );
+}
+
+#[test]
+fn a_killed_run_leaves_nothing_and_is_resumed() {
+    let repository = Repository::new();
+    let head = repository.git(&["rev-parse", "HEAD"]);
+    slow(&repository);
+    let mut run = begin(&repository);
+    signal(&run, "-KILL");
+    run.wait().unwrap();
+    poll(LONG, "the guard to clean up", || {
+        match repository.left_over() {
+            found if found.is_empty() => Ok(()),
+            found => Err(format!("{found:?}")),
+        }
+    });
+    goes_on(&repository, &head);
+}
+
+#[test]
+fn a_run_and_its_guard_killed_leave_it_to_the_next_run() {
+    let repository = Repository::new();
+    let head = repository.git(&["rev-parse", "HEAD"]);
+    slow(&repository);
+    let mut run = begin(&repository);
+    let guard = repository
+        .processes()
+        .into_iter()
+        .find(|line| line.contains(" guard "))
+        .unwrap();
+    let guard = guard.split([' ', ':']).nth(1).unwrap().to_owned();
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &guard])
+            .status()
+            .unwrap()
+            .success()
+    );
+    signal(&run, "-KILL");
+    run.wait().unwrap();
+    assert!(!repository.left_over().is_empty());
+    goes_on(&repository, &head);
+}
+
+#[test]
+fn ctrl_c_ends_everything_and_the_run_is_resumed() {
+    let repository = Repository::new();
+    let head = repository.git(&["rev-parse", "HEAD"]);
+    slow(&repository);
+    let mut run = begin(&repository);
+    signal(&run, "-INT");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    repository.assert_clean();
+    goes_on(&repository, &head);
+}
+
+/// The reviewers have answered; the one who is asked for more, as `role` of the configuration, hangs until a file is
+/// there.
+fn hanging_judge(repository: &Repository, role: &str, answer: &str) {
+    let review = |title: &str, text: &str| {
+        format!(
+            "## Findings\n\n### Important Issues\n\nI1. **{title}** — `src/count.py:4`\n\n{text}\n"
+        )
+    };
+    let texts = [
+        (
+            "The count became a sum",
+            "Callers want the number of items.",
+        ),
+        (
+            "Adding items breaks the count",
+            "The number of items is wanted.",
+        ),
+    ];
+    let asked = repository.outside("asked");
+    let mut configuration = format!("{role} = \"Judge\"\n");
+    for (name, (title, text)) in ["A", "B"].into_iter().zip(texts) {
+        let printer = repository.printer(&format!("{name}-answer"), &review(title, text));
+        let body = format!("echo {name} >> '{}'; exec '{printer}'", asked.display());
+        configuration.push_str(&entry(
+            name,
+            "command",
+            &[&repository.script(name, &body)],
+            "",
+        ));
+    }
+    let printer = repository.printer("judge-answer", answer);
+    let (started, go) = (repository.outside("started"), repository.outside("go"));
+    let body = format!(
+        "[ -e '{go}' ] && exec '{printer}'\n(setsid sleep 1000 &)\necho x >> '{started}'; exec sleep 1000",
+        go = go.display(),
+        started = started.display()
+    );
+    let judge = repository.script("judge", &body);
+    configuration.push_str(&entry("Judge", "command", &[&judge], ""));
+    repository.configure(&configuration);
+}
+
+#[test]
+fn death_while_the_lead_or_the_judge_is_asked_costs_only_the_question() {
+    const REVIEWERS: [&str; 4] = ["--reviewer", "A", "--reviewer", "B"];
+    let prose = "## Executive Summary\n\nI1 decides: in `src/count.py:4` a sum stands.\n";
+    for (role, answer) in [("lead", prose), ("close-calls", "P1: same\n")] {
+        for death in ["-KILL", "-INT"] {
+            let repository = Repository::new();
+            let head = repository.git(&["rev-parse", "HEAD"]);
+            hanging_judge(&repository, role, answer);
+            let mut run = repository
+                .command(&[&["run", "--quiet"][..], &REVIEWERS].concat())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            poll(LONG, "the question to be asked", || {
+                match (
+                    repository.outside("started").exists(),
+                    run.try_wait().unwrap(),
+                ) {
+                    (true, None) => Ok(()),
+                    state => Err(format!("{role}: {state:?}")),
+                }
+            });
+            signal(&run, death);
+            let status = run.wait().unwrap();
+            if death == "-INT" {
+                assert_eq!(status.code(), Some(130), "{role}");
+                repository.assert_clean();
+            }
+            poll(LONG, "the guard to clean up", || {
+                match repository.left_over() {
+                    found if found.is_empty() => Ok(()),
+                    found => Err(format!("{role} {death}: {found:?}")),
+                }
+            });
+            // No report of this round is there: nobody could take the half of it for the whole.
+            assert!(!repository.rounds()[0].join("report.json").exists());
+            repository.write("late.txt", "late\n");
+            repository.commit("Late");
+            std::fs::write(repository.outside("go"), "").unwrap();
+            let report = repository.report(&REVIEWERS);
+            assert_eq!(
+                (report.target.head.as_str(), report.round),
+                (head.as_str(), 1)
+            );
+            let asked = std::fs::read_to_string(repository.outside("asked")).unwrap();
+            assert_eq!(asked.lines().count(), 2, "{role} {death}: {asked}");
+            assert_eq!(report.asked.len(), 1, "{role} {death}");
+            assert_eq!(report.asked[0].trouble, None, "{role} {death}");
+            if role == "lead" {
+                assert_eq!(
+                    report.prose.author.as_deref(),
+                    Some("Judge"),
+                    "{:?}",
+                    report.prose
+                );
+            } else {
+                assert_eq!(report.close_calls.unwrap().calls[0].same, Some(true));
+                assert_eq!(report.findings.len(), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_target_is_reviewed_by_one_run_at_a_time() {
+    let repository = Repository::new();
+    slow(&repository);
+    let mut run = begin(&repository);
+    let output = repository.run(&[]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is being reviewed by"));
+    signal(&run, "-TERM");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    repository.assert_clean();
+}
+
+#[test]
+fn a_state_folder_that_was_deleted_keeps_nobody_from_reviewing() {
+    let repository = Repository::new();
+    let good = repository.printer("good", REVIEW);
+    repository.configure(&entry("good", "command", &[&good], ""));
+    repository.report(&[]);
+    // What a killed run leaves when its folder is deleted before anybody cleaned up: git still knows the work tree.
+    let work = repository.rounds()[0].join("work/good");
+    repository.git(&["worktree", "add", "-q", "--detach", work.to_str().unwrap()]);
+    std::fs::remove_dir_all(repository.state()).unwrap();
+    let report = repository.report(&[]);
+    assert_eq!(report.findings.len(), 1, "{:?}", report.reviewers);
+}
+
+#[test]
+fn death_between_any_two_steps_is_survived() {
+    for point in [
+        "review.planned",
+        "review.recorded",
+        "review.work-moved",
+        "review.finished",
+    ] {
+        let repository = Repository::new();
+        let good = repository.printer("good", REVIEW);
+        repository.configure(&entry("good", "command", &[&good], ""));
+        let output = repository
+            .command(&["run"])
+            .env("RDD_CRASH_POINT", point)
+            .output()
+            .unwrap();
+        assert_eq!(
+            output.status.code(),
+            None,
+            "{point}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        poll(LONG, "the guard to clean up", || {
+            match repository.left_over() {
+                found if found.is_empty() => Ok(()),
+                found => Err(format!("{found:?}")),
+            }
+        });
+        let report = repository.report(&[]);
+        assert_eq!(report.findings.len(), 1, "{point}");
+    }
+}
+
+/// git reads what it knows of all work trees whenever it makes or forgets one, and dies over one that is half made.
+#[test]
+fn several_runs_in_one_repository_do_not_disturb_each_other() {
+    let repository = Repository::new();
+    let good = repository.printer("good", REVIEW);
+    let names = ["a", "b", "c", "d"];
+    let reviewers = names.map(|name| entry(name, "command", &[&good], ""));
+    repository.configure(&reviewers.concat());
+    let runs: Vec<Child> = (0..6)
+        .map(|number| {
+            let state = repository.outside(&format!("state-{number}"));
+            repository
+                .command_in(&state, &["run", "--format", "json"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for run in runs {
+        let output = run.wait_with_output().unwrap();
+        let report: review::model::Report = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let voices = report.findings[0]
+            .voices
+            .iter()
+            .map(|voice| voice.reviewer.as_str());
+        assert!(voices.eq(names), "{report:?}");
+    }
+    repository.assert_clean();
+}
+
+#[test]
+fn a_run_waits_while_another_makes_or_forgets_a_work_tree() {
+    let repository = Repository::new();
+    let file = repository.top().join(".git/deep-review.lock");
+    let other = process::FileLock::try_acquire(&file, "another run").unwrap();
+    let (done, registered) = std::sync::mpsc::channel();
+    let (top, tree) = (repository.top(), repository.outside("tree"));
+    let work = std::thread::spawn(move || {
+        let git = deep_review::git::Git::open(&top).unwrap();
+        deep_review::worktree::register(&git, &tree, "HEAD").unwrap();
+        done.send(()).unwrap();
+        deep_review::worktree::remove(&git, &tree, &top.join(".git/trash")).unwrap();
+    });
+    // Long enough to see it not wait; nothing fails because a machine is slow.
+    let early = registered.recv_timeout(Duration::from_millis(500));
+    assert!(early.is_err() && !repository.outside("tree").exists());
+    drop(other);
+    registered.recv_timeout(LONG).unwrap();
+    work.join().unwrap();
+    repository.assert_clean();
+}

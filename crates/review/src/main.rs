@@ -1,5 +1,0 @@
-//! The deep-review program.
-
-fn main() -> std::process::ExitCode {
-    review::cli::main()
-}
