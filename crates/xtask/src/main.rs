@@ -1,14 +1,10 @@
 //! What the build needs beyond cargo: generated files, checks of the docs, and the measurements behind PROMISES.md.
 
-#![allow(
-    clippy::print_stdout,
-    reason = "a tool for the terminal of whoever works on the project"
-)]
+#![allow(clippy::print_stdout, reason = "a tool that people run in a terminal")]
 
 mod bench;
 mod check;
 mod generate;
-mod hazards;
 #[cfg(unix)]
 mod random_faults;
 mod workspace;
@@ -26,8 +22,8 @@ struct Arguments {
 enum Task {
     /// Writes docs/cli.md and the CRDs anew
     Docs,
-    /// Fails when a generated file is not current or a link in the docs leads nowhere
-    Check,
+    /// Fails when the sources, the docs or a generated file break a rule of CONTRIBUTING.md
+    Check(check::Arguments),
     /// Throws random faults at many VMs and checks that none is lost (`make soak`)
     #[cfg(unix)]
     Soak(random_faults::Arguments),
@@ -48,7 +44,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Docs => generate::write(),
-        Task::Check => check::run(),
+        Task::Check(arguments) => check::run(&arguments),
         #[cfg(unix)]
         Task::Soak(arguments) => random_faults::run(&arguments),
         Task::Bench {

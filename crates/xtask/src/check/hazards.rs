@@ -14,7 +14,7 @@ const PAGE: &str = "docs/lifecycle.md";
 const HAZARDS: u32 = 45;
 
 /// Everything that is wrong with the table.
-pub(crate) fn problems(root: &Path) -> anyhow::Result<Vec<String>> {
+pub(super) fn problems(root: &Path) -> anyhow::Result<Vec<String>> {
     let page = root.join(PAGE);
     let text =
         fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_test_one_that_is_gone_and_one_that_is_not_named_are_told() {
+    fn rows_without_tests_and_tests_without_rows_are_reported() {
         let tests = set(&[
             "process::h01_h03_kept",
             "process::h02_forgotten",
