@@ -14,8 +14,10 @@ use review_eval::{Outcome, evaluate};
 #[test]
 fn figures_over_the_corpus() {
     let Some(folder) = std::env::var_os("DEEP_REVIEW_CORPUS").map(PathBuf::from) else {
-        println!("skipped: DEEP_REVIEW_CORPUS names no folder with reports");
-        return;
+        return testutils::skip(
+            testutils::Need::Corpus,
+            "DEEP_REVIEW_CORPUS names no folder of reports",
+        );
     };
     let mut sum = Outcome::default();
     for path in input::files(&[folder]).unwrap() {

@@ -140,7 +140,7 @@ impl Instance {
                 env.insert(variable.into(), value);
             }
         }
-        let cache = cache_dir();
+        let cache = crate::machine::cache_dir();
         fs::create_dir_all(&cache).expect("the folder of the test cache");
         for (variable, value) in [
             ("HOME", home.as_os_str()),
@@ -411,24 +411,6 @@ fn poll_leftovers(mark: &Mark) {
             Err(format!("{alive:?}"))
         }
     });
-}
-
-/// Where tests keep what is expensive to make, above all the guest image: `RDD_TEST_CACHE`, else `test-cache` in the
-/// target folder. It is every instance's `XDG_CACHE_HOME`, so one test program builds the image for all.
-#[must_use]
-pub fn cache_dir() -> PathBuf {
-    if let Some(folder) = std::env::var_os("RDD_TEST_CACHE").filter(|folder| !folder.is_empty()) {
-        return PathBuf::from(folder);
-    }
-    // Cargo marks its target folder with this file, wherever it is.
-    let exe = std::env::current_exe().unwrap_or_default();
-    let target = exe
-        .ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").exists())
-        .map(Path::to_owned);
-    target
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"))
-        .join("test-cache")
 }
 
 fn list(folder: &Path) -> Vec<PathBuf> {

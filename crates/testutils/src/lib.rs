@@ -5,6 +5,7 @@
 //! - [`Bystander`]: a process that nothing of rdd may touch.
 //! - [`stub_guest`]: a guest that is up in half a second and no Linux, for many VMs at once.
 //! - [`VmSlot`]: how many VMs the machine boots at once.
+//! - [`skip()`]: records a test that cannot run on this machine.
 //! - [`differs_under_wine`]: where Wine is not Windows.
 
 #![expect(
@@ -16,7 +17,9 @@
 
 mod bystander;
 mod instance;
+mod machine;
 mod poll;
+mod skip;
 mod slot;
 pub mod stub_guest;
 #[cfg(unix)]
@@ -27,8 +30,10 @@ mod sys;
 mod sys;
 
 pub use bystander::Bystander;
-pub use instance::{Instance, Leftover, cache_dir, leftovers_of};
+pub use instance::{Instance, Leftover, leftovers_of};
+pub use machine::{cache_dir, path_with_tools, tools_dir};
 pub use poll::{poll, poll_async};
+pub use skip::{Need, program_or_skip, skip};
 pub use slot::VmSlot;
 #[cfg(windows)]
 pub use sys::differs_under_wine;

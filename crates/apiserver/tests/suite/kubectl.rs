@@ -1,4 +1,4 @@
-//! What people do with kubectl, with the real one over HTTPS. Skipped, with a message, where it is not installed.
+//! What people do with kubectl, with the real one over HTTPS. Skipped where it is not installed.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -27,14 +27,7 @@ fn kubectl(dir: &Path) -> Command {
 
 /// The server, or `None` where there is no kubectl.
 async fn start() -> Option<Secure> {
-    let found = Command::new("kubectl")
-        .args(["version", "--client"])
-        .output()
-        .await;
-    if found.is_err() {
-        println!("skipped: kubectl is not installed");
-        return None;
-    }
+    testutils::program_or_skip(testutils::Need::Kubectl, "kubectl")?;
     Some(Secure::start().await)
 }
 

@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
     clippy::needless_pass_by_value,
     reason = "a panic is how a test fails; literals are passed as they are"
 )]

@@ -36,7 +36,7 @@ pub(crate) const PORT: u16 = 60022;
 pub(crate) const SLOW: &str = "the VM is emulated, which is slow";
 
 #[test]
-#[ignore = "not a test: the process that stands in for a hostagent"]
+#[ignore = "run by another test, in a process of its own"]
 fn hostagent() {
     let dir = std::env::args()
         .skip_while(|arg| arg != "--dir")

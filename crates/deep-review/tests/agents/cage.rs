@@ -18,14 +18,12 @@ const WAYS: &[&[&str]] = &[&["--net"], &["--user", "--map-root-user", "--net"]];
 const ENTER: &str = "ip link set lo up && exec \"$@\"";
 
 /// Runs `body` in a namespace, with the path of the agent: the test starts itself there once more, by its name.
-/// Without the agent or without namespaces it says so, and the test is skipped.
+/// Without the agent or without namespaces it the test is skipped.
 pub(crate) fn caged(test: &str, agent: &str, body: impl FnOnce(&Path)) {
     let path = agents().join(agent);
     if !path.exists() {
-        eprintln!(
-            "skipped: there is no {agent} in target/tools/agents; run scripts/install-agents"
-        );
-        return;
+        let reason = format!("{agent} is not installed (scripts/install-agents)");
+        return testutils::skip(testutils::Need::Agents, reason);
     }
     if std::env::var_os(INSIDE).is_some() {
         assert_alone();
@@ -35,8 +33,8 @@ pub(crate) fn caged(test: &str, agent: &str, body: impl FnOnce(&Path)) {
         .iter()
         .find(|way| enter(way, Path::new("true"), &[]).status.success())
     else {
-        eprintln!("skipped: no network namespace can be had here (unshare and ip are needed)");
-        return;
+        let reason = "no network namespace is allowed, or unshare or ip is missing";
+        return testutils::skip(testutils::Need::Namespaces, reason);
     };
     let me = std::env::current_exe().unwrap();
     let output = enter(
@@ -71,8 +69,7 @@ fn enter(way: &[&str], program: &Path, args: &[&str]) -> Output {
 
 /// Where the agents are.
 fn agents() -> PathBuf {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
-    target.join("tools/agents/node_modules/.bin")
+    testutils::tools_dir().join("agents/node_modules/.bin")
 }
 
 /// Loopback is the only device, so nothing can leave.

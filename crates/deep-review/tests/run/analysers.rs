@@ -5,12 +5,7 @@ use review::model::{CheckKind, CheckResult, Outcome, Severity};
 use crate::repository::{Repository, finding, titles};
 
 fn is_installed(program: &str) -> bool {
-    let there =
-        deep_review::adapters::detect::find(program, &std::env::var_os("PATH").unwrap()).is_some();
-    if !there {
-        eprintln!("skipped: {program} is not installed");
-    }
-    there
+    testutils::program_or_skip(testutils::Need::Analyser, program).is_some()
 }
 
 #[test]
@@ -38,19 +33,11 @@ fn without_a_configuration_the_analysers_of_the_machine_review() {
 
 /// Puts the folder with the analysers that scripts/install-packages installs before the search path.
 fn with_tools(repository: &Repository, args: &[&str]) -> std::process::Output {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let tools = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/bin");
-    let all = std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path)));
     repository
         .command(args)
-        .env("PATH", all.unwrap())
+        .env("PATH", testutils::path_with_tools())
         .output()
         .unwrap()
-}
-
-fn is_a_tool(program: &str) -> bool {
-    let tools = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/bin");
-    tools.join(program).exists() || is_installed(program)
 }
 
 fn report(output: &std::process::Output) -> review::model::Report {
@@ -60,7 +47,7 @@ fn report(output: &std::process::Output) -> review::model::Report {
 
 #[test]
 fn ruff_reviews_python() {
-    if !is_a_tool("ruff") {
+    if !is_installed("ruff") {
         return;
     }
     let repository = Repository::new();
@@ -94,7 +81,7 @@ fn ruff_reviews_python() {
 
 #[test]
 fn hadolint_reviews_dockerfiles() {
-    if !is_a_tool("hadolint") {
+    if !is_installed("hadolint") {
         return;
     }
     let repository = Repository::new();
@@ -132,7 +119,7 @@ fn hadolint_reviews_dockerfiles() {
 
 #[test]
 fn semgrep_reviews_by_the_rules_of_the_repository() {
-    if !is_a_tool("semgrep") {
+    if !is_installed("semgrep") {
         return;
     }
     let repository = Repository::new();

@@ -14,6 +14,7 @@ struct Terminal {
 impl Terminal {
     /// `None` when tmux is not installed.
     fn start(repository: &Repository, columns: u32, rows: u32, command: &str) -> Option<Self> {
+        testutils::program_or_skip(testutils::Need::Tmux, "tmux")?;
         let socket = repository.outside("tmux").to_str().unwrap().to_owned();
         let status = Command::new("tmux")
             .args(["-S", &socket, "-f", "/dev/null", "new-session", "-d"])
@@ -23,13 +24,7 @@ impl Terminal {
             .args(["respawn-pane", "-k", command])
             .current_dir(repository.top())
             .status();
-        match status {
-            Ok(status) => assert!(status.success()),
-            Err(error) => {
-                eprintln!("skipped: tmux cannot be started: {error}");
-                return None;
-            }
-        }
+        assert!(status.unwrap().success());
         Some(Terminal { socket })
     }
 

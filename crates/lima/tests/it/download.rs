@@ -361,7 +361,7 @@ fn https_is_spoken_and_a_server_that_does_not_is_told() {
 }
 
 #[test]
-#[ignore = "a part of the next test"]
+#[ignore = "run by another test, in a process of its own"]
 fn fetch_in_a_child() {
     let Some(folder) = crash::folder() else {
         return;

@@ -129,7 +129,7 @@ fn a_build_that_is_not_whole_changes_nothing() {
 }
 
 #[test]
-#[ignore = "a part of the next test"]
+#[ignore = "run by another test, in a process of its own"]
 fn publish_in_a_child() {
     if let Some(folder) = crash::folder() {
         build(&Cache::new(folder), "d", b"two");

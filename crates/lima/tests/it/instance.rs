@@ -348,7 +348,7 @@ fn deleting_needs_the_instances_own_lock_and_takes_everything() {
 
 /// The world of a child process is the parent's.
 #[test]
-#[ignore = "a part of the next tests"]
+#[ignore = "run by another test, in a process of its own"]
 fn prepare_in_a_child() {
     let Some(root) = crash::folder() else { return };
     let home = LimaHome::new(root.join("lima"));
@@ -365,7 +365,7 @@ fn prepare_in_a_child() {
 }
 
 #[test]
-#[ignore = "a part of the next tests"]
+#[ignore = "run by another test, in a process of its own"]
 fn delete_in_a_child() {
     let Some(root) = crash::folder() else { return };
     let home = LimaHome::new(root.join("lima"));
@@ -432,7 +432,7 @@ fn h23_a_delete_that_was_killed_leaves_no_half_instance() {
 
 /// In a mount namespace of its own, whose Lima home is a file system of 2 MiB.
 #[test]
-#[ignore = "a part of the next test"]
+#[ignore = "run by another test, in a process of its own"]
 fn prepare_on_a_full_disk() {
     let Some(root) = crash::folder() else { return };
     let home = LimaHome::new(root.join("lima"));
@@ -476,8 +476,7 @@ fn a_full_disk_is_told_leaves_nothing_half_made_and_the_same_call_works_later() 
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.starts_with("unshare:") || errors.starts_with("mount:") {
         // A host that gives its users no namespaces; the message itself has a test beside the code.
-        eprintln!("skipped: {errors}");
-        return;
+        return testutils::skip(testutils::Need::Namespaces, errors);
     }
     assert!(
         output.status.success() && text.contains("the full disk was met"),

@@ -377,7 +377,7 @@ fn a_folder_that_is_a_file_is_told() {
 }
 
 #[test]
-#[ignore = "a part of the next test"]
+#[ignore = "run by another test, in a process of its own"]
 fn ensure_in_a_child() {
     if let Some(folder) = crash::folder() {
         keys::ensure(&folder).unwrap();

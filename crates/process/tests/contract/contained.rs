@@ -9,7 +9,7 @@ use std::time::Duration;
 use process::spawn::{Child, Spawn};
 use process::tree::{Mark, Tree, VARIABLE, kill_tree};
 use process::{Process, Signal};
-use testutils::Bystander;
+use testutils::{Bystander, Need};
 
 use crate::role::{plain_below, run_as};
 use crate::unix::process_in;
@@ -33,8 +33,10 @@ macro_rules! delegated {
         match delegated() {
             Some(folder) => folder,
             None => {
-                println!("skipped: no cgroup of version 2 is delegated to this user");
-                return;
+                return testutils::skip(
+                    Need::Cgroups,
+                    "no cgroup of version 2 is delegated to this user",
+                );
             }
         }
     };
@@ -246,8 +248,7 @@ fn without_a_cgroup_all_is_as_before() {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "));
     let Some(point) = mount.and_then(|line| line.split(' ').nth(4)) else {
-        println!("skipped: nothing to take away on this machine");
-        return;
+        return testutils::skip(Need::Cgroups, "no cgroup of version 2 is mounted");
     };
     for (case, change) in [
         ("read-only", "mount -o remount,bind,ro \"$MNT\""),
@@ -266,7 +267,10 @@ fn without_a_cgroup_all_is_as_before() {
         };
         let allowed = unshare(change).output();
         if !allowed.is_ok_and(|output| output.status.success()) {
-            println!("skipped: {case}: this user may not change mounts");
+            testutils::skip(
+                Need::Namespaces,
+                format_args!("{case}: this user may not change mounts"),
+            );
             continue;
         }
         let run = unshare(&format!("{change}; exec \"$0\" \"$@\""));

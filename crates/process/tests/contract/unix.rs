@@ -223,8 +223,11 @@ fn a_storm_that_nobody_can_follow_ends_with_its_session() {
     let mut numbers = release.split(['.', '-']).flat_map(str::parse::<u32>);
     let version = (numbers.next().unwrap(), numbers.next().unwrap());
     if version < (6, 9) {
-        println!("skipped: Linux {release} cannot signal a group that is held");
-        return;
+        let reason = format!(
+            "Linux {} cannot signal a group that is held",
+            release.trim()
+        );
+        return testutils::skip(testutils::Need::GroupSignals, reason);
     }
     let folder = tempfile::tempdir().unwrap();
     let (ended, all) = std::io::pipe().unwrap();
@@ -289,8 +292,10 @@ fn a_process_whose_session_is_led_from_outside_its_pid_namespace_is_no_root_of_a
         .arg("true")
         .output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        println!("skipped: this machine allows no user and PID namespace");
-        return;
+        return testutils::skip(
+            testutils::Need::Namespaces,
+            "no user and PID namespace is allowed",
+        );
     }
     let mut unshare = std::process::Command::new("unshare");
     unshare

@@ -298,20 +298,21 @@ fn a_port_in_use_is_named_and_the_vm_starts_when_it_is_free() {
 fn without_qemu_the_package_is_named_and_its_installation_is_noticed() {
     let mut instance = guest::instance();
     let _slot = VmSlot::acquire();
-    // A machine whose programs are all there, but for QEMU's.
+    // All programs of this machine's PATH but QEMU's. Of two programs with the same name the first one counts.
     let bin = instance.scratch().join("bin");
     fs::create_dir(&bin).unwrap();
     let mut qemu = Vec::new();
-    for folder in ["/usr/local/bin", "/usr/sbin", "/usr/bin", "/bin"] {
+    for folder in std::env::split_paths(&std::env::var_os("PATH").unwrap()) {
+        // A folder of PATH may not exist, and an entry may be a link to nothing.
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let link = bin.join(entry.file_name());
-            if entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with("qemu-system")
-            {
+            let name = entry.file_name();
+            let link = bin.join(&name);
+            if !entry.path().is_file() {
+                continue;
+            }
+            if name.to_string_lossy().starts_with("qemu-system") {
                 qemu.push((entry.path(), link));
-            } else if !link.exists() {
+            } else if fs::symlink_metadata(&link).is_err() {
                 symlink(entry.path(), link).unwrap();
             }
         }
@@ -336,7 +337,7 @@ fn without_qemu_the_package_is_named_and_its_installation_is_noticed() {
     assert!(stderr.contains("qemu-system-x86"), "{stderr}");
 
     for (from, to) in &qemu {
-        if !to.exists() {
+        if fs::symlink_metadata(to).is_err() {
             symlink(from, to).unwrap();
         }
     }

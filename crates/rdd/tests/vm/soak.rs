@@ -36,7 +36,7 @@ fn h33_random_faults_lose_no_vm_and_hurt_no_stranger() {
 }
 
 #[test]
-#[ignore = "wants an enclosure, which the test above makes"]
+#[ignore = "run by another test, in a process of its own"]
 fn inside_of_an_enclosure() {
     match soak::run(&options(3, 60, 40, |line| println!("{line}"))) {
         Ok(figures) => assert!(figures.count() > 5, "{figures:?}"),
@@ -48,8 +48,7 @@ fn inside_of_an_enclosure() {
 #[test]
 fn a_soak_that_is_interrupted_or_killed_leaves_nothing_behind() {
     if !soak::ends_all() {
-        eprintln!("skipped: this system gives no namespaces of processes");
-        return;
+        return testutils::skip(testutils::Need::Namespaces, "no PID namespace is allowed");
     }
     for (who, signal) in [
         (Who::Outermost, Signal::Terminate),
@@ -128,7 +127,7 @@ enum Who {
 }
 
 #[test]
-#[ignore = "wants an enclosure, which the test above makes"]
+#[ignore = "run by another test, in a process of its own"]
 fn endless() {
     let _ = soak::run(&options(1, 600, u32::MAX, |_| {}));
 }

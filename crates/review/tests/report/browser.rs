@@ -1,4 +1,4 @@
-//! The page in a real browser: Debian's Chromium through its own driver. Skips, and says so, where they are missing.
+//! The page in a real browser: Debian's Chromium through its own driver. Skipped where they are missing.
 //!
 //! With `DEEP_REVIEW_SCREENSHOTS=DIR` pictures of the page are left in that folder.
 
@@ -29,13 +29,8 @@ struct Browser {
 impl Browser {
     /// `None` when there is no browser here.
     fn start() -> Option<Self> {
-        let found = |name: &str| {
-            std::env::var_os("PATH")
-                .is_some_and(|p| std::env::split_paths(&p).any(|d| d.join(name).is_file()))
-        };
-        if !found("chromium") || !found("chromedriver") {
-            eprintln!("skipped: the programs `chromium` and `chromedriver` are not both here");
-            return None;
+        for program in ["chromium", "chromedriver"] {
+            testutils::program_or_skip(testutils::Need::Browser, program)?;
         }
         let folder = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver")

@@ -1,5 +1,5 @@
 //! Real reports, through everything: originals are merged, written as Markdown, and read back. The folder comes from
-//! `DEEP_REVIEW_CORPUS`; without it the test says that it skips.
+//! `DEEP_REVIEW_CORPUS`; without it the test is skipped.
 
 use std::path::{Path, PathBuf};
 
@@ -65,8 +65,10 @@ fn rebuilt(text: &str) -> Report {
 #[test]
 fn real_reports_come_back() {
     let Some(folder) = std::env::var_os("DEEP_REVIEW_CORPUS") else {
-        eprintln!("skipped: DEEP_REVIEW_CORPUS names no folder of reports");
-        return;
+        return testutils::skip(
+            testutils::Need::Corpus,
+            "DEEP_REVIEW_CORPUS names no folder of reports",
+        );
     };
     let (mut all, mut right) = (0, 0);
     let mut misses = Vec::new();

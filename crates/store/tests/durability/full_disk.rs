@@ -25,7 +25,7 @@ async fn a_full_disk_fails_writes_and_nothing_else() {
 
 /// The child: writes until no file may grow any more, looks around, gets room, and goes on.
 #[tokio::test]
-#[ignore = "a child of the test above"]
+#[ignore = "run by another test, in a process of its own"]
 async fn writer() {
     let Some((_, database)) = child::role() else {
         return;

@@ -80,7 +80,7 @@ async fn rounds(role: &str) {
 
 /// The child: writes until it is killed, and tells what was acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a child of the tests above"]
+#[ignore = "run by another test, in a process of its own"]
 async fn writer() {
     let Some((role, database)) = child::role() else {
         return;
