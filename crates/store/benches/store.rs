@@ -70,6 +70,7 @@ fn create(key: String) -> Write {
             after: Some(vec![b'y'; VALUE_BYTES / 2].into()),
         },
         ttl: None,
+        urgent: false,
     }
 }
 

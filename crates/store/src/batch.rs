@@ -1,122 +1,100 @@
-//! A batch in the making: conditions are checked against the index and against what stands earlier in the batch,
-//! and each accepted write gets the next revision.
+//! A batch of proposals: each write's condition is checked against the committed state.
+//!
+//! A batch has at most one write of each key. A second one is deferred to the next batch, because its condition
+//! depends on a revision that is not known yet.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::change::{Change, Effect, Version};
+use crate::change::Mutation;
+use crate::error::Error;
 use crate::index::Index;
-use crate::lease::{Lease, Leases};
-use crate::log::Commit;
-use crate::{Error, Expect, Revision, Write};
+use crate::log::Proposal;
+use crate::store::{Expect, Write};
+use crate::value::Revision;
 
 pub(crate) struct Batch<'a> {
     index: &'a Index,
-    leases: &'a Leases,
+    /// Whether the index has all changes, so that it can decide. Otherwise the log decides.
+    index_decides: bool,
     /// Milliseconds since the Unix epoch.
     now: u64,
-    revision: Revision,
-    /// The keys written in this batch: their states, `None` for a deleted one.
-    written: HashMap<Arc<str>, Option<Version>>,
-    commit: Commit,
+    keys: HashSet<Arc<str>>,
+    proposals: Vec<Proposal>,
 }
 
-/// Why a write is not in the batch.
-pub(crate) struct Refusal {
-    pub(crate) error: Error,
-    /// It was refused for what stands earlier in the batch: when the batch fails, the reason goes with it.
-    pub(crate) by_batch: bool,
+/// What became of a write.
+pub(crate) enum Added {
+    /// It is the batch's next proposal.
+    Proposed,
+    /// Its condition does not hold.
+    Refused(Error),
+    /// It has to wait for the next batch.
+    Deferred(Write),
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(index: &'a Index, leases: &'a Leases, now: u64) -> Self {
+    pub(crate) fn new(index: &'a Index, index_decides: bool, now: u64) -> Self {
         Self {
             index,
-            leases,
+            index_decides,
             now,
-            revision: index.revision(),
-            written: HashMap::new(),
-            commit: Commit::default(),
+            keys: HashSet::new(),
+            proposals: Vec::new(),
         }
     }
 
-    pub(crate) fn finish(self) -> Commit {
-        self.commit
+    pub(crate) fn finish(self) -> Vec<Proposal> {
+        self.proposals
     }
 
-    pub(crate) fn add(&mut self, write: Write) -> Result<Arc<Change>, Refusal> {
-        let (key, expect) = match &write {
-            Write::Put { key, expect, .. } | Write::Delete { key, expect, .. } => (key, *expect),
+    pub(crate) fn add(&mut self, write: Write) -> Added {
+        let (key, expect, delete) = match &write {
+            Write::Put { key, expect, .. } => (key, *expect, false),
+            Write::Delete { key, expect, .. } => (key, *expect, true),
         };
-        let (shared_key, previous, by_batch) = match self.written.get_key_value(key.as_str()) {
-            Some((key, version)) => (Some(Arc::clone(key)), version.clone(), true),
-            None => match self.index.get(key) {
-                Some((key, version)) => (Some(Arc::clone(key)), Some(version.clone()), false),
-                None => (None, None, false),
-            },
-        };
-        let found = previous.as_ref().map(|version| version.revision);
-        let wanted = match expect {
-            Expect::Absent => None,
-            Expect::At(revision) => Some(revision),
-        };
-        let key = shared_key.unwrap_or_else(|| key.as_str().into());
-        if found != wanted {
-            return Err(conflict(&key, found, by_batch));
+        if self.keys.contains(key.as_str()) {
+            return Added::Deferred(write);
         }
-        let revision = self.revision + 1;
-        let (value, effect) = match write {
-            Write::Put { value, ttl, .. } => {
-                if let Some(ttl) = ttl {
-                    let lease = Lease {
-                        key: Arc::clone(&key),
-                        expires: self.now.saturating_add(milliseconds(ttl)),
-                        digits_at: value.after.is_some().then_some(value.before.len()),
-                    };
-                    self.commit.granted.push((revision, lease));
-                }
-                (value, Effect::Put { previous })
+        let (key, previous) = match self.index.get(key) {
+            Some((key, version)) => (Arc::clone(key), Some(version.clone())),
+            None => (key.as_str().into(), None),
+        };
+        let actual = previous.as_ref().map(|version| version.revision);
+        let holds = match expect {
+            // A delete that expects the key to be absent has nothing to delete.
+            Expect::Absent => !delete && (actual.is_none() || !self.index_decides),
+            Expect::At(revision) => actual == Some(revision) || !self.index_decides,
+        };
+        if !holds {
+            return Added::Refused(conflict(&key, actual));
+        }
+        let (mutation, urgent) = match write {
+            Write::Put {
+                value, ttl, urgent, ..
+            } => {
+                let expires = ttl.map(|ttl| self.now.saturating_add(milliseconds(ttl)));
+                (Mutation::Put { value, expires }, urgent)
             }
-            Write::Delete { last, .. } => match previous {
-                Some(previous) => (last, Effect::Delete { previous }),
-                // A delete that expects the key to be absent has nothing to delete.
-                None => return Err(conflict(&key, None, by_batch)),
-            },
+            Write::Delete { last, .. } => (Mutation::Delete { last }, true),
         };
-        let change = Arc::new(Change {
-            key: Arc::clone(&key),
-            version: Version {
-                revision,
-                value: value.at(revision),
-            },
-            effect,
+        self.keys.insert(Arc::clone(&key));
+        self.proposals.push(Proposal {
+            key,
+            expect,
+            mutation,
+            urgent,
+            previous,
         });
-        if let Some(previous) = found
-            && (self.leases.has(previous)
-                || self
-                    .commit
-                    .granted
-                    .binary_search_by_key(&previous, |(granted, _)| *granted)
-                    .is_ok())
-        {
-            self.commit.ended.push(previous);
-        }
-        let state = matches!(change.effect, Effect::Put { .. }).then(|| change.version.clone());
-        self.written.insert(key, state);
-        self.revision = revision;
-        self.commit.changes.push(Arc::clone(&change));
-        Ok(change)
+        Added::Proposed
     }
 }
 
-fn conflict(key: &str, actual: Option<Revision>, by_batch: bool) -> Refusal {
-    Refusal {
-        error: Error::Conflict {
-            key: key.to_owned(),
-            actual,
-        },
-        by_batch,
+pub(crate) fn conflict(key: &str, actual: Option<Revision>) -> Error {
+    Error::Conflict {
+        key: key.to_owned(),
+        actual,
     }
 }
 

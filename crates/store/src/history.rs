@@ -1,37 +1,37 @@
-//! The changes since the compaction revision, in memory: what lists at older revisions and watches read.
+//! The changes since the last compaction, in memory, for lists at older revisions and for watches.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::Revision;
 use crate::change::{Change, Version};
+use crate::value::Revision;
 
-/// The changes `compacted + 1 ..= revision()`. Revisions are contiguous, so a revision is an index.
+/// The changes after the revision `compacted`, in the order of their revisions.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     changes: VecDeque<Arc<Change>>,
     compacted: Revision,
+    newest: Revision,
     bytes: usize,
 }
 
 impl History {
-    /// `changes` start at `compacted + 1` and are contiguous.
-    pub(crate) fn new(compacted: Revision, changes: VecDeque<Arc<Change>>) -> Self {
-        let bytes = changes.iter().map(|change| change.kept_bytes()).sum();
+    /// Returns an empty history at `revision`.
+    pub(crate) fn new(revision: Revision) -> Self {
         Self {
-            changes,
-            compacted,
-            bytes,
+            compacted: revision,
+            newest: revision,
+            ..Self::default()
         }
     }
 
     /// The newest revision.
     pub(crate) fn revision(&self) -> Revision {
-        self.compacted + self.changes.len() as Revision
+        self.newest
     }
 
-    /// The oldest revision that can be read or watched after.
+    /// The oldest revision at which a list or a watch can start.
     pub(crate) fn compacted(&self) -> Revision {
         self.compacted
     }
@@ -40,20 +40,33 @@ impl History {
         self.changes.len()
     }
 
-    /// What the history adds to the memory of the current values, in bytes.
+    /// The memory, in bytes, that the history needs beyond that of the current values.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
+    /// Moves the newest revision forward without a change.
+    pub(crate) fn advance(&mut self, revision: Revision) {
+        self.newest = self.newest.max(revision);
+    }
+
     pub(crate) fn push(&mut self, change: Arc<Change>) {
-        debug_assert_eq!(change.revision(), self.revision() + 1);
+        debug_assert!(change.revision() > self.newest);
+        self.newest = change.revision();
         self.bytes += change.kept_bytes();
         self.changes.push_back(change);
     }
 
+    /// The position of the first change after `revision`.
+    fn position(&self, revision: Revision) -> usize {
+        self.changes
+            .partition_point(|change| change.revision() <= revision)
+    }
+
     pub(crate) fn get(&self, revision: Revision) -> Option<&Arc<Change>> {
-        let index = revision.checked_sub(self.compacted + 1)?;
-        self.changes.get(usize::try_from(index).ok()?)
+        self.changes
+            .get(self.position(revision).checked_sub(1)?)
+            .filter(|change| change.revision() == revision)
     }
 
     /// The changes after `after` up to and including `upto`, oldest first.
@@ -62,16 +75,11 @@ impl History {
         after: Revision,
         upto: Revision,
     ) -> impl DoubleEndedIterator<Item = &Arc<Change>> {
-        let position = |revision: Revision| {
-            usize::try_from(revision.saturating_sub(self.compacted))
-                .unwrap_or(usize::MAX)
-                .min(self.changes.len())
-        };
-        let end = position(upto);
-        self.changes.range(position(after).min(end)..end)
+        let end = self.position(upto);
+        self.changes.range(self.position(after).min(end)..end)
     }
 
-    /// What the keys under `prefix` that have changed since `at` were at `at`, as far as they come after `after`.
+    /// The states at revision `at` of the keys under `prefix` and after the key `after` that have changed since.
     pub(crate) fn undo<'a>(
         &'a self,
         at: Revision,
@@ -81,14 +89,15 @@ impl History {
         let mut past = BTreeMap::new();
         for change in self.between(at, self.revision()) {
             if change.key.starts_with(prefix) && after.is_none_or(|after| &*change.key > after) {
-                // The first change after `at` knows the state at `at`.
+                // The first change after `at` has the state at `at`.
                 past.entry(&*change.key).or_insert(change.previous());
             }
         }
         past
     }
 
-    /// The revision to forget up to so that neither limit is exceeded; `always` changes stay whatever their size.
+    /// The revision to forget up to so that neither limit is exceeded; the last `always` changes stay, whatever
+    /// their size.
     pub(crate) fn excess(&self, changes: usize, bytes: usize, always: usize) -> Revision {
         let too_many = self.changes.len().saturating_sub(changes);
         let may_go = self.changes.len().saturating_sub(always);
@@ -98,21 +107,23 @@ impl History {
             left -= change.kept_bytes();
             exceeded
         });
-        self.compacted + too_many.max(too_large.count()) as Revision
+        let count = too_many.max(too_large.count());
+        count
+            .checked_sub(1)
+            .and_then(|last| self.changes.get(last))
+            .map_or(self.compacted, |change| change.revision())
     }
 
-    /// Forgets the changes up to `to`, and hands them over so that they are freed when no lock is held.
+    /// Forgets the changes up to `to` and returns them, so that the caller frees them without holding the lock.
     pub(crate) fn forget(&mut self, to: Revision) -> Vec<Arc<Change>> {
-        let count = usize::try_from(to.saturating_sub(self.compacted))
-            .unwrap_or(usize::MAX)
-            .min(self.changes.len());
+        let count = self.position(to);
         let dropped: Vec<_> = self.changes.drain(..count).collect();
-        self.compacted += count as Revision;
+        self.compacted = self.compacted.max(to.min(self.newest));
         self.bytes -= dropped
             .iter()
             .map(|change| change.kept_bytes())
             .sum::<usize>();
-        // A burst's worth of empty places is memory that an idle daemon would keep.
+        // The capacity of a burst would stay allocated in an idle daemon.
         if self.changes.capacity() > 4 * self.changes.len().max(256) {
             self.changes.shrink_to(2 * self.changes.len());
         }
@@ -120,7 +131,7 @@ impl History {
     }
 }
 
-/// The keys under `prefix` that come after `after`.
+/// The range of the keys from `prefix` on that come after the key `after`.
 pub(crate) fn bounds<'a>(
     prefix: &'a str,
     after: Option<&'a str>,

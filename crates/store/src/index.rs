@@ -1,42 +1,46 @@
-//! The whole state in memory: current values, history, and who watches what. Everything here is quick, because it
-//! runs under the one lock that readers and the writer share.
+//! The whole state in memory: current values, history, leases, and the watchers of each prefix. Every method is
+//! quick, because it runs under the one lock that the readers and the writer share.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::audience::Audience;
-use crate::change::{Change, Effect, Version};
+use crate::change::{Arrival, ArrivalKind, Change, Effect, Version};
+use crate::error::Error;
 use crate::history::{History, bounds};
-use crate::{Entry, Error, Page, Revision};
+use crate::lease::Leases;
+use crate::prefix_watchers::PrefixWatchers;
+use crate::store::Page;
+use crate::value::Revision;
 
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     current: BTreeMap<Arc<str>, Version>,
     history: History,
-    audiences: HashMap<Arc<str>, Audience>,
+    leases: Leases,
+    watchers: HashMap<Arc<str>, PrefixWatchers>,
     closed: bool,
 }
 
-/// What a watcher found.
+/// The result of a watcher's read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// More events may follow those that were read.
+    /// The limit was reached; more events may follow.
     More,
-    /// Nothing else has happened up to this revision.
+    /// No other event has happened up to this revision.
     CaughtUp(Revision),
     /// Compaction has dropped an event that the watcher had not read.
     Lagged,
-    /// Everything was read, and nothing will follow.
+    /// All events were read, and none will follow.
     Closed,
 }
 
 impl Index {
-    pub(crate) fn new(current: BTreeMap<Arc<str>, Version>, history: History) -> Self {
+    /// Returns an empty index at `revision`.
+    pub(crate) fn new(revision: Revision) -> Self {
         Self {
-            current,
-            history,
+            history: History::new(revision),
             ..Self::default()
         }
     }
@@ -45,8 +49,16 @@ impl Index {
         &self.history
     }
 
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
     pub(crate) fn revision(&self) -> Revision {
         self.history.revision()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<(&Arc<str>, &Version)> {
@@ -102,7 +114,7 @@ impl Index {
         })
     }
 
-    /// Whether the state at `revision`, and what came after it, can be told.
+    /// Fails unless the state at `revision` and all changes after it are known.
     fn check(&self, revision: Revision) -> Result<(), Error> {
         let (oldest, current) = (self.history.compacted(), self.revision());
         if revision < oldest {
@@ -120,47 +132,93 @@ impl Index {
         Ok(())
     }
 
-    /// Makes committed changes visible, and returns the wake-ups that are due. The caller sends them after it has
-    /// given back the lock, because everybody woken wants it.
-    pub(crate) fn publish(&mut self, changes: &[Arc<Change>]) -> Vec<watch::Sender<()>> {
-        for change in changes {
-            match &change.effect {
-                Effect::Put { .. } => {
-                    self.current
-                        .insert(Arc::clone(&change.key), change.version.clone());
-                }
-                Effect::Delete { .. } => {
-                    self.current.remove(&change.key);
-                }
+    /// Adds a key of the state from which the history starts. A deletion is ignored.
+    pub(crate) fn load(&mut self, arrival: Arrival) {
+        let Arrival { key, version, kind } = arrival;
+        if let ArrivalKind::Put { expires } = kind {
+            self.history.advance(version.revision);
+            if let Some(expires) = expires {
+                self.leases
+                    .grant(version.revision, Arc::clone(&key), expires);
             }
-            self.history.push(Arc::clone(change));
+            self.current.insert(key, version);
         }
-        let mut wake = Vec::new();
-        for audience in self.audiences.values_mut() {
-            let mut concerned = false;
-            for change in changes {
-                concerned |= audience.note(&change.key, change.revision());
+    }
+
+    /// Adds a change of the history whose effect on the current values is known already.
+    pub(crate) fn load_change(&mut self, change: Change) {
+        self.history.push(Arc::new(change));
+    }
+
+    /// Applies a change. Returns `None` for one that was applied before, or that changes nothing.
+    pub(crate) fn apply(&mut self, arrival: Arrival) -> Option<Arc<Change>> {
+        let Arrival { key, version, kind } = arrival;
+        let revision = version.revision;
+        if revision <= self.history.revision() {
+            return None;
+        }
+        let (key, effect) = match kind {
+            ArrivalKind::Put { expires } => {
+                // The key's first allocation is shared by all its changes.
+                let key = match self.current.get_key_value(&*key) {
+                    Some((known, _)) => Arc::clone(known),
+                    None => key,
+                };
+                let previous = self.current.insert(Arc::clone(&key), version.clone());
+                if let Some(expires) = expires {
+                    self.leases.grant(revision, Arc::clone(&key), expires);
+                }
+                (key, Effect::Put { previous })
             }
-            if concerned {
-                wake.push(audience.waker());
+            ArrivalKind::Delete => match self.current.remove_entry(&*key) {
+                Some((key, previous)) => (key, Effect::Delete { previous }),
+                None => {
+                    self.history.advance(revision);
+                    return None;
+                }
+            },
+        };
+        let change = Arc::new(Change {
+            key,
+            version,
+            effect,
+        });
+        if let Some(previous) = change.previous() {
+            self.leases.end(previous.revision);
+        }
+        self.history.push(Arc::clone(&change));
+        Some(change)
+    }
+
+    /// The wake-ups that are due after `changes`. The caller sends them after it has released the lock, because
+    /// each woken watcher takes it.
+    pub(crate) fn wakers(&mut self, changes: &[Arc<Change>]) -> Vec<watch::Sender<()>> {
+        let mut wake = Vec::new();
+        for watchers in self.watchers.values_mut() {
+            let mut matches = false;
+            for change in changes {
+                matches |= watchers.add(&change.key, change.revision());
+            }
+            if matches {
+                wake.push(watchers.waker());
             }
         }
         wake
     }
 
     pub(crate) fn forget(&mut self, to: Revision) -> Vec<Arc<Change>> {
-        for audience in self.audiences.values_mut() {
-            audience.forget(to);
+        for watchers in self.watchers.values_mut() {
+            watchers.forget(to);
         }
         self.history.forget(to)
     }
 
     pub(crate) fn close(&mut self) -> Vec<watch::Sender<()>> {
         self.closed = true;
-        self.audiences.values().map(Audience::waker).collect()
+        self.watchers.values().map(PrefixWatchers::waker).collect()
     }
 
-    /// Adds a watcher; it has to [`leave`](Self::leave) under the same prefix.
+    /// Adds a watcher, which must [`leave`](Self::leave) under the same prefix.
     pub(crate) fn join(
         &mut self,
         prefix: &str,
@@ -170,21 +228,21 @@ impl Index {
             return Err(Error::Closed);
         }
         self.check(after)?;
-        if !self.audiences.contains_key(prefix) {
+        if !self.watchers.contains_key(prefix) {
             let prefix: Arc<str> = prefix.into();
-            let audience = Audience::new(Arc::clone(&prefix), self.history.revision());
-            self.audiences.insert(prefix, audience);
+            let watchers = PrefixWatchers::new(Arc::clone(&prefix), self.history.revision());
+            self.watchers.insert(prefix, watchers);
         }
-        let audience = self.audiences.get_mut(prefix).ok_or(Error::Closed)?;
-        let wake = audience.join(after, &self.history);
-        Ok((audience.prefix(), wake))
+        let watchers = self.watchers.get_mut(prefix).ok_or(Error::Closed)?;
+        let wake = watchers.join(after, &self.history);
+        Ok((watchers.prefix(), wake))
     }
 
     pub(crate) fn leave(&mut self, prefix: &str) {
-        if let Some(audience) = self.audiences.get_mut(prefix)
-            && audience.leave()
+        if let Some(watchers) = self.watchers.get_mut(prefix)
+            && watchers.leave()
         {
-            self.audiences.remove(prefix);
+            self.watchers.remove(prefix);
         }
     }
 
@@ -196,10 +254,10 @@ impl Index {
         limit: usize,
         buffer: &mut VecDeque<Arc<Change>>,
     ) -> Reading {
-        let Some(audience) = self.audiences.get(prefix) else {
+        let Some(watchers) = self.watchers.get(prefix) else {
             return Reading::Closed;
         };
-        let Some(matches) = audience.after(position) else {
+        let Some(matches) = watchers.after(position) else {
             return Reading::Lagged;
         };
         for revision in matches {
@@ -219,7 +277,7 @@ impl Index {
     }
 }
 
-/// Two sequences in the order of their keys, which have no key in common, as one.
+/// Merges two sequences that are sorted by key and have no key in common.
 fn merge<'a>(
     left: impl Iterator<Item = (&'a str, &'a Version)>,
     right: impl Iterator<Item = (&'a str, &'a Version)>,
@@ -230,29 +288,4 @@ fn merge<'a>(
         (Some(_), _) => left.next(),
         (None, _) => right.next(),
     })
-}
-
-/// The index, shared by the writer, readers and watchers.
-#[derive(Debug, Default)]
-pub(crate) struct Shared(RwLock<Index>);
-
-impl Shared {
-    pub(crate) fn new(index: Index) -> Self {
-        Self(RwLock::new(index))
-    }
-
-    // Nothing panics under this lock; if something does, what is committed is still the best answer there is.
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Index> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Index> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn entry(&self, key: &str) -> Option<Entry> {
-        self.read()
-            .get(key)
-            .map(|(key, version)| version.entry(key))
-    }
 }

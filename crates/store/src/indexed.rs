@@ -7,26 +7,31 @@ use std::time::{Duration, SystemTime};
 use futures::stream::BoxStream;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::index::{Index, Shared};
-use crate::log::{Contents, Log};
+use crate::contents::Contents;
+use crate::error::Error;
+use crate::feed;
+use crate::log::Log;
 use crate::memory::MemoryLog;
 use crate::retention::{Retainer, Retention};
+use crate::shared::Shared;
+use crate::sqlite::{self, OpenError};
+use crate::store::{Entry, Event, Page, Store, Write};
+use crate::value::Revision;
 use crate::watcher;
 use crate::writer::{Job, WriteJob, Writer};
-use crate::{Entry, Error, Event, OpenError, Page, Revision, Store, Write, sqlite};
 
-/// What may wait for the writer, in KiB of values; each write counts as one at least. Beyond it callers wait: a
-/// disk that stands still must not fill the memory.
+/// The bound of the writer's queue, in KiB of values; each write counts as at least one. Beyond it callers wait, so
+/// that a disk that does not respond cannot fill the memory.
 const QUEUE_KIB: usize = 8 * 1024;
 
-/// How a store behaves.
+/// The settings of a store.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is compacted without being asked; `None`: nothing.
+    /// The limits beyond which the history is compacted automatically; `None`: never.
     pub retention: Option<Retention>,
-    /// How often at most a watcher is told that nothing else has happened ([`Event::Progress`]).
+    /// The shortest time between two [`Event::Progress`] of a watch.
     pub progress_every: Duration,
-    /// The wall clock, which times to live refer to.
+    /// The wall clock, to which times to live refer.
     pub clock: fn() -> SystemTime,
 }
 
@@ -51,69 +56,80 @@ pub struct IndexedStore {
     progress_every: Duration,
 }
 
-/// Ends the watches when the writer ends, also when it panics: a watch of a store that nobody writes to any more
-/// would be silent for ever.
-struct Ended(Arc<Shared>);
+/// Closes the store when the writer thread ends, also when it panics: a watch of a store without a writer would
+/// stay silent forever.
+struct CloseOnDrop(Arc<Shared>);
 
-impl Drop for Ended {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        for audience in self.0.write().close() {
-            audience.send_replace(());
-        }
+        self.0.close();
     }
 }
 
 impl IndexedStore {
-    /// Opens the SQLite database at `path`, or creates it (mode 0600; its folder has to exist). Blocks for as long
-    /// as it takes to read it.
+    /// Opens the SQLite database at `path`, or creates it (mode 0600; its folder must exist). Blocks until the
+    /// contents are read.
     ///
     /// # Errors
-    /// When the database is in use, is not ours, was written by a newer version, is damaged, or cannot be read.
+    /// When the database is in use, belongs to another program, was written by a newer version, is damaged, or
+    /// cannot be read.
     pub fn sqlite(path: &Path, options: Options) -> Result<Self, OpenError> {
         let (log, contents) = sqlite::open(path)?;
-        Self::start(Box::new(log), contents, options).map_err(|source| OpenError::Failed {
+        Self::over(Box::new(log), contents, options).map_err(|source| OpenError::Failed {
             path: path.to_owned(),
             doing: "starting the writer thread",
             source: Box::new(source),
         })
     }
 
-    /// A store that is gone when it is dropped, for tests.
+    /// Returns a store that is lost when it is dropped, for tests.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn memory(options: Options) -> Result<Self, std::io::Error> {
-        Self::start(Box::new(MemoryLog), Contents::default(), options)
+        Self::over(
+            Box::new(MemoryLog { newest: 0 }),
+            Contents::default(),
+            options,
+        )
     }
 
-    pub(crate) fn start(
-        log: Box<dyn Log>,
-        mut contents: Contents,
+    /// Returns a store over a log, with the contents that the log had when it was opened.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn over(
+        mut log: Box<dyn Log>,
+        contents: Contents,
         options: Options,
     ) -> Result<Self, std::io::Error> {
-        let index = Index::new(
-            std::mem::take(&mut contents.current),
-            std::mem::take(&mut contents.history),
-        );
-        let shared = Arc::new(Shared::new(index));
-        // Its bound is the semaphore, because this side must not block a thread and the other has to wait with a
-        // deadline.
+        let shared = Arc::new(Shared::new(contents.index));
+        let events = log.events();
+        // The semaphore is the queue's bound, because the sender must not block a thread and the receiver must wait
+        // with a deadline.
         let (jobs, queue) = mpsc::channel();
         let writer = Writer::new(
             Arc::clone(&shared),
             log,
+            events.is_some(),
             queue,
-            contents,
+            contents.unfinished,
             options.clock,
             options.retention.map(Retainer::new),
         );
-        let ended = Ended(Arc::clone(&shared));
+        let on_end = CloseOnDrop(Arc::clone(&shared));
         std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
-                let _ended = ended;
+                let _on_end = on_end;
                 writer.run();
             })?;
+        if let Some(source) = events {
+            let on_end = CloseOnDrop(Arc::clone(&shared));
+            std::thread::Builder::new()
+                .name("store-events".into())
+                .spawn(move || feed::run(source, &on_end.0))?;
+        }
         Ok(Self {
             shared,
             jobs,
@@ -127,6 +143,10 @@ impl IndexedStore {
 impl Store for IndexedStore {
     fn revision(&self) -> Revision {
         self.shared.read().revision()
+    }
+
+    async fn wait_for(&self, revision: Revision) -> Result<(), Error> {
+        self.shared.wait_for(revision).await
     }
 
     fn get(&self, key: &str) -> Option<Entry> {
@@ -149,8 +169,8 @@ impl Store for IndexedStore {
 
     async fn write(&self, write: Write) -> Result<Entry, Error> {
         let bytes = match &write {
-            Write::Put { key, value, .. } => key.len() + value.len(),
-            Write::Delete { key, last, .. } => key.len() + last.len(),
+            Write::Put { key, value, .. } => key.len() + value.size(),
+            Write::Delete { key, last, .. } => key.len() + last.size(),
         };
         let cost = (1 + bytes / 1024).min(QUEUE_KIB);
         let cost = u32::try_from(cost).unwrap_or(u32::MAX);
@@ -160,7 +180,7 @@ impl Store for IndexedStore {
             write,
             bytes,
             reply,
-            _room: room.map_err(|_| Error::Closed)?,
+            room: room.map_err(|_| Error::Closed)?,
         };
         self.jobs.send(Job::Write(job)).map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
@@ -187,7 +207,7 @@ impl Store for IndexedStore {
     async fn close(&self) {
         let (reply, done) = oneshot::channel();
         if self.jobs.send(Job::Close { reply }).is_ok() {
-            // An error says that another caller's close came first.
+            // An error means that another caller's close came first.
             let _ = done.await;
         }
     }

@@ -1,30 +1,30 @@
-//! How much history is kept when nobody asks for a compaction.
+//! Automatic compaction: how much history is kept.
 //!
-//! Clients that reconnect within `keep_for` go on where they stopped; beyond that they list again. A burst of
-//! writes must not fill the memory meanwhile, hence the limits of number and size. The writer thread looks after
+//! A client that reconnects within `keep_for` continues its watch; later it has to list again. A burst of writes
+//! must not fill the memory in that time, hence the limits of number and size. The writer thread checks them after
 //! each batch, and while there is any history it wakes up a few times per `keep_for`; an idle store sleeps.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::Revision;
 use crate::history::History;
+use crate::value::Revision;
 
-/// The limits of the history; what exceeds one of them is compacted.
+/// The limits of the history; changes beyond one of them are compacted.
 #[derive(Clone, Debug)]
 pub struct Retention {
-    /// How long a change is kept. Kubernetes keeps five minutes too.
+    /// How long a change is kept. The Kubernetes API server compacts after five minutes too.
     pub keep_for: Duration,
-    /// How many changes are kept at most.
+    /// The largest number of changes.
     pub max_revisions: usize,
-    /// How many bytes of replaced and deleted values, with their keys and overhead, are kept at most. The last
-    /// 64 changes stay however large they are, so that a watcher can see the replacement of a large value.
+    /// The largest size of the replaced and deleted values, with their keys and overhead, in bytes. The last 64
+    /// changes are kept whatever their size, so that a watcher can see the replacement of a large value.
     pub max_bytes: usize,
 }
 
 impl Default for Retention {
-    /// Five minutes, 20,000 revisions, 4 MiB: a daemon at rest has to fit in 20 MiB, and a watcher that lags
-    /// behind a burst of 10,000 writes a second has two seconds.
+    /// Five minutes, 20,000 changes, 4 MiB: an idle daemon has to fit in 20 MiB, and a watcher can fall behind a
+    /// burst of 10,000 writes a second by two seconds.
     fn default() -> Self {
         Self {
             keep_for: Duration::from_secs(5 * 60),
@@ -34,15 +34,15 @@ impl Default for Retention {
     }
 }
 
-/// Looks per `keep_for`: a change lives at most a fifth longer than asked.
-const LOOKS: u32 = 5;
-/// The changes that are not too large: a watcher that keeps up reads that many at a time.
+/// Checks per `keep_for`: a change is kept at most a fifth longer than configured.
+const CHECKS: u32 = 5;
+/// The number of newest changes that are kept whatever their size: a watcher reads that many at a time.
 const ALWAYS: usize = 64;
-/// Compaction by number or size waits until the limit is exceeded by this fraction (an eighth), so that it comes
-/// in ranges and not one by one.
+/// Compaction by number or size starts when the limit is exceeded by this fraction (an eighth), so that it drops
+/// ranges instead of single changes.
 const SLACK: usize = 8;
 
-/// Remembers when which revision was the newest.
+/// Records the newest revision at a few points in time, to find the revision that is `keep_for` old.
 #[derive(Debug)]
 pub(crate) struct Retainer {
     limits: Retention,
@@ -57,21 +57,21 @@ impl Retainer {
         }
     }
 
-    /// When to look again; `None` when there is nothing that could get too old.
-    pub(crate) fn next_look(&self, now: Instant, history: &History) -> Option<Duration> {
+    /// The time until the next check; `None` when there is no history.
+    pub(crate) fn next_check(&self, now: Instant, history: &History) -> Option<Duration> {
         if history.len() == 0 {
             return None;
         }
-        let every = self.limits.keep_for / LOOKS;
+        let every = self.limits.keep_for / CHECKS;
         Some(match self.samples.back() {
             Some((last, _)) => (*last + every).saturating_duration_since(now),
             None => Duration::ZERO,
         })
     }
 
-    /// The revision to compact to, when there is a reason to.
-    pub(crate) fn look(&mut self, now: Instant, history: &History) -> Option<Revision> {
-        if self.next_look(now, history) == Some(Duration::ZERO) {
+    /// The revision to compact to; `None` when the history is within its limits.
+    pub(crate) fn check(&mut self, now: Instant, history: &History) -> Option<Revision> {
+        if self.next_check(now, history) == Some(Duration::ZERO) {
             self.samples.push_back((now, history.revision()));
         }
         let mut to = 0;
@@ -112,11 +112,13 @@ mod tests {
                 version: Version {
                     revision,
                     value: Bytes::from_static(b"new"),
+                    digits_at: None,
                 },
                 effect: Effect::Put {
                     previous: Some(Version {
                         revision: revision - 1,
                         value: Bytes::from_static(&[0; 1000]),
+                        digits_at: None,
                     }),
                 },
             }));
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_go_when_they_are_too_old() {
+    fn changes_are_dropped_after_keep_for() {
         let minute = Duration::from_secs(60);
         let mut retainer = Retainer::new(Retention {
             keep_for: 5 * minute,
@@ -132,22 +134,22 @@ mod tests {
         });
         let mut history = History::default();
         let start = Instant::now();
-        assert_eq!(retainer.next_look(start, &history), None);
+        assert_eq!(retainer.next_check(start, &history), None);
         grow(&mut history, 10);
-        assert_eq!(retainer.next_look(start, &history), Some(Duration::ZERO));
-        assert_eq!(retainer.look(start, &history), None);
-        assert_eq!(retainer.next_look(start, &history), Some(minute));
+        assert_eq!(retainer.next_check(start, &history), Some(Duration::ZERO));
+        assert_eq!(retainer.check(start, &history), None);
+        assert_eq!(retainer.next_check(start, &history), Some(minute));
         grow(&mut history, 5);
-        assert_eq!(retainer.look(start + 4 * minute, &history), None);
-        assert_eq!(retainer.look(start + 5 * minute, &history), Some(10));
+        assert_eq!(retainer.check(start + 4 * minute, &history), None);
+        assert_eq!(retainer.check(start + 5 * minute, &history), Some(10));
         history.forget(10);
-        assert_eq!(retainer.look(start + 9 * minute, &history), Some(15));
+        assert_eq!(retainer.check(start + 9 * minute, &history), Some(15));
         history.forget(15);
-        assert_eq!(retainer.next_look(start + 9 * minute, &history), None);
+        assert_eq!(retainer.next_check(start + 9 * minute, &history), None);
     }
 
     #[test]
-    fn a_burst_is_cut_by_number_and_by_size() {
+    fn a_burst_is_limited_by_number_and_by_size() {
         let number = Retention {
             max_revisions: 80,
             ..Retention::default()
@@ -161,22 +163,26 @@ mod tests {
             ..Retention::default()
         };
         let now = Instant::now();
-        for (limits, kept) in [(number, 80), (size, 83)] {
+        for (limits, kept) in [(number, 80), (size, 82)] {
             let mut history = History::default();
             let mut retainer = Retainer::new(limits);
             grow(&mut history, 100);
-            assert_eq!(retainer.look(now, &history), Some(100 - kept));
+            assert_eq!(retainer.check(now, &history), Some(100 - kept));
             history.forget(100 - kept);
             assert_eq!(history.len() as u64, kept);
-            assert_eq!(retainer.look(now, &history), None, "within the limits");
+            assert_eq!(retainer.check(now, &history), None, "within the limits");
             grow(&mut history, 1);
-            assert_eq!(retainer.look(now, &history), None, "within the slack");
+            assert_eq!(retainer.check(now, &history), None, "within the slack");
         }
         let mut history = History::default();
         let mut retainer = Retainer::new(tiny);
         grow(&mut history, 100);
-        assert_eq!(retainer.look(now, &history), Some(100 - 64));
+        assert_eq!(retainer.check(now, &history), Some(100 - 64));
         history.forget(100 - 64);
-        assert_eq!(retainer.look(now, &history), None, "the last ones stay");
+        assert_eq!(
+            retainer.check(now, &history),
+            None,
+            "the newest changes stay"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! One watch: a position in the history, a small buffer and a wake-up.
 //!
-//! The writer never waits for a watcher and never writes to one: it wakes the audience, and each watcher reads the
-//! history at its own speed.
+//! The writer never waits for a watcher: it wakes the watchers of a changed prefix, and each one reads the history
+//! at its own speed.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,28 +14,31 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::change::Change;
-use crate::index::{Reading, Shared};
-use crate::{Error, Event, Revision};
+use crate::error::Error;
+use crate::index::Reading;
+use crate::shared::Shared;
+use crate::store::Event;
+use crate::value::Revision;
 
-/// How many changes a watcher takes at a time: enough to make the lock cheap, few enough that a thousand stalled
-/// watchers do not keep compacted values alive.
+/// How many changes a watcher reads at a time: enough that taking the lock costs little, few enough that a thousand
+/// stalled watchers do not keep much compacted memory alive.
 const BUFFER: usize = 64;
 
 struct Watcher {
     shared: Arc<Shared>,
     prefix: Arc<str>,
     wake: watch::Receiver<()>,
-    /// Everything up to here has been read into the buffer.
+    /// The revision up to which all changes have been read into the buffer.
     position: Revision,
-    /// Everything up to here has been told to whoever reads the stream.
-    told: Revision,
+    /// The newest revision that the stream has reported, by an event or by progress.
+    reported: Revision,
     buffer: VecDeque<Arc<Change>>,
     progress_every: Duration,
     progress: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
-/// A stream of what happens under `prefix` after `after`.
+/// Returns a stream of the changes under `prefix` after the revision `after`.
 pub(crate) fn watch(
     shared: &Arc<Shared>,
     prefix: &str,
@@ -48,7 +51,7 @@ pub(crate) fn watch(
         prefix,
         wake,
         position: after,
-        told: after,
+        reported: after,
         buffer: VecDeque::new(),
         progress_every,
         progress: None,
@@ -65,7 +68,7 @@ impl Watcher {
         let mut progress_due = false;
         loop {
             if let Some(change) = self.buffer.pop_front() {
-                self.told = change.revision();
+                self.reported = change.revision();
                 return Some(Ok(change.event()));
             }
             if self.ended {
@@ -92,23 +95,23 @@ impl Watcher {
             if self.ended {
                 return None;
             }
-            if progress_due && self.position > self.told {
-                self.told = self.position;
-                return Some(Ok(Event::Progress(self.told)));
+            if progress_due && self.position > self.reported {
+                self.reported = self.position;
+                return Some(Ok(Event::Progress(self.reported)));
             }
-            // After the look that follows, because the revision must not be told before an event it covers.
+            // Reported after the read that follows, because an event up to this revision must come first.
             progress_due = self.wait().await;
         }
     }
 
-    /// Waits until there is a reason to look; true when it is time for a progress event.
+    /// Waits until there may be something to read; returns true when a progress event is due.
     async fn wait(&mut self) -> bool {
         let every = self.progress_every;
         let progress = self
             .progress
             .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + every)));
         tokio::select! {
-            // An error says that the audience is gone, and the next look says so too.
+            // An error means that the store dropped the watchers of this prefix; the next read finds that too.
             _ = self.wake.changed() => false,
             () = progress.as_mut() => {
                 progress.as_mut().reset(Instant::now() + every);

@@ -1,39 +1,46 @@
-//! The one thread that writes.
+//! The writer thread.
 //!
-//! Each turn: take what is queued (group commit), decide it against the index, make it durable in one
-//! transaction, publish, answer, wake. What is not urgent (compaction, freeing space, expired leases) is done in
-//! bounded steps between batches, and in a wait without end when there is none of it.
+//! Each turn takes the queued writes (group commit), checks their conditions against the index, commits them in one
+//! transaction, publishes the changes, answers the callers and wakes the watchers. Work that is not urgent
+//! (compaction, returning free space, expired leases) is done in bounded steps between batches. Without any such
+//! work the thread sleeps until the next write.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::batch::Batch;
-use crate::index::Shared;
-use crate::lease::{Leases, milliseconds};
-use crate::log::{Contents, Failure, Log};
+use crate::batch::{Added, Batch, conflict};
+use crate::change::{Arrival, Record};
+use crate::error::Error;
+use crate::lease::milliseconds;
+use crate::log::{Log, LogError, Outcome, Proposal};
 use crate::retention::Retainer;
-use crate::{Entry, Error, Revision, Write};
+use crate::shared::Shared;
+use crate::store::{Entry, Expect, Write};
+use crate::value::Revision;
 
-/// Writes in one transaction. Far beyond what a disk's sync needs to be shared well, and few enough that the first
-/// one in a batch does not wait noticeably for the last.
+/// Writes in one transaction. Enough to share the disk's sync well, and few enough that the first write of a batch
+/// does not wait noticeably for the last.
 const BATCH_WRITES: usize = 512;
-/// Bytes of values in one transaction, so that a batch of large ones stays within SQLite's cache and a small WAL.
+/// Bytes of values in one transaction, so that a batch of large values fits in SQLite's cache and in a small WAL.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
-/// How long to wait for as many writes as the last batch had. Clients that were just answered come back within
-/// this time; without it every second batch would hold one write and cost a sync all the same.
+/// How long to wait for as many writes as the last batch had. Clients that were just answered send their next write
+/// within this time; without the wait every second batch would have one write, at the cost of a whole sync.
 const GATHER: Duration = Duration::from_micros(300);
-/// Expired keys that go in one batch.
+/// Expired keys that are deleted in one batch.
 const EXPIRE_AT_ONCE: usize = 256;
-/// The longest nap while there are leases, because the clock that they refer to may be set, or go on while the
-/// machine sleeps.
+/// The longest sleep while there are leases, because the clock may be set, and it continues while the machine
+/// sleeps.
 const LEASE_NAP: Duration = Duration::from_secs(30);
-/// After a failure (a full disk), work that nobody waits for is tried again this much later.
+/// The pause before background work is retried after a failure (a full disk).
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a write waits until the event source of the log delivers it. Beyond this the source counts as broken.
+const EVENT_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What the writer is asked to do.
+/// A request to the writer thread.
 pub(crate) enum Job {
     Write(WriteJob),
     Compact {
@@ -49,11 +56,24 @@ pub(crate) struct WriteJob {
     pub(crate) write: Write,
     pub(crate) bytes: usize,
     pub(crate) reply: oneshot::Sender<Result<Entry, Error>>,
-    /// Its place in the queue, given back when it has been answered.
-    pub(crate) _room: OwnedSemaphorePermit,
+    /// Its place in the queue, which is released with the answer.
+    pub(crate) room: OwnedSemaphorePermit,
 }
 
-/// What is done in one go.
+/// A caller that waits for the result of a write.
+struct Caller {
+    reply: oneshot::Sender<Result<Entry, Error>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Caller {
+    fn answer(self, result: Result<Entry, Error>) {
+        // An error means that the caller no longer waits.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// The jobs of one turn.
 #[derive(Default)]
 struct Turn {
     writes: Vec<WriteJob>,
@@ -90,8 +110,11 @@ struct Compaction {
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     log: Box<dyn Log>,
+    /// Whether an event source feeds the index, instead of this thread.
+    fed: bool,
     jobs: Receiver<Job>,
-    leases: Leases,
+    /// Writes that wait for the next batch, because the last one changed the same key.
+    deferred: VecDeque<WriteJob>,
     clock: fn() -> SystemTime,
     retainer: Option<Retainer>,
     compaction: Compaction,
@@ -101,27 +124,23 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// `contents` without what has gone into the index.
+    /// `unfinished`: an interrupted compaction has to be continued.
     pub(crate) fn new(
         shared: Arc<Shared>,
         log: Box<dyn Log>,
+        fed: bool,
         jobs: Receiver<Job>,
-        contents: Contents,
+        unfinished: bool,
         clock: fn() -> SystemTime,
         retainer: Option<Retainer>,
     ) -> Self {
-        let mut leases = Leases::default();
-        for (revision, lease) in contents.leases {
-            leases.grant(revision, lease);
-        }
-        let unfinished = contents
-            .unfinished
-            .then(|| shared.read().history().compacted());
+        let unfinished = unfinished.then(|| shared.read().history().compacted());
         Self {
             shared,
             log,
+            fed,
             jobs,
-            leases,
+            deferred: VecDeque::new(),
             clock,
             retainer,
             compaction: Compaction {
@@ -137,21 +156,30 @@ impl Writer {
     pub(crate) fn run(mut self) {
         loop {
             let mut turn = Turn::default();
-            match self.wait() {
-                Ok(job) => turn.add(job),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => turn.close = Some(None),
+            for job in self.deferred.drain(..) {
+                turn.add(Job::Write(job));
+            }
+            if turn.writes.is_empty() {
+                match self.wait() {
+                    Ok(job) => turn.add(job),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => turn.close = Some(None),
+                }
             }
             self.gather(&mut turn);
             self.write(turn.writes);
             self.compact(turn.compactions);
             if let Some(reply) = turn.close {
+                while !self.deferred.is_empty() {
+                    let jobs = self.deferred.drain(..).collect();
+                    self.write(jobs);
+                }
                 return self.close(reply);
             }
         }
     }
 
-    /// Waits for a job, or until there is something else to do.
+    /// Waits for a job, or until background work is due.
     fn wait(&self) -> Result<Job, RecvTimeoutError> {
         match self.idle_for() {
             None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -164,12 +192,13 @@ impl Writer {
         let background = if self.compaction.to.is_some() || self.tidying {
             Some(Duration::ZERO)
         } else {
-            let lease = self.leases.next(milliseconds((self.clock)()));
-            let look = self
+            let index = self.shared.read();
+            let lease = index.leases().next(milliseconds((self.clock)()));
+            let check = self
                 .retainer
                 .as_ref()
-                .and_then(|retainer| retainer.next_look(now, self.shared.read().history()));
-            [lease.map(|lease| lease.min(LEASE_NAP)), look]
+                .and_then(|retainer| retainer.next_check(now, index.history()));
+            [lease.map(|lease| lease.min(LEASE_NAP)), check]
                 .into_iter()
                 .flatten()
                 .min()
@@ -205,78 +234,130 @@ impl Writer {
     }
 
     fn write(&mut self, jobs: Vec<WriteJob>) {
-        let now = milliseconds((self.clock)());
-        let expired = if self.retry_in(Instant::now()).is_zero() {
-            self.leases.due(now, EXPIRE_AT_ONCE)
-        } else {
-            Vec::new()
-        };
-        if jobs.is_empty() && expired.is_empty() {
+        let (proposals, callers) = self.propose(jobs);
+        if proposals.is_empty() {
             return;
         }
-        let shared = Arc::clone(&self.shared);
-        let mut answers = Vec::with_capacity(jobs.len());
-        let commit = {
-            let index = shared.read();
-            let mut batch = Batch::new(&index, &self.leases, now);
-            let mut stale = Vec::new();
-            for (revision, lease) in expired {
-                match index.get(&lease.key) {
-                    Some((_, version)) if version.revision == revision => {
-                        // It cannot be refused: what it expects was looked up just now.
-                        let _ = batch.add(lease.expiry(version));
-                    }
-                    _ => stale.push(revision),
-                }
-            }
-            for job in jobs {
-                answers.push((job.reply, batch.add(job.write), job._room));
-            }
-            let commit = batch.finish();
-            for revision in stale {
-                self.leases.end(revision);
-            }
-            commit
-        };
-        let done = if commit.changes.is_empty() {
-            Ok(Vec::new())
-        } else {
-            self.log.commit(&commit).map(|()| {
-                for (revision, lease) in commit.granted {
-                    self.leases.grant(revision, lease);
-                }
-                for revision in commit.ended {
-                    self.leases.end(revision);
-                }
-                self.shared.write().publish(&commit.changes)
-            })
-        };
-        match done {
-            Ok(wake) => {
-                for (reply, result, _room) in answers {
-                    // Whoever has stopped waiting does not want the answer.
-                    let _ = reply.send(match result {
-                        Ok(change) => Ok(change.entry()),
-                        Err(refusal) => Err(refusal.error),
-                    });
-                }
-                for audience in wake {
-                    audience.send_replace(());
-                }
-            }
+        match self.log.commit(&proposals) {
+            Ok(outcomes) => self.publish(proposals, &outcomes, callers),
             Err(failure) => {
                 let failed = self.failed("writing to", failure);
-                for (reply, result, _room) in answers {
-                    let _ = reply.send(Err(match result {
-                        Err(refusal) if !refusal.by_batch => refusal.error,
-                        _ => failed.error(),
-                    }));
+                for caller in callers.into_iter().flatten() {
+                    caller.answer(Err(failed.error()));
                 }
             }
         }
     }
 
-    /// Takes up new compactions, and does one step of what is not urgent.
+    /// Turns writes, and the deletions of expired keys, into the proposals of one batch. Each proposal has its
+    /// caller at the same position; a deletion of an expired key has none. Answers the writes that are refused.
+    fn propose(&mut self, jobs: Vec<WriteJob>) -> (Vec<Proposal>, Vec<Option<Caller>>) {
+        let now = milliseconds((self.clock)());
+        let index = self.shared.read();
+        let mut batch = Batch::new(&index, !self.fed, now);
+        let mut callers = Vec::with_capacity(jobs.len());
+        if self.retry_in(Instant::now()).is_zero() {
+            for (revision, key) in index.leases().due(now, EXPIRE_AT_ONCE) {
+                let Some((_, version)) = index.get(key) else {
+                    continue;
+                };
+                let delete = Write::Delete {
+                    key: key.to_string(),
+                    expect: Expect::At(revision),
+                    last: version.template(),
+                };
+                if matches!(batch.add(delete), Added::Proposed) {
+                    callers.push(None);
+                }
+            }
+        }
+        for job in jobs {
+            let WriteJob {
+                write,
+                bytes,
+                reply,
+                room,
+            } = job;
+            let caller = |reply, room| Caller { reply, _room: room };
+            match batch.add(write) {
+                Added::Proposed => callers.push(Some(caller(reply, room))),
+                Added::Refused(error) => caller(reply, room).answer(Err(error)),
+                Added::Deferred(write) => self.deferred.push_back(WriteJob {
+                    write,
+                    bytes,
+                    reply,
+                    room,
+                }),
+            }
+        }
+        (batch.finish(), callers)
+    }
+
+    /// Makes the committed proposals visible and answers their callers.
+    fn publish(
+        &mut self,
+        proposals: Vec<Proposal>,
+        outcomes: &[Outcome],
+        callers: Vec<Option<Caller>>,
+    ) {
+        let mut records = Vec::with_capacity(proposals.len());
+        let mut written = Vec::with_capacity(proposals.len());
+        for ((proposal, outcome), caller) in proposals.into_iter().zip(outcomes).zip(callers) {
+            match outcome {
+                Outcome::Written(revision) => {
+                    records.push(Record {
+                        revision: *revision,
+                        key: proposal.key,
+                        mutation: proposal.mutation,
+                    });
+                    written.push(caller);
+                }
+                Outcome::Refused { actual } => {
+                    if let Some(caller) = caller {
+                        caller.answer(Err(conflict(&proposal.key, *actual)));
+                    }
+                }
+            }
+        }
+        if self.fed {
+            self.await_events(records, written);
+            return;
+        }
+        let published = self.shared.publish(records);
+        debug_assert_eq!(published.changes.len(), written.len());
+        for (change, caller) in published.changes.iter().zip(written) {
+            if let Some(caller) = caller {
+                caller.answer(Ok(change.entry()));
+            }
+        }
+    }
+
+    /// Answers once the event source has delivered the changes.
+    fn await_events(&self, records: Vec<Record>, callers: Vec<Option<Caller>>) {
+        let Some(newest) = records.iter().map(|record| record.revision).max() else {
+            return;
+        };
+        let delivered = self.shared.block_until(newest, EVENT_DEADLINE);
+        for (record, caller) in records.into_iter().zip(callers) {
+            let Some(caller) = caller else { continue };
+            caller.answer(if delivered {
+                Ok(Arrival::from(record).entry())
+            } else {
+                Err(Error::Backend {
+                    doing: format!(
+                        "reading back revision {} of {} from {}",
+                        record.revision,
+                        record.key,
+                        self.log.place()
+                    ),
+                    source: "the write was committed, but its event was not delivered in time"
+                        .into(),
+                })
+            });
+        }
+    }
+
+    /// Takes new compactions, and does one step of the background work.
     fn compact(&mut self, asked: Vec<(Revision, oneshot::Sender<Result<(), Error>>)>) {
         for (to, reply) in asked {
             let (oldest, current) = {
@@ -293,7 +374,7 @@ impl Writer {
             }
         }
         if let Some(retainer) = &mut self.retainer {
-            let to = retainer.look(Instant::now(), self.shared.read().history());
+            let to = retainer.check(Instant::now(), self.shared.read().history());
             self.compaction.to = self.compaction.to.max(to);
         }
         if !self.retry_in(Instant::now()).is_zero() && self.compaction.waiting.is_empty() {
@@ -302,7 +383,7 @@ impl Writer {
         if let Some(to) = self.compaction.to {
             match self.log.forget(to) {
                 Ok(all) => {
-                    // Durably forgotten, so it is forgotten here; freed after the lock is given back.
+                    // In memory only after it is durable. The changes are freed after the lock is released.
                     let dropped = self.shared.write().forget(to);
                     drop(dropped);
                     if all {
@@ -324,7 +405,7 @@ impl Writer {
             match self.log.tidy() {
                 Ok(all) => self.tidying = !all,
                 Err(failure) => {
-                    // The space is found again at the next compaction.
+                    // The next compaction finds the space again.
                     self.tidying = false;
                     self.failed("freeing space of", failure);
                 }
@@ -332,13 +413,13 @@ impl Writer {
         }
     }
 
-    fn failed(&mut self, what: &str, failure: Failure) -> Failed {
+    fn failed(&mut self, what: &str, failure: LogError) -> Failed {
         self.retry_at = Some(Instant::now() + RETRY);
         let doing = format!("{what} {}", self.log.place());
         tracing::warn!(error = %failure, "{doing} failed");
         Failed {
             doing,
-            cause: failure.into(),
+            cause: Arc::new(failure),
         }
     }
 
@@ -347,30 +428,24 @@ impl Writer {
         if let Err(failure) = self.log.close() {
             tracing::warn!(error = %failure, "closing {place} failed");
         }
-        for audience in self.shared.write().close() {
-            audience.send_replace(());
-        }
+        self.shared.close();
         if let Some(reply) = reply {
             let _ = reply.send(());
         }
     }
 }
 
-/// A failure that several callers are told of.
+/// A failure that is reported to several callers.
 struct Failed {
     doing: String,
-    cause: Arc<dyn std::error::Error + Send + Sync>,
+    cause: Arc<LogError>,
 }
 
 impl Failed {
     fn error(&self) -> Error {
         Error::Backend {
             doing: self.doing.clone(),
-            source: Box::new(Cause(Arc::clone(&self.cause))),
+            source: Box::new(Arc::clone(&self.cause)),
         }
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Cause(Arc<dyn std::error::Error + Send + Sync>);

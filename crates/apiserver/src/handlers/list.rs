@@ -14,7 +14,6 @@ use crate::status::ApiError;
 const STEP: usize = 1000;
 /// How long a list waits for a revision that has not happened yet (Kubernetes' watch cache waits as long).
 const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
-const POLL: Duration = Duration::from_millis(20);
 
 /// Where a list goes on: at which revision, after which key.
 struct Continue {
@@ -142,15 +141,13 @@ async fn wanted_revision(call: &Call) -> Result<Option<Revision>, ApiError> {
             "resourceVersionMatch Exact is forbidden for resourceVersion 0",
         ));
     }
-    let deadline = tokio::time::Instant::now() + WAIT_FOR_REVISION;
-    loop {
-        let current = call.server().store.revision();
-        if current >= asked {
-            return Ok((matching == Some("Exact")).then_some(asked));
-        }
-        if tokio::time::Instant::now() >= deadline {
+    let store = &call.server().store;
+    match tokio::time::timeout(WAIT_FOR_REVISION, store.wait_for(asked)).await {
+        Ok(reached) => reached?,
+        Err(_) => {
+            let current = store.revision();
             return Err(store::Error::Future { asked, current }.into());
         }
-        tokio::time::sleep(POLL).await;
     }
+    Ok((matching == Some("Exact")).then_some(asked))
 }

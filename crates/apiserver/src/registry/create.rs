@@ -67,6 +67,7 @@ pub(crate) async fn create(
             expect: Expect::Absent,
             value: object::encode(&new),
             ttl: target.resource.strategy.time_to_live(),
+            urgent: false,
         };
         match context.server.store.write(write).await {
             Ok(entry) => {

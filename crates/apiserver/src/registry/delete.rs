@@ -93,6 +93,7 @@ pub(crate) async fn delete(
                 expect,
                 value,
                 ttl: strategy.time_to_live(),
+                urgent: true,
             },
             false => Write::Delete {
                 key,

@@ -18,6 +18,10 @@ pub(crate) enum Change {
     Patch(Patch),
 }
 
+/// A change that makes the object at most this much larger, in bytes, may use the space that the store keeps in
+/// reserve for a full disk: enough for `spec.running: false`, a finalizer or a condition of a status.
+const URGENT_GROWTH: usize = 1024;
+
 /// Fields of the metadata that only the server sets.
 const OWNED_BY_SERVER: [&str; 6] = [
     "uid",
@@ -68,6 +72,7 @@ pub(crate) async fn update(
         let (key, expect) = (entry.key, Expect::At(entry.revision));
         let value = object::encode(&new);
         let ttl = target.resource.strategy.time_to_live();
+        let urgent = value.size() <= entry.value.len() + URGENT_GROWTH;
         let write = match gone {
             true => Write::Delete {
                 key,
@@ -79,6 +84,7 @@ pub(crate) async fn update(
                 expect,
                 value,
                 ttl,
+                urgent,
             },
         };
         match context.server.store.write(write).await {

@@ -12,12 +12,11 @@ mod private_file;
 #[path = "windows.rs"]
 mod private_file;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
-use crate::Revision;
-use crate::change::{Change, Effect, Version};
-use crate::lease::Lease;
-use crate::log::{Commit, Failure, Log};
+use crate::change::Mutation;
+use crate::log::{Log, LogError, Outcome, Proposal};
+use crate::value::Revision;
 
 pub use open::OpenError;
 pub(crate) use open::open;
@@ -33,9 +32,20 @@ const FREE_PAGES_KEPT: u64 = 512;
 pub(crate) struct SqliteLog {
     connection: Connection,
     place: String,
+    /// The newest revision.
+    newest: Revision,
     /// No row of `log` is at this revision or below.
     forgotten: Revision,
     vacuumed: bool,
+}
+
+impl From<rusqlite::Error> for LogError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(error.into()),
+            _ => Self::Failed(error.into()),
+        }
+    }
 }
 
 impl Log for SqliteLog {
@@ -43,70 +53,21 @@ impl Log for SqliteLog {
         &self.place
     }
 
-    fn commit(&mut self, commit: &Commit) -> Result<(), Failure> {
+    fn commit(&mut self, proposals: &[Proposal]) -> Result<Vec<Outcome>, LogError> {
+        let first = self.newest + 1;
+        let last = self.newest + proposals.len() as Revision;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        {
-            let mut replace =
-                transaction.prepare_cached("DELETE FROM current WHERE revision = ?1")?;
-            let mut put = transaction
-                .prepare_cached("INSERT INTO current (revision, key, value) VALUES (?1, ?2, ?3)")?;
-            let mut log = transaction.prepare_cached(
-                "INSERT INTO log (revision, key, previous, replaced, last) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
-            for change in &commit.changes {
-                let Change {
-                    key,
-                    version,
-                    effect,
-                } = &**change;
-                let revision = version.revision.cast_signed();
-                let last = match effect {
-                    Effect::Put { .. } => None,
-                    Effect::Delete { .. } => Some(&*version.value),
-                };
-                let (previous, replaced) = match change.previous() {
-                    Some(Version { revision, value }) => {
-                        let previous = revision.cast_signed();
-                        replace.execute([previous])?;
-                        (Some(previous), Some(&**value))
-                    }
-                    None => (None, None),
-                };
-                if last.is_none() {
-                    put.execute(params![revision, &**key, &*version.value])?;
-                }
-                log.execute(params![revision, &**key, previous, replaced, last])?;
-            }
+        for (proposal, revision) in proposals.iter().zip(first..=last) {
+            write(&transaction, proposal, revision)?;
         }
-        for (
-            revision,
-            Lease {
-                expires, digits_at, ..
-            },
-        ) in &commit.granted
-        {
-            let digits_at = digits_at.map(|at| at as i64);
-            transaction
-                .prepare_cached(
-                    "INSERT INTO lease (revision, expires, digits_at) VALUES (?1, ?2, ?3)",
-                )?
-                .execute(params![
-                    revision.cast_signed(),
-                    expires.cast_signed(),
-                    digits_at
-                ])?;
-        }
-        for revision in &commit.ended {
-            transaction
-                .prepare_cached("DELETE FROM lease WHERE revision = ?1")?
-                .execute([revision.cast_signed()])?;
-        }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        self.newest = last;
+        Ok((first..=last).map(Outcome::Written).collect())
     }
 
-    fn forget(&mut self, to: Revision) -> Result<bool, Failure> {
+    fn forget(&mut self, to: Revision) -> Result<bool, LogError> {
         let upto = to.min(self.forgotten + FORGET_ROWS);
         let transaction = self
             .connection
@@ -122,7 +83,7 @@ impl Log for SqliteLog {
         Ok(upto == to)
     }
 
-    fn tidy(&mut self) -> Result<bool, Failure> {
+    fn tidy(&mut self) -> Result<bool, LogError> {
         let free: i64 = self
             .connection
             .pragma_query_value(None, "freelist_count", |row| row.get(0))?;
@@ -142,35 +103,88 @@ impl Log for SqliteLog {
         Ok(true)
     }
 
-    fn close(self: Box<Self>) -> Result<(), Failure> {
-        self.connection.close().map_err(|(_, error)| error.into())
+    fn close(self: Box<Self>) -> Result<(), LogError> {
+        Ok(self.connection.close().map_err(|(_, error)| error)?)
     }
+}
+
+/// Writes the rows of one change.
+fn write(
+    transaction: &Transaction<'_>,
+    proposal: &Proposal,
+    revision: Revision,
+) -> rusqlite::Result<()> {
+    let Proposal {
+        key,
+        mutation,
+        previous,
+        ..
+    } = proposal;
+    let revision_column = revision.cast_signed();
+    let replaced = previous.as_ref().map(|previous| {
+        let revision = previous.revision.cast_signed();
+        (revision, &*previous.value)
+    });
+    if let Some((previous, _)) = replaced {
+        transaction
+            .prepare_cached("DELETE FROM current WHERE revision = ?1")?
+            .execute([previous])?;
+        transaction
+            .prepare_cached("DELETE FROM lease WHERE revision = ?1")?
+            .execute([previous])?;
+    }
+    let last = match mutation {
+        Mutation::Put { value, expires } => {
+            transaction
+                .prepare_cached("INSERT INTO current (revision, key, value) VALUES (?1, ?2, ?3)")?
+                .execute(params![revision_column, &**key, &*value.at(revision)])?;
+            if let Some(expires) = expires {
+                let digits_at = value.digits_at().map(|at| at as i64);
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO lease (revision, expires, digits_at) VALUES (?1, ?2, ?3)",
+                    )?
+                    .execute(params![revision_column, expires.cast_signed(), digits_at])?;
+            }
+            None
+        }
+        Mutation::Delete { last } => Some(last.at(revision)),
+    };
+    let (previous, replaced) = replaced.unzip();
+    transaction
+        .prepare_cached(
+            "INSERT INTO log (revision, key, previous, replaced, last) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            revision_column,
+            &**key,
+            previous,
+            replaced,
+            last.as_deref()
+        ])?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::store::Expect;
+    use crate::value::Value;
 
-    fn creates(first: Revision, last: Revision, bytes: usize) -> Commit {
-        let change = |revision| {
-            Arc::new(Change {
-                key: format!("k{revision}").into(),
-                version: Version {
-                    revision,
-                    value: Bytes::from(vec![0; bytes]),
-                },
-                effect: Effect::Put { previous: None },
-            })
+    fn creates(first: Revision, last: Revision, bytes: usize) -> Vec<Proposal> {
+        let create = |n| Proposal {
+            key: format!("k{n}").into(),
+            expect: Expect::Absent,
+            mutation: Mutation::Put {
+                value: Value::plain(vec![0; bytes]),
+                expires: None,
+            },
+            urgent: false,
+            previous: None,
         };
-        Commit {
-            changes: (first..=last).map(change).collect(),
-            ..Commit::default()
-        }
+        (first..=last).map(create).collect()
     }
 
     #[test]
@@ -192,8 +206,8 @@ mod tests {
         log.commit(&creates(4, 100, 4000)).unwrap();
         drop(log);
         let (_, contents) = open(&path).unwrap();
-        assert_eq!(contents.history.revision(), 100);
-        assert_eq!(contents.current.len(), 100);
+        assert_eq!(contents.index.revision(), 100);
+        assert_eq!(contents.index.count(""), 100);
     }
 
     #[test]
@@ -227,7 +241,7 @@ mod tests {
         drop(log);
 
         let (mut log, contents) = open(&path).unwrap();
-        let history = &contents.history;
+        let history = contents.index.history();
         assert_eq!((history.compacted(), history.revision()), (2500, 3000));
         assert!(contents.unfinished);
         while !log.forget(2500).unwrap() {}

@@ -8,11 +8,10 @@ use bytes::Bytes;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior};
 
 use super::{SqliteLog, private_file};
-use crate::Revision;
-use crate::change::{Change, Effect, Version};
-use crate::history::History;
-use crate::lease::Lease;
-use crate::log::Contents;
+use crate::change::{Arrival, ArrivalKind, Change, Effect, Version};
+use crate::contents::Contents;
+use crate::index::Index;
+use crate::value::Revision;
 
 /// The layout of the tables below. A program refuses a database with a newer one.
 const SCHEMA: i64 = 1;
@@ -127,6 +126,7 @@ pub(crate) fn open(path: &Path) -> Result<(SqliteLog, Contents), OpenError> {
         .execute_batch("PRAGMA shrink_memory")
         .map_err(failed("reading"))?;
     let log = SqliteLog {
+        newest: contents.index.revision(),
         connection,
         place: path.display().to_string(),
         forgotten,
@@ -223,47 +223,59 @@ fn load(connection: &Connection, path: &Path) -> Result<(Contents, Revision), Op
     let compacted = meta(connection, "compacted")
         .map_err(failed)?
         .cast_unsigned();
-    let current = load_current(connection).map_err(failed)?;
+    let leases = load_leases(connection).map_err(failed)?;
+    let current = load_current(connection, &leases).map_err(failed)?;
     let changes = load_log(connection, compacted, &current)
         .map_err(failed)?
         .map_err(|what| OpenError::Damaged {
             path: path.to_owned(),
             what,
         })?;
-    let history = History::new(compacted, changes);
-    if let Some(newest) = current.values().map(|version| version.revision).max()
-        && newest > history.revision()
+    let newest = changes.back().map_or(compacted, |change| change.revision());
+    if let Some(revision) = current.values().map(|version| version.revision).max()
+        && revision > newest
     {
         return Err(OpenError::Damaged {
             path: path.to_owned(),
-            what: format!(
-                "a value has revision {newest}, and the log ends at {}",
-                history.revision()
-            ),
+            what: format!("a value has revision {revision}, and the log ends at {newest}"),
         });
     }
-    let leases = load_leases(connection, &current).map_err(failed)?;
+    let mut index = Index::new(compacted);
+    for change in changes {
+        index.load_change(change);
+    }
+    for (key, version) in current {
+        let expires = leases.get(&version.revision).map(|lease| lease.expires);
+        index.load(Arrival {
+            key,
+            version,
+            kind: ArrivalKind::Put { expires },
+        });
+    }
     let first: Option<i64> = connection
         .query_row("SELECT min(revision) FROM log", [], |row| row.get(0))
         .map_err(failed)?;
     let forgotten = first.map_or(compacted, |first| first.cast_unsigned() - 1);
     let contents = Contents {
-        current,
-        history,
-        leases,
+        index,
         unfinished: forgotten < compacted,
     };
     Ok((contents, forgotten))
 }
 
-fn load_current(connection: &Connection) -> rusqlite::Result<BTreeMap<Arc<str>, Version>> {
+fn load_current(
+    connection: &Connection,
+    leases: &HashMap<Revision, Lease>,
+) -> rusqlite::Result<BTreeMap<Arc<str>, Version>> {
     let mut statement = connection.prepare("SELECT key, revision, value FROM current")?;
     let mut rows = statement.query([])?;
     let mut current = BTreeMap::new();
     while let Some(row) = rows.next()? {
+        let revision = row.get::<_, i64>(1)?.cast_unsigned();
         let version = Version {
-            revision: row.get::<_, i64>(1)?.cast_unsigned(),
+            revision,
             value: bytes(row, 2)?.unwrap_or_default(),
+            digits_at: leases.get(&revision).and_then(|lease| lease.digits_at),
         };
         current.insert(text(row, 0)?, version);
     }
@@ -275,12 +287,12 @@ fn load_log(
     connection: &Connection,
     compacted: Revision,
     current: &BTreeMap<Arc<str>, Version>,
-) -> rusqlite::Result<Result<VecDeque<Arc<Change>>, String>> {
+) -> rusqlite::Result<Result<VecDeque<Change>, String>> {
     let mut statement = connection.prepare(
         "SELECT revision, key, previous, replaced, last FROM log WHERE revision > ?1 ORDER BY revision DESC",
     )?;
     let mut rows = statement.query([compacted.cast_signed()])?;
-    let mut changes: VecDeque<Arc<Change>> = VecDeque::new();
+    let mut changes: VecDeque<Change> = VecDeque::new();
     let mut earlier: HashMap<Arc<str>, Option<Version>> = HashMap::new();
     while let Some(row) = rows.next()? {
         let revision = row.get::<_, i64>(0)?.cast_unsigned();
@@ -304,6 +316,7 @@ fn load_log(
             Some(previous) => Some(Version {
                 revision: previous.cast_unsigned(),
                 value: bytes(row, 3)?.unwrap_or_default(),
+                digits_at: None,
             }),
             None => None,
         };
@@ -315,7 +328,11 @@ fn load_log(
             },
             (Some(value), None, Some(previous)) => Change {
                 key,
-                version: Version { revision, value },
+                version: Version {
+                    revision,
+                    value,
+                    digits_at: None,
+                },
                 effect: Effect::Delete { previous },
             },
             _ => {
@@ -325,7 +342,7 @@ fn load_log(
             }
         };
         earlier.insert(Arc::clone(&change.key), change.previous().cloned());
-        changes.push_front(Arc::new(change));
+        changes.push_front(change);
     }
     if let Some(first) = changes.front()
         && first.revision() != compacted + 1
@@ -338,28 +355,24 @@ fn load_log(
     Ok(Ok(changes))
 }
 
-fn load_leases(
-    connection: &Connection,
-    current: &BTreeMap<Arc<str>, Version>,
-) -> rusqlite::Result<Vec<(Revision, Lease)>> {
-    let mut statement = connection.prepare(
-        "SELECT lease.revision, lease.expires, lease.digits_at, current.key
-         FROM lease JOIN current ON current.revision = lease.revision",
-    )?;
+struct Lease {
+    /// Milliseconds since the Unix epoch.
+    expires: u64,
+    digits_at: Option<u32>,
+}
+
+fn load_leases(connection: &Connection) -> rusqlite::Result<HashMap<Revision, Lease>> {
+    let mut statement = connection.prepare("SELECT revision, expires, digits_at FROM lease")?;
     let mut rows = statement.query([])?;
-    let mut leases = Vec::new();
+    let mut leases = HashMap::new();
     while let Some(row) = rows.next()? {
-        let key = text(row, 3)?;
         let lease = Lease {
-            key: current
-                .get_key_value(&key)
-                .map_or(key, |(key, _)| Arc::clone(key)),
             expires: row.get::<_, i64>(1)?.cast_unsigned(),
             digits_at: row
                 .get::<_, Option<i64>>(2)?
-                .and_then(|at| usize::try_from(at).ok()),
+                .and_then(|at| u32::try_from(at).ok()),
         };
-        leases.push((row.get::<_, i64>(0)?.cast_unsigned(), lease));
+        leases.insert(row.get::<_, i64>(0)?.cast_unsigned(), lease);
     }
     Ok(leases)
 }

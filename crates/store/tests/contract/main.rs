@@ -1,4 +1,4 @@
-//! What every backend has to do, each test once per backend.
+//! The contract of every backend: each test runs once per backend.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,5 +11,7 @@ mod compaction;
 mod leases;
 mod model;
 mod reads;
+mod shared_log;
+mod two_writers;
 mod watches;
 mod writes;

@@ -28,6 +28,7 @@ pub(crate) fn put(key: &str, expect: store::Expect, text: &str) -> Write {
         expect,
         value: around(text),
         ttl: None,
+        urgent: false,
     }
 }
 

@@ -1,34 +1,34 @@
-//! The watchers of one prefix: who has to be woken, and which revisions concern them.
+//! The watchers of one prefix, and the revisions that changed its keys.
 //!
-//! A commit wakes only those whose keys it changed, and a watcher that has been idle while a hundred thousand
-//! other keys changed finds its next event without a look at any of them.
+//! A commit wakes only the watchers whose keys it changed. A watcher that was idle while a hundred thousand other
+//! keys changed finds its next event without reading any of those changes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::Revision;
 use crate::history::History;
+use crate::value::Revision;
 
 #[derive(Debug)]
-pub(crate) struct Audience {
+pub(crate) struct PrefixWatchers {
     prefix: Arc<str>,
-    watchers: usize,
-    /// `matches` is complete from here on.
+    count: usize,
+    /// `matches` is complete after this revision.
     from: Revision,
-    /// The revisions after `from` that changed a key under the prefix, as far as the history has them.
+    /// The revisions after `from` that changed a key under the prefix and are in the history.
     matches: VecDeque<Revision>,
-    /// The newest of the matching revisions that compaction has dropped.
+    /// The newest matching revision that compaction has dropped.
     dropped: Revision,
     wake: watch::Sender<()>,
 }
 
-impl Audience {
+impl PrefixWatchers {
     pub(crate) fn new(prefix: Arc<str>, now: Revision) -> Self {
         Self {
             prefix,
-            watchers: 0,
+            count: 0,
             from: now,
             matches: VecDeque::new(),
             dropped: 0,
@@ -50,23 +50,23 @@ impl Audience {
             }
             self.from = after;
         }
-        self.watchers += 1;
+        self.count += 1;
         self.wake.subscribe()
     }
 
-    /// Removes a watcher; true when it was the last one.
+    /// Removes a watcher; returns true when it was the last one.
     pub(crate) fn leave(&mut self) -> bool {
-        self.watchers = self.watchers.saturating_sub(1);
-        self.watchers == 0
+        self.count = self.count.saturating_sub(1);
+        self.count == 0
     }
 
-    /// Notes the change when it concerns the audience.
-    pub(crate) fn note(&mut self, key: &str, revision: Revision) -> bool {
-        let concerned = key.starts_with(&*self.prefix);
-        if concerned {
+    /// Adds the change if its key is under the prefix; returns whether it is.
+    pub(crate) fn add(&mut self, key: &str, revision: Revision) -> bool {
+        let matches = key.starts_with(&*self.prefix);
+        if matches {
             self.matches.push_back(revision);
         }
-        concerned
+        matches
     }
 
     pub(crate) fn forget(&mut self, to: Revision) {
