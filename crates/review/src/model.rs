@@ -240,6 +240,16 @@ pub struct Review {
     /// The reviewer says in so many words, or in its format's way, that there is no finding.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub says_none: bool,
+    /// An analyser printed it: its levels are those of its rules, whatever the defect does here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub analyser: bool,
+    /// Findings that were left out, because they are in files that the change does not touch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// How one reviewer fared.

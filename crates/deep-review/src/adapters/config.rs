@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
-use super::format::Format;
 use crate::worktree::Extent;
+use review::parse::Format;
 
 /// What a reviewer may take when nobody says: the longest of the real reviews took half an hour.
 const TIMEOUT: Duration = Duration::from_secs(45 * 60);

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::Kind;
 use super::config::Reviewer;
-use super::format::Format;
 use crate::worktree::Extent;
+use review::parse::Format;
 
 struct Analyser {
     name: &'static str,

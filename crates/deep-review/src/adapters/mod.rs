@@ -14,7 +14,6 @@ pub mod claude;
 pub mod codex;
 pub mod config;
 pub mod detect;
-pub mod format;
 pub mod gemini;
 pub mod plain;
 

@@ -11,13 +11,14 @@ use super::attempt::{self, Answer, Question, Show};
 use super::progress::{Progress, State, counted};
 use super::redact::Redactor;
 use crate::adapters::config::Reviewer;
-use crate::adapters::{Kind, detect, format, is_rate_limit};
+use crate::adapters::{Kind, detect, is_rate_limit};
 use crate::git::Git;
 use crate::pristine::{Pristine, Starting};
 use crate::state::RoundFolder;
 use crate::target::Pinned;
 use crate::worktree::{self, Extent};
 use review::model::{Outcome, Performance, Review, ReviewerRun};
+use review::parse;
 use review::plain::one_line;
 
 /// Variables that every reviewer gets. Everything else of our environment stays with us.
@@ -366,9 +367,9 @@ fn usable(
             reason: reasons.join("; "),
         })
     };
-    let mut review = match format::read(reviewer.format, &reviewer.name, &original) {
+    let mut review = match parse::parse(reviewer.format, &reviewer.name, original.as_bytes()) {
         Ok(review) => review,
-        Err(reason) => return failed(reason),
+        Err(reason) => return failed(reason.to_string()),
     };
     if reviewer.is_exact() {
         // An analyser that could not look (a build without its dependencies) finds nothing, too.

@@ -2,29 +2,27 @@
 
 use serde_json::Value;
 
-use super::{Format, json};
+use super::Format;
 
-/// How much of a text is looked at for the names that tell formats apart.
-const BEGINNING: usize = 4096;
-
-/// Tells the format by what stands in the output; never by a file's name. What is nothing else is Markdown.
+/// Tells the format of an output, which it must have as a whole: a line of JSON in a review in Markdown, or a tag of XML,
+/// may be a quotation from the change, so neither decides how the rest is read. Everything else is Markdown.
 pub fn detect(bytes: &[u8]) -> Format {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}').trim();
-    let end = text.floor_char_boundary(BEGINNING);
-    let beginning = &text[..end];
-    if text.starts_with('<') && beginning.contains("<checkstyle") {
+    if is_checkstyle(text) {
         return Format::Checkstyle;
     }
     if !text.starts_with(['{', '[']) {
-        return if json::inside(text).is_some() {
-            Format::Json
-        } else {
-            Format::Markdown
-        };
+        return Format::Markdown;
     }
-    let first_line = text.lines().next().unwrap_or("");
-    if let Ok(Value::Object(object)) = serde_json::from_str(first_line) {
+    // A line each; a whole text that is one object on one line is the same.
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let first = lines
+        .next()
+        .and_then(|line| serde_json::from_str(line).ok());
+    let objects =
+        lines.all(|line| line.starts_with('{') && serde_json::from_str::<Value>(line).is_ok());
+    if let (Some(Value::Object(object)), true) = (&first, objects) {
         if object.contains_key("reason") {
             return Format::Cargo;
         }
@@ -33,16 +31,26 @@ pub fn detect(bytes: &[u8]) -> Format {
             return Format::Rdjsonl;
         }
     }
-    let whole: Option<Value> = serde_json::from_str(text).ok();
-    match whole.as_ref() {
-        Some(Value::Object(object)) if object.get("runs").is_some_and(Value::is_array) => {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) if object.get("runs").is_some_and(Value::is_array) => {
             Format::Sarif
         }
-        Some(Value::Object(object)) if object.contains_key("diagnostics") => Format::Rdjson,
-        Some(_) => Format::Json,
-        None if json::inside(text).is_some() => Format::Json,
-        None => Format::Markdown,
+        Ok(Value::Object(object)) if object.contains_key("diagnostics") => Format::Rdjson,
+        Ok(_) => Format::Json,
+        Err(_) => Format::Markdown,
     }
+}
+
+/// Whether a text is one XML document whose root is `checkstyle`.
+fn is_checkstyle(text: &str) -> bool {
+    let root = match text.strip_prefix("<?xml") {
+        Some(rest) => rest.split_once("?>").map_or("", |(_, rest)| rest),
+        None => text,
+    };
+    let root = root.trim_start();
+    root.starts_with("<checkstyle")
+        && (root.ends_with("</checkstyle>")
+            || root.ends_with("/>") && root.matches('<').count() == 1)
 }
 
 #[cfg(test)]
@@ -74,11 +82,19 @@ mod tests {
             ),
             (r#"{"findings":[]}"#, Format::Json),
             ("[]", Format::Json),
+            // What has JSON or XML in it is read as Markdown, and the JSON beside it.
             (
                 "Here it is:\n```json\n{\"findings\":[]}\n```\nDone.",
-                Format::Json,
+                Format::Markdown,
             ),
-            ("The list:\n{\"findings\": []}", Format::Json),
+            ("The list:\n{\"findings\": []}", Format::Markdown),
+            ("{\"findings\": []}\n\n## Critical Issues", Format::Markdown),
+            (
+                "{\"reason\": \"x\"}\n\n## Critical Issues",
+                Format::Markdown,
+            ),
+            ("{\"reason\": \"x\"}\n{\"reason\": \"y\"}", Format::Cargo),
+            ("<checkstyle/>\n\nC1. **x** — `a.rs:1`", Format::Markdown),
             ("An example: {\"a\": 1}", Format::Markdown),
         ] {
             assert_eq!(detect(text.as_bytes()), expected, "{text}");

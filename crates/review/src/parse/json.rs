@@ -6,43 +6,274 @@ use serde_json::{Map, Value};
 use super::markdown;
 use crate::model::{Class, Coverage, Evidence, Finding, Location, Note, Review, Scope, Severity};
 
-/// Reads the JSON in a text.
-pub(super) fn review(reviewer: &str, text: &str) -> Result<Review, String> {
-    let value = match serde_json::from_str::<Value>(text) {
-        Ok(value) => value,
-        Err(error) => inside(text).ok_or_else(|| error.to_string())?,
-    };
+/// Names of lists of findings.
+const LISTS: [&str; 12] = [
+    "findings",
+    "issues",
+    "comments",
+    "bugs",
+    "problems",
+    "defects",
+    "vulnerabilities",
+    "errors",
+    "warnings",
+    "results",
+    "suggestions",
+    "annotations",
+];
+
+/// Names of what is no finding in a review.
+const NOTES: [&str; 19] = [
+    "summary",
+    "executive_summary",
+    "overview",
+    "strengths",
+    "concerns",
+    "design_concerns",
+    "design_observations",
+    "testing_gaps",
+    "testing",
+    "documentation",
+    "commit_structure",
+    "commits",
+    "acknowledged_limitations",
+    "unresolved_feedback",
+    "coverage",
+    "files_reviewed",
+    "metadata",
+    "stats",
+    "usage",
+];
+
+const TITLES: [&str; 9] = [
+    "title", "headline", "issue", "summary", "name", "problem", "subject", "heading", "finding",
+];
+
+const TEXTS: [&str; 7] = [
+    "explanation",
+    "description",
+    "body",
+    "details",
+    "message",
+    "rationale",
+    "comment",
+];
+
+/// How deep lists and objects are searched for findings.
+const DEEPEST: usize = 8;
+
+/// The bytes of JSON that could not be read that the report shows.
+const UNREAD: usize = 4_000;
+
+/// Reads JSON of any shape. What holds no finding that can be read, and is no empty list of findings, stands in
+/// `unparsed`.
+pub(super) fn review(reviewer: &str, value: &Value) -> Review {
     let mut review = Review {
         reviewer: reviewer.to_owned(),
         ..Review::default()
     };
-    match &value {
-        Value::Array(findings) => list(findings, &mut review),
-        Value::Object(object) => whole(object, &mut review)?,
-        _ => return Err("neither an object nor a list of findings".to_owned()),
+    let mut empty_list = false;
+    match value {
+        Value::Object(object) if !(is_finding(object) && lists(object).next().is_none()) => {
+            for (name, child) in object {
+                let named = name.to_lowercase();
+                let notes = NOTES.contains(&named.as_str());
+                if notes || named == "files" && !holds_findings(child) {
+                    continue;
+                }
+                let listed =
+                    LISTS.contains(&named.as_str()) || markdown::severity(&named).is_some();
+                empty_list |= listed && is_empty(child);
+                read(child, &context(name, object, listed), DEEPEST, &mut review);
+            }
+            texts(object, &mut review);
+        }
+        Value::Array(items) => {
+            empty_list = items.is_empty();
+            read(
+                value,
+                &Context {
+                    listed: true,
+                    ..Context::default()
+                },
+                DEEPEST,
+                &mut review,
+            );
+        }
+        other => read(other, &Context::default(), DEEPEST, &mut review),
     }
-    review.says_none = review.findings.is_empty();
-    Ok(review)
+    if review.findings.is_empty() && review.unparsed.is_empty() {
+        review.says_none = empty_list;
+        if !empty_list {
+            let text = value.to_string();
+            let end = text.floor_char_boundary(UNREAD);
+            review.unparsed.push(text[..end].to_owned());
+        }
+    }
+    review
 }
 
-fn whole(object: &Map<String, Value>, review: &mut Review) -> Result<(), String> {
-    match first(object, &["findings", "issues", "comments"]) {
-        Some(Value::Array(findings)) => list(findings, review),
-        // By severity: {"critical": [...], "important": [...]}.
-        Some(Value::Object(groups)) => {
-            for (name, findings) in groups {
-                let severity = markdown::severity(name);
-                for value in findings.as_array().into_iter().flatten() {
-                    push(value, severity, review);
-                }
+/// Adds what JSON inside a review in Markdown says: the findings that the Markdown does not have.
+pub(super) fn add(review: &mut Review, found: Review) {
+    for finding in found.findings {
+        let known = review.findings.iter().any(|known| {
+            known.title == finding.title && known.locations.first() == finding.locations.first()
+        });
+        if !known {
+            review.findings.push(finding);
+        }
+    }
+    review.unparsed.extend(found.unparsed);
+    if review.summary.is_empty() {
+        review.summary = found.summary;
+    }
+    for (notes, more) in [
+        (&mut review.strengths, found.strengths),
+        (&mut review.concerns, found.concerns),
+        (&mut review.testing_gaps, found.testing_gaps),
+        (&mut review.documentation, found.documentation),
+        (&mut review.commit_structure, found.commit_structure),
+        (
+            &mut review.acknowledged_limitations,
+            found.acknowledged_limitations,
+        ),
+        (&mut review.unresolved_feedback, found.unresolved_feedback),
+    ] {
+        notes.extend(more);
+    }
+    review.coverage.extend(found.coverage);
+}
+
+/// What the objects around a value say of it.
+#[derive(Clone, Default)]
+struct Context {
+    severity: Option<Severity>,
+    path: Option<String>,
+    /// The value is in a list of findings, so a text alone is one.
+    listed: bool,
+}
+
+fn context(name: &str, object: &Map<String, Value>, listed: bool) -> Context {
+    let own = string(object, &["path", "file", "filename", "file_path"]);
+    let named = (name.contains(['/', '.'])).then(|| name.to_owned());
+    Context {
+        severity: markdown::severity(name).or_else(|| severity_of(object)),
+        path: named.or(own),
+        listed,
+    }
+}
+
+/// Reads the findings of a value: lists in lists, lists by severity, lists by file.
+fn read(value: &Value, context: &Context, depth: usize, review: &mut Review) {
+    match value {
+        Value::Array(items) if depth > 0 => {
+            for item in items {
+                read(item, context, depth - 1, review);
             }
         }
-        Some(_) => return Err("`findings` is no list".to_owned()),
-        None if object.contains_key("title") || object.contains_key("message") => {
-            push(&Value::Object(object.clone()), None, review);
+        Value::Object(object) if depth > 0 && !is_finding(object) => {
+            let mut any = false;
+            for (name, child) in object {
+                if child.is_array() || child.is_object() {
+                    any = true;
+                    let named = name.to_lowercase();
+                    let listed = LISTS.contains(&named.as_str())
+                        || context.listed && markdown::severity(&named).is_some()
+                        || context.listed && name.contains(['/', '.']);
+                    let mut inner = self::context(name, object, listed);
+                    inner.severity = inner.severity.or(context.severity);
+                    inner.path = inner.path.or_else(|| context.path.clone());
+                    read(child, &inner, depth - 1, review);
+                }
+            }
+            if context.listed && !any && !object.is_empty() {
+                review.unparsed.push(value.to_string());
+            }
         }
-        None => return Err("there is no `findings` in the object".to_owned()),
+        Value::Object(object) => {
+            let number = review.findings.len() + 1;
+            match finding(object, context, number) {
+                Some(finding) => review.findings.push(finding),
+                None => review.unparsed.push(value.to_string()),
+            }
+            // A finding of a file may hold a list of its own: what was found in that file.
+            for (name, child) in lists(object) {
+                let mut inner = self::context(name, object, true);
+                inner.severity = inner.severity.or(context.severity);
+                read(child, &inner, depth.saturating_sub(1), review);
+            }
+        }
+        Value::String(title) if context.listed && !title.trim().is_empty() => {
+            let number = review.findings.len() + 1;
+            let severity = context.severity.unwrap_or(Severity::Important);
+            let mut finding = Finding::new(format!("#{number}"), severity, one_line(title));
+            finding.locations = markdown::places(title);
+            finding.locations.retain(|place| place.start.is_some());
+            if let (Some(path), true) = (&context.path, finding.locations.is_empty()) {
+                finding.locations.push(written(path));
+            }
+            review.findings.push(finding);
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+        other if context.listed => review.unparsed.push(other.to_string()),
+        _ => {}
     }
+}
+
+/// Whether an object is a finding by its fields: words, and how bad it is or where.
+fn is_finding(object: &Map<String, Value>) -> bool {
+    let text = |names: &[&str]| {
+        names
+            .iter()
+            .any(|n| object.get(*n).is_some_and(Value::is_string))
+    };
+    let about = [
+        "severity",
+        "level",
+        "priority",
+        "line",
+        "lines",
+        "path",
+        "file",
+        "location",
+        "locations",
+        "id",
+        "fix",
+    ];
+    (text(&TITLES) || text(&TEXTS)) && about.iter().any(|n| object.contains_key(*n))
+        || text(&["title", "headline", "issue"]) && lists(object).next().is_none()
+}
+
+/// The lists of findings in an object.
+fn lists(object: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    object.iter().filter(|(name, child)| {
+        LISTS.contains(&name.to_lowercase().as_str()) && (child.is_array() || child.is_object())
+    })
+}
+
+/// Whether a value is an empty list, or groups that are all empty lists.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(groups) => groups.values().all(is_empty),
+        _ => false,
+    }
+}
+
+/// Whether a value holds findings somewhere: for JSON between the parts of a review.
+pub(super) fn holds_findings(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(holds_findings),
+        Value::Object(object) => {
+            is_finding(object)
+                || lists(object).next().is_some()
+                || object.values().any(|v| v.is_object() && holds_findings(v))
+        }
+        _ => false,
+    }
+}
+
+fn texts(object: &Map<String, Value>, review: &mut Review) {
     review.summary =
         string(object, &["summary", "executive_summary", "overview"]).unwrap_or_default();
     review.strengths = notes(object, &["strengths"]);
@@ -56,101 +287,41 @@ fn whole(object: &Map<String, Value>, review: &mut Review) -> Result<(), String>
     review.acknowledged_limitations = notes(object, &["acknowledged_limitations"]);
     review.unresolved_feedback = notes(object, &["unresolved_feedback"]);
     review.coverage = coverage(object);
-    Ok(())
 }
 
-/// The JSON object or list with findings inside prose or a fence.
-pub(super) fn inside(text: &str) -> Option<Value> {
-    // A parse that fails costs what it read, so only so many starts are tried.
-    let mut tries = MOST_STARTS;
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let start = at + (line.len() - line.trim_start().len());
-        at += line.len();
-        if !line.trim_start().starts_with(['{', '[']) {
-            continue;
-        }
-        if tries == 0 {
-            return None;
-        }
-        tries -= 1;
-        let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
-        if let Some(Ok(value)) = values.next()
-            && holds_findings(&value)
-        {
-            return Some(value);
-        }
-    }
-    None
+/// The severity that an object names; words of other tools included.
+fn severity_of(object: &Map<String, Value>) -> Option<Severity> {
+    let word = string(object, &["severity", "level", "priority", "impact"])?;
+    markdown::leading_severity(&word).or_else(|| match word.to_lowercase().as_str() {
+        "fatal" | "catastrophic" | "urgent" | "security" => Some(Severity::Critical),
+        "error" => Some(Severity::Important),
+        "note" | "style" | "hint" | "refactor" => Some(Severity::Suggestion),
+        _ => None,
+    })
 }
 
-/// How many lines that begin with a bracket are tried as the start of the JSON.
-const MOST_STARTS: usize = 32;
-
-fn holds_findings(value: &Value) -> bool {
-    match value {
-        Value::Object(object) => object
-            .get("findings")
-            .or_else(|| object.get("issues"))
-            .is_some_and(|f| f.is_array() || f.is_object()),
-        Value::Array(items) => items.first().and_then(Value::as_object).is_some_and(|o| {
-            o.contains_key("title") && (o.contains_key("severity") || o.contains_key("file"))
-        }),
-        _ => false,
-    }
-}
-
-fn list(findings: &[Value], review: &mut Review) {
-    for value in findings {
-        push(value, None, review);
-    }
-}
-
-fn push(value: &Value, severity: Option<Severity>, review: &mut Review) {
-    match finding(value, severity, review.findings.len() + 1) {
-        Some(finding) => review.findings.push(finding),
-        None => review.unparsed.push(value.to_string()),
-    }
-}
-
-fn finding(value: &Value, severity: Option<Severity>, number: usize) -> Option<Finding> {
-    let object = match value {
-        Value::String(title) if !title.trim().is_empty() => {
-            return Some(Finding::new(
-                format!("#{number}"),
-                severity.unwrap_or(Severity::Important),
-                one_line(title),
-            ));
-        }
-        Value::Object(object) => object,
-        _ => return None,
-    };
-    let explanation = string(
-        object,
-        &[
-            "explanation",
-            "description",
-            "body",
-            "details",
-            "message",
-            "rationale",
-        ],
-    )
-    .unwrap_or_default();
-    let title = string(object, &["title", "summary", "name"])
+fn finding(object: &Map<String, Value>, context: &Context, number: usize) -> Option<Finding> {
+    let explanation = string(object, &TEXTS).unwrap_or_default();
+    let title = string(object, &TITLES)
         .or_else(|| explanation.lines().next().map(str::to_owned))
         .map(|t| one_line(&t))
         .filter(|t| !t.is_empty())?;
     let id = string(object, &["id", "number"]).unwrap_or_else(|| format!("#{number}"));
-    let severity = string(object, &["severity", "level", "priority"])
-        .and_then(|s| markdown::severity(&s))
-        .or(severity)
+    // A comment on a pull request says it in its text: `[critical] …`.
+    let severity = severity_of(object)
+        .or_else(|| markdown::leading_severity(&title).filter(|_| title.starts_with(['[', '*'])))
+        .or(context.severity)
         .unwrap_or(Severity::Important);
     let mut finding = Finding::new(id, severity, title);
     finding.explanation = explanation;
     finding.class = string(object, &["class", "kind", "type"]).and_then(|c| class(&c));
     finding.scope = string(object, &["scope"]).and_then(|s| scope(&s));
     finding.locations = locations(object);
+    if let (Some(path), true) = (&context.path, finding.locations.is_empty()) {
+        let mut inside = object.clone();
+        inside.insert("path".to_owned(), Value::String(path.clone()));
+        finding.locations = locations(&inside);
+    }
     finding.quote = string(object, &["quote", "code", "snippet"]).filter(|q| !q.trim().is_empty());
     finding.fix = string(
         object,
@@ -199,15 +370,29 @@ fn location(value: &Value) -> Option<Location> {
         Value::String(text) if markdown::places(text).is_empty() => None,
         Value::String(text) => Some(written(text)),
         Value::Object(object) => {
-            let path = string(object, &["path", "file", "filename", "file_path"])?;
+            let path = string(
+                object,
+                &["path", "file", "filename", "file_path", "filepath"],
+            )?;
             let written = written(&path);
             let number = |names: &[&str]| first(object, names).and_then(line);
             let lines = first(object, &["lines", "line_range"]).and_then(range);
-            let start = number(&["start", "line", "start_line", "line_start"])
-                .or(lines.map(|l| l.0))
-                .or(written.start);
-            let end = number(&["end", "end_line", "line_end"])
+            let start = number(&[
+                "start",
+                "start_line",
+                "line_start",
+                "startLine",
+                "line",
+                "line_number",
+                "lineNumber",
+                "original_line",
+            ])
+            .or(lines.map(|l| l.0))
+            .or(written.start);
+            let end = number(&["end", "end_line", "line_end", "endLine"])
                 .or(lines.and_then(|l| l.1))
+                // GitHub's comments have `start_line` and, as the last one, `line`.
+                .or_else(|| number(&["line"]).filter(|_| object.contains_key("start_line")))
                 .or(written.end);
             let path = written.path;
             (!path.trim().is_empty()).then_some(Location {
@@ -359,11 +544,15 @@ fn string(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::{Format, parse};
+
+    fn text(json: &str) -> Review {
+        parse(Format::Json, "r", json.as_bytes()).unwrap_or_else(|e| panic!("{json}: {e}"))
+    }
 
     #[test]
     fn the_whole_format() {
-        let review = review(
-            "r",
+        let review = text(
             r#"{"version": 1, "summary": "Fine.", "findings": [{
                 "id": "I1", "severity": "important", "class": "regression", "scope": "in-scope",
                 "title": "Timer leaks", "locations": [{"path": "a/b.rs", "start": 3, "end": 5}, {"path": "c.rs"}],
@@ -371,8 +560,7 @@ mod tests {
                 "evidence": [{"command": "cargo test", "output": "failed"}]}],
               "strengths": ["Small"], "concerns": [{"title": "Coupled", "text": "to much"}],
               "testing_gaps": ["No test"], "coverage": [{"path": "a/b.rs", "status": "I1"}]}"#,
-        )
-        .unwrap();
+        );
         let finding = &review.findings[0];
         assert_eq!(
             (finding.id.as_str(), finding.severity),
@@ -392,12 +580,10 @@ mod tests {
 
     #[test]
     fn a_path_may_have_blanks() {
-        let review = review(
-            "r",
+        let review = text(
             r#"[{"title": "A", "file": "a folder/ü b.py", "line": 3}, {"title": "B", "file": "a folder/b.py:4-6"},
                 {"title": "C", "location": "a folder/b.py:7"}, {"title": "D", "location": "somewhere in the parser"}]"#,
-        )
-        .unwrap();
+        );
         let places: Vec<_> = review
             .findings
             .iter()
@@ -420,34 +606,30 @@ mod tests {
 
     #[test]
     fn what_models_write_instead() {
-        for text in [
+        for json in [
             r#"[{"title": "T", "severity": "HIGH", "file": "a.rs:7-9"}]"#,
             r#"{"findings": {"important": [{"name": "T", "path": "a.rs", "lines": "7-9"}]}}"#,
             r#"{"issues": [{"title": "T", "file": "./a.rs", "line": "7", "end_line": 9}]}"#,
             "Sure:\n\n```json\n{\"findings\": [{\"title\": \"T\", \"location\": \"a.rs:7-9\"}]}\n```\n\nAnything else?",
             r#"{"title": "T", "severity": "major", "file": "a.rs", "lines": [7, 9]}"#,
         ] {
-            let review = review("r", text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            let review = text(json);
             let finding = &review.findings[0];
-            assert_eq!(finding.title, "T", "{text}");
-            assert_eq!(finding.severity, Severity::Important, "{text}");
+            assert_eq!(finding.title, "T", "{json}");
+            assert_eq!(finding.severity, Severity::Important, "{json}");
             let place = &finding.locations[0];
             assert_eq!(
                 (place.path.as_str(), place.start, place.end),
                 ("a.rs", Some(7), Some(9)),
-                "{text}"
+                "{json}"
             );
-            assert_eq!(finding.locations.len(), 1, "{text}");
+            assert_eq!(finding.locations.len(), 1, "{json}");
         }
     }
 
     #[test]
     fn what_is_no_finding_is_kept() {
-        let review = review(
-            "r",
-            r#"{"findings": [{"severity": "important"}, 5, {"title": "T"}]}"#,
-        )
-        .unwrap();
+        let review = text(r#"{"findings": [{"severity": "important"}, 5, {"title": "T"}]}"#);
         assert_eq!((review.findings.len(), review.unparsed.len()), (1, 2));
     }
 }

@@ -12,11 +12,16 @@ use crate::model::Review;
 
 pub use detect::detect;
 
-/// What a reviewer's output can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+/// The formats that reviewers print.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// A review in Markdown, in any of the dialects that occur.
+    /// The one that the output has as a whole ([`detect`]).
+    #[default]
+    Auto,
+    /// A review in Markdown, in any of the dialects that occur, with JSON findings between its parts.
     Markdown,
     /// Our own JSON findings, also inside prose or a fence; docs/deep-review.md has the fields.
     Json,
@@ -30,6 +35,14 @@ pub enum Format {
     Checkstyle,
     /// `cargo --message-format=json`, <https://doc.rust-lang.org/rustc/json.html>.
     Cargo,
+}
+
+impl Format {
+    /// Whether only analysers print this format. An analyser gives the same answer every time.
+    #[must_use]
+    pub fn is_exact(self) -> bool {
+        !matches!(self, Format::Auto | Format::Markdown | Format::Json)
+    }
 }
 
 /// Why an output is no review.
@@ -78,9 +91,9 @@ pub enum ParseError {
 /// prints some megabytes.
 pub const LARGEST: usize = 64 << 20;
 
-/// Reads an output, of whatever format it is.
+/// Reads an output of any format.
 pub fn detect_and_parse(reviewer: &str, bytes: &[u8]) -> Result<Review, ParseError> {
-    parse(detect(bytes), reviewer, bytes)
+    parse(Format::Auto, reviewer, bytes)
 }
 
 /// Reads an output of a known format. Bytes that are no UTF-8 become U+FFFD.
@@ -91,6 +104,10 @@ pub fn parse(format: Format, reviewer: &str, bytes: &[u8]) -> Result<Review, Par
             bytes: bytes.len(),
         });
     }
+    let format = match format {
+        Format::Auto => detect(bytes),
+        named => named,
+    };
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}');
     let malformed = |reason: String| ParseError::Malformed {
@@ -105,24 +122,76 @@ pub fn parse(format: Format, reviewer: &str, bytes: &[u8]) -> Result<Review, Par
             reviewer: reviewer.to_owned(),
         });
     }
-    match format {
-        Format::Markdown => {
-            let review = markdown::review(reviewer, text);
-            if is_empty(&review) {
-                return Err(ParseError::NoReview {
-                    reviewer: reviewer.to_owned(),
-                    beginning: text.trim().chars().take(120).collect(),
-                });
-            }
-            Ok(review)
-        }
-        Format::Json => json::review(reviewer, text).map_err(malformed),
-        Format::Sarif => analyser::sarif(reviewer, text).map_err(malformed),
-        Format::Rdjson => analyser::rdjson(reviewer, text).map_err(malformed),
-        Format::Rdjsonl => analyser::rdjsonl(reviewer, text).map_err(malformed),
-        Format::Checkstyle => analyser::checkstyle(reviewer, text).map_err(malformed),
-        Format::Cargo => analyser::cargo(reviewer, text).map_err(malformed),
+    let mut review = match format {
+        Format::Auto | Format::Markdown | Format::Json => prose(reviewer, text)?,
+        Format::Sarif => analyser::sarif(reviewer, text).map_err(malformed)?,
+        Format::Rdjson => analyser::rdjson(reviewer, text).map_err(malformed)?,
+        Format::Rdjsonl => analyser::rdjsonl(reviewer, text).map_err(malformed)?,
+        Format::Checkstyle => analyser::checkstyle(reviewer, text).map_err(malformed)?,
+        Format::Cargo => analyser::cargo(reviewer, text).map_err(malformed)?,
+    };
+    review.analyser = format.is_exact();
+    // A reviewer cannot vouch for itself or speak for others.
+    for finding in &mut review.findings {
+        finding.checks.clear();
+        finding.reviewers.clear();
     }
+    Ok(review)
+}
+
+/// The words around JSON without a finding that are no finding themselves: `Here is my review:`.
+const FEW_WORDS: usize = 30;
+
+/// Reads what an agent writes: Markdown, JSON findings, or both. All findings are kept, in whichever form they are.
+/// JSON that the reviewer only quotes ([`markdown::own_json`]) is text.
+fn prose(reviewer: &str, text: &str) -> Result<Review, ParseError> {
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok(json::review(reviewer, &value));
+    }
+    let mut review = markdown::review(reviewer, text);
+    let (blocks, around) = markdown::own_json(text);
+    let mut empty_list = false;
+    for block in &blocks {
+        let found = json::review(reviewer, block);
+        empty_list |= found.says_none;
+        json::add(&mut review, found);
+    }
+    if !is_empty(&review) {
+        return Ok(review);
+    }
+    if says_none(text) || empty_list && says_little(&around) {
+        review.says_none = true;
+        return Ok(review);
+    }
+    Err(ParseError::NoReview {
+        reviewer: reviewer.to_owned(),
+        beginning: text.trim().chars().take(120).collect(),
+    })
+}
+
+/// Whether the text around an empty list of findings cannot hold a finding.
+fn says_little(text: &str) -> bool {
+    text.split_whitespace().count() <= FEW_WORDS && !looks_like_a_finding(text)
+}
+
+/// Whether an answer that is one sentence says that there is no finding: `No issues found.`, `LGTM`.
+fn says_none(text: &str) -> bool {
+    let text = text.trim();
+    let sentence = text.trim_end_matches(['.', '!']);
+    !text.contains('\n') && !sentence.contains(". ") && markdown::is_none(sentence)
+        || sentence.split_whitespace().count() <= 6
+            && ["lgtm", "looks good to me"]
+                .iter()
+                .any(|words| sentence.to_lowercase().starts_with(words))
+}
+
+/// Whether text that was not read may hold a finding: it names a place with a line, or an identifier such as `C1.`.
+#[must_use]
+pub fn looks_like_a_finding(text: &str) -> bool {
+    markdown::places(text)
+        .iter()
+        .any(|place| place.start.is_some())
+        || text.lines().any(markdown::starts_with_an_id)
 }
 
 /// Makes paths relative to a checkout: analysers print absolute ones, and ones that begin with `./`.
@@ -155,6 +224,8 @@ pub(crate) fn is_empty(review: &Review) -> bool {
         coverage,
         unparsed,
         says_none,
+        analyser: _,
+        left_out: _,
     } = review;
     summary.is_empty()
         && findings.is_empty()
@@ -190,6 +261,14 @@ mod tests {
         }
         assert!(detect_and_parse("r", b"## Findings\n\n### Critical Issues\n\nNone.\n").is_ok());
         assert!(detect_and_parse("r", b"{\"findings\": []}").is_ok());
+    }
+
+    #[test]
+    fn a_review_cannot_vouch_for_itself() {
+        let text = br#"{"reviewer": "another", "findings": [{"severity": "important", "title": "t", "checks": [{"kind": "file", "result": "confirmed", "detail": "says I"}]}]}"#;
+        let review = detect_and_parse("me", text).unwrap();
+        assert_eq!(review.reviewer, "me");
+        assert!(review.findings[0].checks.is_empty());
     }
 
     #[test]

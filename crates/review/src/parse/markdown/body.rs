@@ -127,6 +127,11 @@ fn label(text: &str) -> Option<(String, &str)> {
     is_label(&name).then_some((name, rest))
 }
 
+/// Whether a line is a label, so that what follows it is a quotation or a fix.
+pub(super) fn is_labelled(line: &str) -> bool {
+    label(line).is_some()
+}
+
 fn is_console(language: &str) -> bool {
     matches!(
         language,

@@ -72,6 +72,9 @@ static BARE_PLACE: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+/// Bytes of the longest identifier in backticks.
+const LONGEST_ID: usize = 8;
+
 /// Bytes of the longest headline. Real ones stay under 600; what is longer is text, and looking for partners of
 /// brackets in it would cost the square of its length.
 const LONGEST: usize = 2_000;
@@ -174,6 +177,14 @@ pub(super) fn placed_item(line: &str) -> Option<Headline> {
     })
 }
 
+static LETTERED: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"^[#\s>*`|-]*(?:[CIHMS]-?\d{1,3})[.:)*`\]|]"));
+
+/// Whether a line begins with an identifier of a finding, such as `C1.` or `**I2**`.
+pub(in crate::parse) fn starts_with_an_id(line: &str) -> bool {
+    LETTERED.is_match(line)
+}
+
 /// Where the bold text ends: the first `**` outside inline code, else the first at all.
 fn closing_bold(text: &str) -> Option<usize> {
     let mut code = false;
@@ -188,6 +199,21 @@ fn closing_bold(text: &str) -> Option<usize> {
 }
 
 fn take_id(text: &mut &str, result: &mut Headline) -> bool {
+    // `I1.` in backticks.
+    if let Some((inside, rest)) = text.strip_prefix('`').and_then(|t| t.split_once('`'))
+        && inside.len() <= LONGEST_ID
+        && ID
+            .find(&format!("{inside} "))
+            .or(ID.find(&format!("{inside}. ")))
+            .is_some_and(|m| m.end() > inside.len())
+    {
+        result.id = inside
+            .trim_end_matches(['.', ':', ')'])
+            .trim_matches(['[', ']'])
+            .to_owned();
+        *text = rest.trim_start_matches(['.', ':', ')', ' ']);
+        return true;
+    }
     match ID.captures(text) {
         Some(found) => {
             match severity(&found[1]) {
@@ -385,7 +411,7 @@ pub fn severity(word: &str) -> Option<Severity> {
 
 /// The severity at the beginning of a few words, such as what a label or a cell of a table holds: `🔴 High`,
 /// `Major (security)`, `P1 – data loss`.
-pub(super) fn leading_severity(text: &str) -> Option<Severity> {
+pub(in crate::parse) fn leading_severity(text: &str) -> Option<Severity> {
     let text = text.trim_start_matches(|c: char| !c.is_alphanumeric());
     let end = text
         .find(|c: char| !c.is_alphanumeric() && c != '-')

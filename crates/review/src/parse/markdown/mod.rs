@@ -1,6 +1,7 @@
 //! Markdown reviews, in the dialects that reviewers write.
 
 mod body;
+mod embedded;
 mod headline;
 mod lines;
 mod loose;
@@ -11,8 +12,11 @@ mod review;
 mod section;
 mod table;
 
+pub(super) use embedded::own_json;
 pub use headline::severity;
+pub(super) use headline::{leading_severity, starts_with_an_id};
 pub use place::locations as places;
 pub use report::{Answer, Original, ReportText, report};
+pub(super) use review::is_none;
 pub use review::review;
 pub use table::Table;

@@ -1,10 +1,15 @@
 //! One reviewer's review.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::body;
-use super::headline::{Headline, headline};
+use super::headline::{Headline, headline, regex};
 use super::lines::{Kind, Line, dedent, lines};
 use super::loose::{self, Loose};
 use super::notes::{coverage, is_item, notes};
+use super::place::locations;
 use super::section::{Section, heading, plain_heading, section};
 use crate::model::{Finding, Review, Severity};
 
@@ -360,15 +365,28 @@ fn opens(head: &Headline, line: &str, before: &[(usize, Headline)], found_before
     (hashes || line.starts_with("**") || line.starts_with("- **")) && strong && words <= 6
 }
 
-/// `None.`, `No critical issues found.`
-pub(super) fn is_none(text: &str) -> bool {
+static NONE: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?x)^(?:
+            none(?:$|\s*[^\w\s]|\ (?:found|identified|noted|detected|that|at|in|beyond|besides|blocking|remain|remaining|new|this|to)\b)
+            | (?:n/a|nil|nothing)(?:$|\s*[^\w\s]|\ (?:found|to\ report|significant|notable|blocking|critical|important)\b)
+            | (?:there\ (?:are|were)\ |i\ (?:found|have|see|saw)\ )?
+              (?:no|zero|0)\ (?:[\w/&,-]+\ ){0,4}?
+              (?:issue|finding|problem|defect|bug|concern|suggestion|comment|regression|blocker|gap|note|observation|nit|item|limitation|change|feedback|limitation|deviation)s?\b
+        )",
+    )
+});
+
+/// Whether a text says that there is nothing: `None.`, `No critical issues found.` A text that names a line of code says
+/// something, however it begins.
+pub(in crate::parse) fn is_none(text: &str) -> bool {
     let text = text
         .trim_matches(|c: char| !c.is_alphanumeric())
         .to_lowercase();
     text.is_empty()
-        || text == "n/a"
-        || text.starts_with("none")
-        || (text.starts_with("no ") && text.split_whitespace().count() <= 30)
+        || NONE.is_match(&text)
+            && text.split_whitespace().count() <= 30
+            && !locations(&text).iter().any(|place| place.start.is_some())
 }
 
 #[cfg(test)]
