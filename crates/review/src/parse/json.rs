@@ -81,8 +81,7 @@ pub(super) fn review(reviewer: &str, value: &Value) -> Review {
                 if notes || named == "files" && !holds_findings(child) {
                     continue;
                 }
-                let listed =
-                    LISTS.contains(&named.as_str()) || markdown::severity(&named).is_some();
+                let listed = LISTS.contains(&named.as_str()) || severity_of_list(&named).is_some();
                 empty_list |= listed && is_empty(child);
                 read(child, &context(name, object, listed), DEEPEST, &mut review);
             }
@@ -157,7 +156,7 @@ fn context(name: &str, object: &Map<String, Value>, listed: bool) -> Context {
     let own = string(object, &["path", "file", "filename", "file_path"]);
     let named = (name.contains(['/', '.'])).then(|| name.to_owned());
     Context {
-        severity: markdown::severity(name).or_else(|| severity_of(object)),
+        severity: severity_of_list(name).or_else(|| severity_of(object)),
         path: named.or(own),
         listed,
     }
@@ -178,7 +177,7 @@ fn read(value: &Value, context: &Context, depth: usize, review: &mut Review) {
                     any = true;
                     let named = name.to_lowercase();
                     let listed = LISTS.contains(&named.as_str())
-                        || context.listed && markdown::severity(&named).is_some()
+                        || context.listed && severity_of_list(&named).is_some()
                         || context.listed && name.contains(['/', '.']);
                     let mut inner = self::context(name, object, listed);
                     inner.severity = inner.severity.or(context.severity);
@@ -203,7 +202,7 @@ fn read(value: &Value, context: &Context, depth: usize, review: &mut Review) {
                 read(child, &inner, depth.saturating_sub(1), review);
             }
         }
-        Value::String(title) if context.listed && !title.trim().is_empty() => {
+        Value::String(title) if context.listed && !markdown::is_none(title) => {
             let number = review.findings.len() + 1;
             let severity = context.severity.unwrap_or(Severity::Important);
             let mut finding = Finding::new(format!("#{number}"), severity, one_line(title));
@@ -251,11 +250,12 @@ fn lists(object: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)>
     })
 }
 
-/// Whether a value is an empty list, or groups that are all empty lists.
+/// Whether a value is an empty list, groups that are all empty lists, or the words "no findings".
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.is_empty(),
         Value::Object(groups) => groups.values().all(is_empty),
+        Value::String(text) => markdown::is_none(text),
         _ => false,
     }
 }
@@ -267,7 +267,7 @@ pub(super) fn holds_findings(value: &Value) -> bool {
         Value::Object(object) => {
             is_finding(object)
                 || lists(object).next().is_some()
-                || object.values().any(|v| v.is_object() && holds_findings(v))
+                || object.values().any(holds_findings)
         }
         _ => false,
     }
@@ -287,6 +287,11 @@ fn texts(object: &Map<String, Value>, review: &mut Review) {
     review.acknowledged_limitations = notes(object, &["acknowledged_limitations"]);
     review.unresolved_feedback = notes(object, &["unresolved_feedback"]);
     review.coverage = coverage(object);
+}
+
+/// The severity that the name of a list names: `blockers`, `high`.
+fn severity_of_list(name: &str) -> Option<Severity> {
+    markdown::severity(name).or_else(|| markdown::severity(name.strip_suffix('s')?))
 }
 
 /// The severity that an object names; words of other tools included.

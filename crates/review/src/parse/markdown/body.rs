@@ -2,7 +2,7 @@
 
 use super::headline;
 use super::lines::{Kind, Line, language};
-use crate::model::{Evidence, Finding};
+use crate::model::{Evidence, Finding, Location};
 
 /// One piece of a body.
 enum Block {
@@ -145,7 +145,15 @@ pub(super) fn fill(finding: &mut Finding, lines: &[Line<'_>]) {
     let mut fix: Vec<String> = Vec::new();
     let mut in_fix = false;
     let mut in_evidence = false;
-    for block in blocks(lines) {
+    let (tags, lines): (Vec<Line<'_>>, Vec<Line<'_>>) = lines
+        .iter()
+        .partition(|line| line.kind == Kind::Text && headline::tag_line(line.text).is_some());
+    for tags in tags.iter().filter_map(|line| headline::tag_line(line.text)) {
+        finding.severity = tags.severity.unwrap_or(finding.severity);
+        finding.class = tags.class.or(finding.class);
+        finding.scope = tags.scope.or(finding.scope);
+    }
+    for block in blocks(&lines) {
         match block {
             Block::Code { language, text } if matches!(language.as_str(), "diff" | "patch") => {
                 // A diff before any code is still the fix: nobody quotes code as a diff.
@@ -252,6 +260,18 @@ pub(super) fn labels_in(lines: &[Line<'_>]) -> Labels {
 /// a folder before it.
 fn place_from_text(finding: &mut Finding) {
     if !finding.locations.is_empty() {
+        return;
+    }
+    // A title names every place that it is about.
+    let parts: Vec<&str> = finding.title.split('`').collect();
+    let named = (1..parts.len())
+        .step_by(2)
+        .flat_map(|at| super::place::locations(parts[at]));
+    let places: Vec<Location> = named
+        .filter(|place| place.path.contains('.') && place.start.is_some())
+        .collect();
+    if places.len() > 1 {
+        finding.locations = places;
         return;
     }
     for text in [finding.title.clone(), finding.explanation.clone()] {

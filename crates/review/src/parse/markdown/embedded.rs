@@ -6,9 +6,8 @@
 
 use serde_json::Value;
 
-use super::body;
 use super::headline::headline;
-use super::lines::{Kind, Line, language, lines};
+use super::lines::{Kind, Line, is_quoted_below, language, lines};
 use crate::parse::json::holds_findings;
 
 /// The values that are tried at most: a parse that fails costs what it read.
@@ -91,10 +90,10 @@ fn is_quoted(lines: &[Line<'_>], at: usize) -> bool {
         .rev()
         .filter(|line| line.kind == Kind::Text);
     let above = before.clone().find(|line| !line.text.trim().is_empty());
-    if above.is_some_and(|line| opens(line.text) || body::is_labelled(line.text)) {
+    if above.is_some_and(|line| is_quoted_below(line.text)) {
         return true;
     }
-    let finding = before.find(|line| opens(line.text));
+    let finding = before.find(|line| opens_a_finding(line.text));
     finding
         .and_then(|line| headline(line.text))
         .is_some_and(|head| {
@@ -105,6 +104,6 @@ fn is_quoted(lines: &[Line<'_>], at: usize) -> bool {
 }
 
 /// Whether a line opens a finding.
-fn opens(line: &str) -> bool {
+pub(super) fn opens_a_finding(line: &str) -> bool {
     headline(line).is_some_and(|head| !head.id.is_empty() || !head.locations.is_empty())
 }

@@ -93,7 +93,15 @@ pub(super) fn headline(line: &str) -> Option<Headline> {
         .unwrap_or(text);
 
     let mut result = Headline::default();
-    let took_id = take_id(&mut text, &mut result);
+    let mut took_id = take_id(&mut text, &mut result);
+    // `**C5** — Title`: only the id is bold.
+    if let Some((inside, rest)) = text.strip_prefix("**").and_then(|t| t.split_once("**"))
+        && LETTERED_WHOLE.is_match(inside)
+    {
+        result.id = inside.trim_end_matches(['.', ':']).to_owned();
+        text = rest.trim_start_matches(['.', ':', ')', '—', '–', '-', ' ']);
+        took_id = true;
+    }
     // `**C1. Title** — …`: the id stands inside the bold text.
     let (title, rest) = if let Some(bold) = text.strip_prefix("**") {
         let end = closing_bold(bold)?;
@@ -179,6 +187,8 @@ pub(super) fn placed_item(line: &str) -> Option<Headline> {
 
 static LETTERED: LazyLock<Regex> =
     LazyLock::new(|| regex(r"^[#\s>*`|-]*(?:[CIHMS]-?\d{1,3})[.:)*`\]|]"));
+
+static LETTERED_WHOLE: LazyLock<Regex> = LazyLock::new(|| regex(r"^[CIHMS]-?\d{1,3}[.:]?$"));
 
 /// Whether a line begins with an identifier of a finding, such as `C1.` or `**I2**`.
 pub(in crate::parse) fn starts_with_an_id(line: &str) -> bool {
@@ -365,6 +375,21 @@ fn closing(text: &str, open: char, close: char) -> Option<usize> {
     None
 }
 
+/// The tags of a line that holds nothing else: `(important, regression)`, also in backticks or emphasised.
+pub(super) fn tag_line(line: &str) -> Option<Headline> {
+    let inside = line.trim().trim_matches(['`', '*', '_']);
+    let inside = inside
+        .strip_prefix('(')
+        .and_then(|t| t.strip_suffix(')'))
+        .or_else(|| inside.strip_prefix('[').and_then(|t| t.strip_suffix(']')))?;
+    let mut tags = Headline::default();
+    let all = inside.split([',', ';', '/', '·']).all(|word| {
+        let mut one = Headline::default();
+        take_tags(word, &mut one)
+    });
+    (all && take_tags(inside, &mut tags)).then_some(tags)
+}
+
 /// `important, regression`: true when every word is a tag (or a remark behind one).
 fn take_tags(text: &str, result: &mut Headline) -> bool {
     let mut any = false;
@@ -502,6 +527,42 @@ mod tests {
                 "a.rs",
                 Some(Severity::Suggestion),
                 Some(Class::Enhancement),
+                0,
+            ),
+            (
+                "`I1.` **Id in backticks** — `a.rs:9` (important, regression)",
+                "I1",
+                "Id in backticks",
+                "a.rs",
+                Some(Severity::Important),
+                Some(Class::Regression),
+                0,
+            ),
+            (
+                "`[S3]` **And brackets** — `a.rs:9`",
+                "S3",
+                "And brackets",
+                "a.rs",
+                None,
+                None,
+                0,
+            ),
+            (
+                "**C5** — Title without bold — `a.rs:9`",
+                "C5",
+                "Title without bold",
+                "a.rs",
+                None,
+                None,
+                0,
+            ),
+            (
+                "### I2: `d.rs:1` / `e.rs:9` — Two places",
+                "I2",
+                "Two places",
+                "d.rs",
+                None,
+                None,
                 0,
             ),
         ] {

@@ -1,5 +1,8 @@
 //! Lines of Markdown that know whether they are code.
 
+use super::body;
+use super::embedded::opens_a_finding;
+use super::headline::{headline, starts_with_an_id};
 use super::section::{Section, heading, section};
 
 /// What a line is, as far as fences go.
@@ -20,6 +23,12 @@ pub(super) struct Line<'a> {
     pub(super) kind: Kind,
 }
 
+/// In the place of a fence that is ignored.
+const BLANK: Line<'_> = Line {
+    text: "",
+    kind: Kind::Text,
+};
+
 /// A fence that is open: its character and how many of them.
 struct Fence {
     marker: char,
@@ -37,18 +46,40 @@ fn fence(text: &str) -> Option<(char, usize, &str)> {
 
 /// Splits a text into lines.
 ///
-/// Two things that reviewers get wrong are forgiven, because each would cost every finding behind it: a fence that
-/// never closes opens nothing, and a fence of three backticks around a whole review (which itself holds such fences)
-/// is seen through.
+/// Three things that reviewers get wrong are forgiven, because each would cost findings: a fence that never closes opens
+/// nothing, a fence of three backticks around a whole review (which itself holds such fences) is ignored, and so is a
+/// fence around a finding's headline.
 pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
     let raw: Vec<&str> = text.lines().collect();
     let closers = Closers::new(&raw);
     let mut result = Vec::with_capacity(raw.len());
     let mut open: Option<Fence> = None;
     let mut wrapped = false;
+    // The length of the fence around a headline, while it is open.
+    let mut around: Option<usize> = None;
+    let mut above = "";
     for (number, text) in raw.iter().enumerate() {
         let kind = match (&open, fence(text)) {
-            (None, Some((_, _, info))) if may_wrap(info) && holds_a_review(&raw[number + 1..]) => {
+            (None, Some(('`', length, info)))
+                if around.is_none()
+                    && may_wrap(info)
+                    && holds_a_headline(&raw[number + 1..], above)
+                    && closers.behind(number, '`', length) =>
+            {
+                around = Some(length);
+                result.push(BLANK);
+                continue;
+            }
+            (None, Some(('`', length, ""))) if around.is_some_and(|wrap| length >= wrap) => {
+                around = None;
+                result.push(BLANK);
+                continue;
+            }
+            (None, Some((_, _, info)))
+                if may_wrap(info)
+                    && !is_quoted_below(above)
+                    && holds_a_review(&raw[number + 1..]) =>
+            {
                 wrapped = true;
                 Kind::Fence
             }
@@ -71,6 +102,9 @@ pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
             }
             (Some(_), _) => Kind::Code,
         };
+        if kind == Kind::Text && !text.trim().is_empty() {
+            above = text;
+        }
         result.push(Line { text, kind });
     }
     result
@@ -95,6 +129,24 @@ fn holds_a_review(rest: &[&str]) -> bool {
         .any(|(_, title)| {
             section(title).is_some_and(|s| s == Section::Summary || s.holds_findings())
         })
+}
+
+/// Whether a fence whose content is `rest` begins with the headline of a finding. A quotation is
+/// none, because a change may have made it look like one.
+fn holds_a_headline(rest: &[&str], above: &str) -> bool {
+    let first = rest.iter().find(|line| !line.trim().is_empty());
+    first.is_some_and(|line| {
+        starts_with_an_id(line)
+            && headline(line).is_some_and(|head| {
+                head.severity_of_id().is_some()
+                    && (line.contains("**") || !head.locations.is_empty())
+            })
+    }) && !is_quoted_below(above)
+}
+
+/// Whether code below a line is a quotation: below a headline or a label such as `Fix:`.
+pub(super) fn is_quoted_below(above: &str) -> bool {
+    opens_a_finding(above) || body::is_labelled(above)
 }
 
 fn ends_a_review(rest: &[&str]) -> bool {

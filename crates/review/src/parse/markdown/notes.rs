@@ -106,6 +106,13 @@ pub(super) fn coverage(lines: &[Line<'_>]) -> Vec<Coverage> {
             }
         } else if is_item(text) {
             let item = strip_item(text).trim_start_matches("**");
+            // A link: its text is the path.
+            if let Some((path, rest)) = item.strip_prefix('[').and_then(|t| t.split_once("](")) {
+                let status = rest.split_once(')').map_or("", |(_, status)| status);
+                let status = status.trim_start_matches([':', ' ', '—', '–', '-', '*']);
+                push_coverage(&mut result, path, status);
+                continue;
+            }
             let cut = item
                 .find("` — ")
                 .map(|at| at + 1)
@@ -136,6 +143,24 @@ fn push_coverage(result: &mut Vec<Coverage>, path: &str, status: &str) {
 mod tests {
     use super::super::lines::lines;
     use super::*;
+
+    #[test]
+    fn coverage_can_be_a_list_of_links() {
+        let text = "- [`src/a.rs`](src/a.rs) — Reviewed\n- [b.go](https://x.example/b.go): C1\n- **[c.py](c.py)** – skimmed";
+        let found: Vec<(String, String)> = coverage(&lines(text))
+            .into_iter()
+            .map(|file| (file.path, file.status))
+            .collect();
+        let expected = [
+            ("src/a.rs", "Reviewed"),
+            ("b.go", "C1"),
+            ("c.py", "skimmed"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(path, status)| (path.to_owned(), status.to_owned()))
+        );
+    }
 
     #[test]
     fn a_gap_that_begins_with_no_is_kept() {

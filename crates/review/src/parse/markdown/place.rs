@@ -93,7 +93,9 @@ fn slashed(part: &str) -> Option<String> {
 pub(super) fn only_places(text: &str) -> bool {
     text.split_whitespace().all(|w| {
         let w = w.trim_matches(['`', ',', '(', ')', '*']);
-        w.is_empty() || w == "and" || range(w).is_some() || !locations(w).is_empty()
+        matches!(w, "" | "and" | "or" | "vs" | "vs." | "/" | "&" | "+")
+            || range(w).is_some()
+            || !locations(w).is_empty()
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::body;
-use super::headline::{Headline, headline, regex};
+use super::headline::{Headline, headline, regex, starts_with_an_id};
 use super::lines::{Kind, Line, dedent, lines};
 use super::loose::{self, Loose};
 use super::notes::{coverage, is_item, notes};
@@ -212,6 +212,9 @@ fn stray(part: &Part<'_>, review: &mut Review) {
     push_all(part, review, &starts, None);
 }
 
+/// Words behind a headline that are a remark such as "several places", and no sentence.
+const FEW_WORDS: usize = 6;
+
 /// Findings that reach from their headline to the next one.
 fn push_all(
     part: &Part<'_>,
@@ -230,6 +233,14 @@ fn push_all(
             below = &below[..end];
         }
         push(review, head.clone(), of_section, below);
+        // A sentence behind the place belongs to the explanation.
+        if head.rest.split_whitespace().count() > FEW_WORDS
+            && let Some(finding) = review.findings.last_mut()
+        {
+            finding.explanation = format!("{}\n\n{}", head.rest, finding.explanation)
+                .trim()
+                .to_owned();
+        }
         if head.is_item
             && let Some(finding) = review.findings.last_mut()
         {
@@ -278,7 +289,11 @@ fn headlines(part: &Part<'_>, found_before: usize) -> Vec<(usize, Headline)> {
     let mut result: Vec<(usize, Headline)> = Vec::new();
     for (at, line) in part.lines.iter().enumerate() {
         // Indented lines belong to the list item above them.
-        if line.kind != Kind::Text || line.text.starts_with("  ") || line.text.starts_with('\t') {
+        if line.kind != Kind::Text
+            || line.text.trim().is_empty()
+            || line.text.starts_with("  ")
+            || line.text.starts_with('\t')
+        {
             continue;
         }
         // A headline may be wrapped: the next lines go on until a blank one.
@@ -307,7 +322,8 @@ fn joined(lines: &[Line<'_>], at: usize) -> String {
         // A heading is one line, whatever stands below it.
         let unfinished =
             unfinished && (!has_hashes(&text) || next.text.trim_start().starts_with('—'));
-        if next.kind != Kind::Text || next.text.trim().is_empty() || !unfinished {
+        let another = starts_with_an_id(next.text);
+        if next.kind != Kind::Text || next.text.trim().is_empty() || another || !unfinished {
             break;
         }
         text.push(' ');
@@ -359,6 +375,18 @@ fn opens(head: &Headline, line: &str, before: &[(usize, Headline)], found_before
             .and_then(|(_, h)| h.id.parse::<usize>().ok())
             .map_or(1, |n| n + 1);
         let in_order = number == expected || number == found_before + before.len() + 1;
+        // `1. **Title** — `place` — a long sentence`.
+        let placed = line.contains("**")
+            && line.split_once("** ").is_some_and(|(_, tail)| {
+                let tail = tail.trim_start_matches(['—', '–', '-', ':', '(', '[', ' ']);
+                let place = tail.trim_start_matches('`');
+                locations(place.split(['`', ' ', ']', ',', ')']).next().unwrap_or(""))
+                    .iter()
+                    .any(|l| l.path.contains('.'))
+            });
+        if placed && in_order {
+            return true;
+        }
         return words <= 6 && (strong || hashes) || words == 0 && in_order && line.contains("**");
     }
     // Neither letter nor number: a heading, or bold text with a place.
