@@ -2,10 +2,10 @@
 //!
 //! *Architecture invariant*: types only. Nothing here talks to a server, a disk or a VM.
 //!
-//! | module | what it knows |
+//! | module | contents |
 //! |---|---|
 //! | [`lima`] | group `lima.rancherdesktop.io`: LimaVM, and every name that it uses |
-//! | [`rdd`] | names that all groups share: the clean-up finalizer, discovery |
+//! | [`rdd`] | names that all groups share, such as the clean-up finalizer |
 //! | [`crds`](mod@crds) | the CustomResourceDefinitions, as objects and as the files of `crds/` |
 
 pub mod crds;

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 /// The API group.
 pub const GROUP: &str = "lima.rancherdesktop.io";
-/// The controller's name, as `--controllers` and discovery know it.
+/// The short name of the group in `--controllers`.
+pub const SHORT_GROUP: &str = "lima";
+/// The name of the LimaVM controller in `--controllers` and in discovery.
 pub const CONTROLLER: &str = "limavm";
 
 /// Finalizer of a VM's template ConfigMap: it goes with its VM, and not before.

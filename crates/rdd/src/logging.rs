@@ -21,16 +21,17 @@ pub(crate) const ANSWER: &str = "rdd::answer";
 
 /// The project's crates. Libraries speak of their inner life at levels that only their authors want, so they are
 /// heard one step less.
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "rdd",
     "api",
     "apiserver",
-    "controllers",
+    "controller_kit",
     "driver",
     "guestagent",
     "guestimage",
     "hostagent",
     "lima",
+    "lima_controllers",
     "process",
     "store",
 ];

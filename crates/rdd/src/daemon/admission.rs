@@ -1,43 +1,41 @@
-//! Joins the API server's in-process admission to the controllers' webhooks: the same requests and responses that go
-//! over HTTPS when a controller runs in a process of its own.
+//! Connects the controllers' webhooks to the API server's admission in process: the same requests and responses that go
+//! over HTTPS when a controller runs in a program of its own.
 
 use std::sync::Arc;
 
-use ::controllers::admission::{
-    Admission, CONFIG_MAP_VALIDATOR, LIMAVM_DEFAULTER, LIMAVM_VALIDATOR,
-};
-use api::LimaVM;
 use apiserver::admission::{AdmissionPlugin, AdmissionRequest, Denied, Operation};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::core::admission::{AdmissionRequest as Request, AdmissionResponse};
-use serde::de::DeserializeOwned;
+use controller_kit::webhook::{Rule, Stage, Webhook};
+use kube::core::DynamicObject;
+use kube::core::admission::{AdmissionRequest as Request, AdmissionResponse, Operation as Verb};
 use serde_json::{Value, json};
 
-/// HTTP's "unprocessable": the object cannot be what it says it is.
+/// HTTP's "unprocessable": the object does not fit its kind.
 const INVALID: u16 = 422;
 /// HTTP's "internal error".
 const INTERNAL: u16 = 500;
 
-/// The plugins of the LimaVM controller.
-pub(crate) fn plugins(admission: &Admission) -> Vec<Arc<dyn AdmissionPlugin>> {
-    vec![
-        Arc::new(LimaVmDefaulter(admission.clone())),
-        Arc::new(LimaVmValidator(admission.clone())),
-        Arc::new(TemplateValidator(admission.clone())),
-    ]
+/// The webhook as an admission plugin of the API server.
+pub(crate) fn plugin(webhook: Arc<dyn Webhook>) -> Arc<dyn AdmissionPlugin> {
+    let rule = webhook.rule();
+    Arc::new(InProcess { webhook, rule })
 }
 
-/// Adds the finalizer and copies the template of a new LimaVM.
-struct LimaVmDefaulter(Admission);
+struct InProcess {
+    webhook: Arc<dyn Webhook>,
+    rule: Rule,
+}
 
 #[async_trait::async_trait]
-impl AdmissionPlugin for LimaVmDefaulter {
+impl AdmissionPlugin for InProcess {
     fn name(&self) -> &str {
-        LIMAVM_DEFAULTER
+        self.webhook.name()
     }
 
     fn handles(&self, request: &AdmissionRequest) -> bool {
-        is_limavm(request) && request.operation == Operation::Create
+        request.group == self.rule.group
+            && request.resource == self.rule.resource
+            && request.subresource.is_none()
+            && self.rule.operations.contains(&verb(request.operation))
     }
 
     async fn mutate(
@@ -46,11 +44,14 @@ impl AdmissionPlugin for LimaVmDefaulter {
         object: &mut Value,
         warnings: &mut Vec<String>,
     ) -> Result<(), Denied> {
-        // The schema has not looked yet; it says better than a parser what is wrong with an object.
-        let Ok(review) = review::<LimaVM>(request, Some(object)) else {
+        if self.webhook.stage() != Stage::Mutating || !self.selects(request, Some(object)) {
+            return Ok(());
+        }
+        // The schema is checked after the mutating webhooks; its message names the field.
+        let Ok(review) = review(request, Some(object)) else {
             return Ok(());
         };
-        let response = decided(self.0.mutate_limavm(&review).await, warnings)?;
+        let response = decided(self.webhook.review(review).await, warnings)?;
         if let Some(patch) = response.patch {
             let failed = |error: &dyn std::fmt::Display| Denied {
                 message: format!("the defaults cannot be applied: {error}"),
@@ -62,20 +63,6 @@ impl AdmissionPlugin for LimaVmDefaulter {
         }
         Ok(())
     }
-}
-
-/// Accepts or refuses a LimaVM.
-struct LimaVmValidator(Admission);
-
-#[async_trait::async_trait]
-impl AdmissionPlugin for LimaVmValidator {
-    fn name(&self) -> &str {
-        LIMAVM_VALIDATOR
-    }
-
-    fn handles(&self, request: &AdmissionRequest) -> bool {
-        is_limavm(request) && request.operation != Operation::Delete
-    }
 
     async fn validate(
         &self,
@@ -83,74 +70,50 @@ impl AdmissionPlugin for LimaVmValidator {
         object: Option<&Value>,
         warnings: &mut Vec<String>,
     ) -> Result<(), Denied> {
-        let review = review::<LimaVM>(request, object)?;
-        decided(self.0.validate_limavm(&review).await, warnings).map(|_| ())
-    }
-}
-
-/// Accepts or refuses a change of a template ConfigMap.
-struct TemplateValidator(Admission);
-
-#[async_trait::async_trait]
-impl AdmissionPlugin for TemplateValidator {
-    fn name(&self) -> &str {
-        CONFIG_MAP_VALIDATOR
-    }
-
-    fn handles(&self, request: &AdmissionRequest) -> bool {
-        request.group.is_empty()
-            && request.resource == "configmaps"
-            && request.subresource.is_none()
-    }
-
-    async fn validate(
-        &self,
-        request: &AdmissionRequest,
-        object: Option<&Value>,
-        warnings: &mut Vec<String>,
-    ) -> Result<(), Denied> {
-        // Most ConfigMaps are none of ours; they are not decoded.
-        if ![object, request.old_object.as_ref()]
-            .into_iter()
-            .flatten()
-            .any(has_template_label)
-        {
+        if self.webhook.stage() != Stage::Validating || !self.selects(request, object) {
             return Ok(());
         }
-        let review = review::<ConfigMap>(request, object)?;
-        decided(self.0.validate_template_config_map(&review).await, warnings).map(|_| ())
+        let review = review(request, object)?;
+        decided(self.webhook.review(review).await, warnings).map(|_| ())
     }
 }
 
-fn is_limavm(request: &AdmissionRequest) -> bool {
-    request.group == api::lima::GROUP
-        && request.resource == "limavms"
-        && request.subresource.is_none()
+impl InProcess {
+    /// Whether the object, before or after the write, has the label of the rule. Most ConfigMaps have not, and are not
+    /// decoded.
+    fn selects(&self, request: &AdmissionRequest, object: Option<&Value>) -> bool {
+        let Some((label, value)) = self.rule.label else {
+            return true;
+        };
+        [object, request.old_object.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|object| object["metadata"]["labels"][label] == value)
+    }
 }
 
-fn has_template_label(object: &Value) -> bool {
-    object["metadata"]["labels"][api::lima::TEMPLATE_LABEL] == api::lima::TEMPLATE_LABEL_VALUE
+fn verb(operation: Operation) -> Verb {
+    match operation {
+        Operation::Create => Verb::Create,
+        Operation::Update => Verb::Update,
+        Operation::Delete => Verb::Delete,
+    }
 }
 
-/// The request as a webhook would get it (`admission.k8s.io/v1`, AdmissionReview).
-fn review<T: kube::Resource + DeserializeOwned>(
+/// The request as a webhook gets it (`admission.k8s.io/v1`, AdmissionReview).
+fn review(
     request: &AdmissionRequest,
     object: Option<&Value>,
-) -> Result<Request<T>, Denied> {
-    let operation = match request.operation {
-        Operation::Create => "CREATE",
-        Operation::Update => "UPDATE",
-        Operation::Delete => "DELETE",
-    };
+) -> Result<Request<DynamicObject>, Denied> {
     let review = json!({
-        // Webhooks echo it; in process nothing is to be matched.
+        // Webhooks echo it to match responses to requests, which is not needed in process.
         "uid": "",
         "kind": { "group": request.group, "version": request.version, "kind": request.kind },
         "resource": { "group": request.group, "version": request.version, "resource": request.resource },
         "subResource": request.subresource,
         "name": request.name,
         "namespace": request.namespace,
-        "operation": operation,
+        "operation": verb(request.operation),
         "userInfo": { "username": request.user.name, "groups": request.user.groups },
         "object": object,
         "oldObject": request.old_object,
@@ -182,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_webhooks_request_holds_what_the_api_server_knows() {
+    fn webhook_request_contains_what_the_api_server_knows() {
         let request = AdmissionRequest {
             operation: Operation::Update,
             group: api::lima::GROUP.into(),
@@ -200,16 +163,16 @@ mod tests {
             "apiVersion": "lima.rancherdesktop.io/v1alpha1", "kind": "LimaVM",
             "metadata": { "name": "demo" }, "spec": { "templateRef": { "name": "t" } }
         });
-        let review = review::<LimaVM>(&request, Some(&object)).unwrap();
-        assert_eq!(review.operation, kube::core::admission::Operation::Update);
+        let review = review(&request, Some(&object)).unwrap();
+        let review = controller_kit::webhook::typed::<api::LimaVM>(&review).unwrap();
+        assert_eq!(review.operation, Verb::Update);
         assert_eq!(review.object.unwrap().spec.template_ref.name, "t");
         assert_eq!(review.user_info.username.as_deref(), Some("me"));
         assert!(review.dry_run && review.old_object.is_none());
-        assert!(is_limavm(&request));
     }
 
     #[test]
-    fn a_refusal_keeps_its_message_and_code() {
+    fn refusal_keeps_its_message_and_code() {
         let mut response = AdmissionResponse::invalid("no template");
         response.warnings = Some(vec!["careful".into()]);
         let mut warnings = Vec::new();

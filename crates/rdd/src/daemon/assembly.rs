@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ::controllers::{Config as ControllersConfig, HostagentCommand, Manager, Shutdown};
 use anyhow::{Context as _, bail};
 use apiserver::pki::Pki;
 use apiserver::{Config as ServerConfig, ReadyCheck, Server, User};
+use controller_kit::discovery::{EMBEDDED_MANAGER, NAMESPACE as SYSTEM_NAMESPACE};
+use controller_kit::{Config as ManagerConfig, Controller, Manager, Shutdown};
+use lima_controllers::{Config as LimaConfig, HostagentCommand, LimaVmController};
 use process::Identity;
 use process::stop::{StopReason, StopRequests};
 use store::{IndexedStore, Store};
@@ -21,8 +23,6 @@ use crate::context::Context;
 use crate::service::state::Ready;
 use crate::service::stop_request::StopRequest;
 
-/// The namespace of what belongs to the system itself.
-const SYSTEM_NAMESPACE: &str = "rdd-system";
 /// Who the controllers are to the API server.
 const CONTROLLERS_USER: &str = "system:rdd:controllers";
 
@@ -80,9 +80,19 @@ pub(super) async fn run(
     let server = Server::new(config).await?;
     let client = kube::Client::new(server.service(User::master(CONTROLLERS_USER)), "default");
     let lima_home = lima::layout::LimaHome::new(paths.lima_home());
-    let decisions = ::controllers::admission::Admission::new(client.clone(), lima_home.clone());
-    for plugin in admission::plugins(&decisions) {
-        server.add_admission(plugin);
+    let available = [LimaVmController::new(LimaConfig {
+        lima_home,
+        image_cache: paths.cache_dir.clone(),
+        kept_logs: context.environment.keep_logs.then(|| paths.kept_vm_logs()),
+        hostagent: hostagent_command(context)?,
+        stop_grace: STOP_GRACE,
+    })]
+    .map(|controller| Arc::new(controller) as Arc<dyn Controller>);
+    // The rules of a kind hold also while its controller is disabled.
+    for controller in &available {
+        for webhook in controller.webhooks(&client) {
+            server.add_admission(admission::plugin(webhook));
+        }
     }
     let decision = Decision::new();
     write_kubeconfig(context, &pki, port)?;
@@ -101,37 +111,32 @@ pub(super) async fn run(
 
     let manager = Manager::new(
         client,
-        ControllersConfig {
+        ManagerConfig {
             instance: context.instance.suffix().to_owned(),
-            lima_home,
-            image_cache: paths.cache_dir.clone(),
-            kept_logs: context.environment.keep_logs.then(|| paths.kept_vm_logs()),
-            hostagent: hostagent_command(context)?,
-            enabled,
-            manager_name: "embedded".to_owned(),
+            manager_name: EMBEDDED_MANAGER.to_owned(),
             started_at,
-            stop_grace: STOP_GRACE,
-            after_grace: controllers::manager::AFTER_GRACE,
+            after_grace: controller_kit::manager::AFTER_GRACE,
         },
+        available
+            .into_iter()
+            .filter(|controller| enabled.contains(controller.name()))
+            .collect(),
     );
     server.add_endpoint(Arc::new(StopEndpoint {
         decision: decision.clone(),
-        sooner: manager.sooner(),
+        grace_limit: manager.grace_limit(),
         default_grace: STOP_GRACE,
     }));
     let mut controllers_ready = manager.ready();
-    let readable = manager.ready();
+    let health = manager.health();
     server.add_ready_check(ReadyCheck {
         name: "controllers".to_owned(),
-        check: Arc::new(move || match *readable.borrow() {
-            true => Ok(()),
-            false => Err("the controllers are starting".to_owned()),
-        }),
+        check: Arc::new(move || health.check()),
     });
     let (stop_controllers, controllers_stopped) = oneshot::channel::<Shutdown>();
     let mut controlling = tokio::spawn(manager.run(async move {
-        // Whoever drops the sender without a word dies of an error, and the VMs are not to blame.
-        controllers_stopped.await.unwrap_or(Shutdown::KeepVms)
+        // A dropped sender means that the task failed: leave the VMs running.
+        controllers_stopped.await.unwrap_or(Shutdown::KeepWorkloads)
     }));
 
     let outcome = async {
@@ -186,8 +191,9 @@ pub(super) async fn run(
     {
         tracing::warn!("cannot tell that the daemon is stopping: {error}");
     }
-    let _ =
-        stop_controllers.send(grace.map_or(Shutdown::KeepVms, |grace| Shutdown::StopVms { grace }));
+    let _ = stop_controllers.send(grace.map_or(Shutdown::KeepWorkloads, |grace| {
+        Shutdown::StopWorkloads { grace }
+    }));
     if !controlling.is_finished() {
         let limit = grace.unwrap_or_default().saturating_add(STOP_MARGIN);
         tokio::select! {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use ::controllers::manager::CONTROLLERS;
 use anyhow::bail;
+
+/// The controllers, each with the short name of its group.
+const CONTROLLERS: [(&str, &str); 1] = [(api::lima::CONTROLLER, api::lima::SHORT_GROUP)];
 
 /// The groups that exist, also those whose controllers are still to come.
 const GROUPS: [&str; 3] = ["rdd", "lima", "app"];

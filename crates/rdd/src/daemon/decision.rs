@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use ::controllers::Sooner;
 use apiserver::User;
 use apiserver::endpoint::{Endpoint, Refusal};
+use controller_kit::GraceLimit;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -54,7 +54,7 @@ pub(super) struct StopEndpoint {
     /// Where it is decided.
     pub(super) decision: Decision,
     /// For a stop that is under way.
-    pub(super) sooner: Sooner,
+    pub(super) grace_limit: GraceLimit,
     /// How long guests may take that nobody said anything of.
     pub(super) default_grace: Duration,
 }
@@ -77,7 +77,7 @@ impl Endpoint for StopEndpoint {
         match (grace(holds), grace(wanted)) {
             (None, None) => Ok(serde_json::json!(holds)),
             (Some(_), Some(grace)) => {
-                self.sooner.within(grace);
+                self.grace_limit.within(grace);
                 Ok(serde_json::json!(wanted))
             }
             _ => Err(Refusal {
@@ -96,10 +96,10 @@ mod tests {
     #[tokio::test]
     async fn who_asks_first_decides() {
         let decision = Decision::new();
-        let sooner = Sooner::default();
+        let grace_limit = GraceLimit::default();
         let endpoint = StopEndpoint {
             decision: decision.clone(),
-            sooner: sooner.clone(),
+            grace_limit: grace_limit.clone(),
             default_grace: Duration::from_secs(30),
         };
         let user = User::master("me");
@@ -118,26 +118,26 @@ mod tests {
         assert_eq!(refused.code, CONFLICT);
         assert!(refused.message.contains("go on running"), "{refused:?}");
         assert_eq!(decision.made().await, StopRequest::Keep {});
-        assert_eq!(sooner.by(), None);
+        assert_eq!(grace_limit.deadline(), None);
     }
 
     #[tokio::test]
     async fn who_loses_patience_shortens_the_stop_that_is_under_way() {
         let decision = Decision::new();
-        let sooner = Sooner::default();
+        let grace_limit = GraceLimit::default();
         let endpoint = StopEndpoint {
             decision: decision.clone(),
-            sooner: sooner.clone(),
+            grace_limit: grace_limit.clone(),
             default_grace: Duration::from_secs(30),
         };
         decision.decide(StopRequest::BY_SIGNAL);
         let user = User::master("me");
         let post = |body: &'static [u8]| endpoint.post(&user, body);
         assert!(post(br#"{"vms":"stop","gracePeriodMs":0}"#).await.is_ok());
-        let by = sooner.by().unwrap();
+        let by = grace_limit.deadline().unwrap();
         assert!(by <= std::time::Instant::now());
         assert!(post(br#"{"vms":"stop"}"#).await.is_ok());
-        assert_eq!(sooner.by(), Some(by), "it never gets longer");
+        assert_eq!(grace_limit.deadline(), Some(by), "it never gets longer");
         assert_eq!(post(br#"{"vms":"keep"}"#).await.unwrap_err().code, CONFLICT);
     }
 }

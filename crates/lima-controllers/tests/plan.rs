@@ -1,0 +1,537 @@
+//! What is done next for a VM, as a table: what is wanted, what is seen, what follows.
+
+use lima_controllers::limavm::plan::{
+    Action, Agent, Desired, Fate, Files, Job, Machine, Observed, Stop, plan,
+};
+
+const ON: Desired = Desired {
+    fate: Fate::Keep,
+    running: true,
+    restart: false,
+    template: true,
+    leaving: false,
+};
+const OFF: Desired = Desired {
+    running: false,
+    ..ON
+};
+const RESTART: Desired = Desired {
+    restart: true,
+    ..ON
+};
+const DELETE: Desired = Desired {
+    fate: Fate::Delete,
+    ..ON
+};
+const RESET: Desired = Desired {
+    fate: Fate::Reset,
+    ..ON
+};
+const LEAVING: Desired = Desired {
+    leaving: true,
+    ..ON
+};
+const UNTEMPLATED: Desired = Desired {
+    template: false,
+    ..ON
+};
+
+const NEW: Observed = Observed {
+    files: Files::Absent,
+    remains: false,
+    agent: Agent::Absent,
+    machine: Machine::Absent,
+    stop: Stop::NotAsked,
+    job: None,
+    held_back: false,
+    hopeless: false,
+};
+const DOWN: Observed = Observed {
+    files: Files::Current,
+    ..NEW
+};
+const STALE: Observed = Observed {
+    files: Files::Outdated,
+    ..NEW
+};
+const BOOTING: Observed = Observed {
+    agent: Agent::Booting,
+    machine: Machine::Alive,
+    ..DOWN
+};
+const UP: Observed = Observed {
+    agent: Agent::Up,
+    ..BOOTING
+};
+const STOPPING: Observed = Observed {
+    agent: Agent::Stopping,
+    ..BOOTING
+};
+const SILENT: Observed = Observed {
+    agent: Agent::Silent,
+    machine: Machine::Unknown,
+    ..DOWN
+};
+const ORPHAN: Observed = Observed {
+    machine: Machine::Alive,
+    ..DOWN
+};
+
+fn held(observed: Observed) -> Observed {
+    Observed {
+        held_back: true,
+        ..observed
+    }
+}
+fn hopeless(observed: Observed) -> Observed {
+    Observed {
+        hopeless: true,
+        ..observed
+    }
+}
+fn left(observed: Observed) -> Observed {
+    Observed {
+        remains: true,
+        ..observed
+    }
+}
+fn asked(observed: Observed) -> Observed {
+    Observed {
+        stop: Stop::Asked,
+        ..observed
+    }
+}
+fn overdue(observed: Observed) -> Observed {
+    Observed {
+        stop: Stop::Overdue,
+        ..observed
+    }
+}
+fn stale(observed: Observed) -> Observed {
+    Observed {
+        files: Files::Outdated,
+        ..observed
+    }
+}
+fn busy(observed: Observed, job: Job) -> Observed {
+    Observed {
+        job: Some(job),
+        ..observed
+    }
+}
+
+#[test]
+fn what_follows_from_what_is_wanted_and_seen() {
+    use Action::*;
+    let rows: Vec<(&str, Desired, Observed, Action)> = vec![
+        // On the way up.
+        (
+            "a new VM is prepared, also when it is not to run",
+            OFF,
+            NEW,
+            Prepare,
+        ),
+        ("and so is one that is to run", ON, NEW, Prepare),
+        ("not without a template", UNTEMPLATED, NEW, Wait),
+        ("not right after a failure", ON, held(NEW), Wait),
+        (
+            "a preparation is waited for",
+            ON,
+            busy(NEW, Job::Prepare),
+            Wait,
+        ),
+        (
+            "h26: the deletion of a VM cancels its preparation",
+            DELETE,
+            busy(NEW, Job::Prepare),
+            CancelPrepare,
+        ),
+        (
+            "and so does a reset",
+            RESET,
+            busy(NEW, Job::Prepare),
+            CancelPrepare,
+        ),
+        (
+            "and the end of the control plane",
+            LEAVING,
+            busy(NEW, Job::Prepare),
+            CancelPrepare,
+        ),
+        (
+            "switching it off does not",
+            OFF,
+            busy(NEW, Job::Prepare),
+            Wait,
+        ),
+        ("a prepared VM is started", ON, DOWN, Start),
+        ("h19: not right after a failure", ON, held(DOWN), Wait),
+        ("a boot is waited for", ON, BOOTING, Wait),
+        ("a running VM is left alone", ON, UP, Rest),
+        ("also when its last start failed", ON, held(UP), Rest),
+        ("a new hostagent is waited for", ON, SILENT, Wait),
+        (
+            "h30: but not for ever, and its guest is not harmed",
+            ON,
+            hopeless(SILENT),
+            EndAgent,
+        ),
+        (
+            "h18: a VM without hostagent gets one, which takes it over",
+            ON,
+            ORPHAN,
+            Start,
+        ),
+        ("a VM that is going down is waited for", ON, STOPPING, Wait),
+        (
+            "h32: what cannot be told is not acted upon",
+            ON,
+            Observed {
+                agent: Agent::Unknown,
+                ..DOWN
+            },
+            Wait,
+        ),
+        // On the way down.
+        ("a running VM is asked to stop", OFF, UP, AskToStop),
+        (
+            "h26: and so is a booting one, at once",
+            OFF,
+            BOOTING,
+            AskToStop,
+        ),
+        (
+            "and one that stops by itself, so that there is a deadline",
+            OFF,
+            STOPPING,
+            AskToStop,
+        ),
+        ("it gets its time", OFF, asked(UP), Wait),
+        ("h17: and no more", OFF, overdue(UP), Kill),
+        (
+            "h17: also when it says that it is stopping",
+            OFF,
+            overdue(STOPPING),
+            Kill,
+        ),
+        (
+            "a kill that failed is not repeated at once",
+            OFF,
+            held(overdue(UP)),
+            Wait,
+        ),
+        ("a stopped VM stays so", OFF, DOWN, Rest),
+        (
+            "a silent hostagent may be about to answer",
+            OFF,
+            SILENT,
+            Wait,
+        ),
+        ("h17: or not", OFF, hopeless(SILENT), Kill),
+        (
+            "a VM without hostagent is taken over, to be asked",
+            OFF,
+            ORPHAN,
+            Start,
+        ),
+        ("if that works", OFF, hopeless(ORPHAN), Kill),
+        (
+            "a machine that cannot be told once is looked at again",
+            OFF,
+            Observed {
+                machine: Machine::Unknown,
+                ..DOWN
+            },
+            Wait,
+        ),
+        (
+            "and so is a hostagent",
+            OFF,
+            Observed {
+                agent: Agent::Unknown,
+                ..ORPHAN
+            },
+            Wait,
+        ),
+        (
+            "one that cannot be told for long is made sure of",
+            OFF,
+            hopeless(Observed {
+                machine: Machine::Unknown,
+                ..DOWN
+            }),
+            Kill,
+        ),
+        // Restarts.
+        ("a restart stops the VM", RESTART, UP, AskToStop),
+        ("h26: also while it boots", RESTART, BOOTING, AskToStop),
+        ("and is done when it is down", RESTART, DOWN, RestartDone),
+        (
+            "a VM that does not run has none",
+            Desired {
+                restart: true,
+                ..OFF
+            },
+            DOWN,
+            RestartDone,
+        ),
+        ("nor has one without files", RESTART, NEW, RestartDone),
+        // Changed templates.
+        (
+            "a changed template of a stopped VM is written",
+            OFF,
+            STALE,
+            WriteTemplate,
+        ),
+        ("and before it is started", ON, STALE, WriteTemplate),
+        ("a running VM is stopped first", ON, stale(UP), AskToStop),
+        ("h25: a booting one, too", ON, stale(BOOTING), AskToStop),
+        (
+            "h25: one that stops is waited for",
+            ON,
+            asked(stale(STOPPING)),
+            Wait,
+        ),
+        (
+            "h25: the restart is done after the template is written",
+            RESTART,
+            STALE,
+            WriteTemplate,
+        ),
+        (
+            "h25: not while the control plane goes",
+            LEAVING,
+            STALE,
+            Rest,
+        ),
+        (
+            "a failed write is not repeated at once",
+            ON,
+            held(STALE),
+            Wait,
+        ),
+        (
+            "without a usable template, the one on disk is used",
+            UNTEMPLATED,
+            DOWN,
+            Start,
+        ),
+        // Deletion and reset.
+        ("a deleted VM is stopped", DELETE, UP, AskToStop),
+        (
+            "h21: one without hostagent is killed first",
+            DELETE,
+            ORPHAN,
+            Kill,
+        ),
+        ("then its files go", DELETE, DOWN, DeleteFiles),
+        (
+            "h22: a failed deletion is repeated",
+            DELETE,
+            held(DOWN),
+            Wait,
+        ),
+        (
+            "h22: also what a broken deletion has left",
+            DELETE,
+            left(NEW),
+            DeleteFiles,
+        ),
+        (
+            "h22: with a pause after a failure",
+            DELETE,
+            held(left(NEW)),
+            Wait,
+        ),
+        ("h22: and only then the object goes", DELETE, NEW, Release),
+        (
+            "a stuck deletion does not hurry",
+            DELETE,
+            busy(DOWN, Job::DeleteFiles),
+            Wait,
+        ),
+        ("a reset stops the VM", RESET, UP, AskToStop),
+        ("deletes its files", RESET, DOWN, DeleteFiles),
+        ("all of them", RESET, left(NEW), DeleteFiles),
+        ("and is done", RESET, NEW, ResetDone),
+        (
+            "what a killed preparation has left goes with the next",
+            ON,
+            left(NEW),
+            Prepare,
+        ),
+        // Folders that are not this VM's.
+        (
+            "nothing is done to somebody else's folder",
+            ON,
+            Observed {
+                files: Files::Foreign,
+                ..NEW
+            },
+            Rest,
+        ),
+        (
+            "not by a deletion either",
+            DELETE,
+            Observed {
+                files: Files::Foreign,
+                ..NEW
+            },
+            Release,
+        ),
+        (
+            "nor by a reset",
+            RESET,
+            Observed {
+                files: Files::Foreign,
+                ..NEW
+            },
+            Rest,
+        ),
+        // The end of the control plane.
+        (
+            "the end of the control plane stops a VM",
+            LEAVING,
+            UP,
+            AskToStop,
+        ),
+        ("starts none", LEAVING, DOWN, Rest),
+        ("and prepares none", LEAVING, NEW, Rest),
+    ];
+    for (why, desired, observed, action) in rows {
+        assert_eq!(
+            plan(&desired, &observed),
+            action,
+            "{why}: {desired:?} {observed:?}"
+        );
+    }
+}
+
+/// Everything that can be wanted and seen.
+fn all() -> impl Iterator<Item = (Desired, Observed)> {
+    let bools = [false, true];
+    let desired = [Fate::Keep, Fate::Reset, Fate::Delete]
+        .into_iter()
+        .flat_map(move |fate| {
+            (0..16).map(move |bits: u8| Desired {
+                fate,
+                running: bits & 1 != 0,
+                restart: bits & 2 != 0,
+                template: bits & 4 != 0,
+                leaving: bits & 8 != 0,
+            })
+        });
+    desired.flat_map(move |desired| {
+        let mut all = Vec::new();
+        for files in [
+            Files::Absent,
+            Files::Current,
+            Files::Outdated,
+            Files::Foreign,
+        ] {
+            for agent in [
+                Agent::Absent,
+                Agent::Silent,
+                Agent::Booting,
+                Agent::Up,
+                Agent::Stopping,
+                Agent::Unknown,
+            ] {
+                for machine in [Machine::Absent, Machine::Alive, Machine::Unknown] {
+                    for stop in [Stop::NotAsked, Stop::Asked, Stop::Overdue] {
+                        for job in [
+                            None,
+                            Some(Job::Prepare),
+                            Some(Job::WriteTemplate),
+                            Some(Job::Kill),
+                        ] {
+                            for (held_back, remains) in
+                                bools.map(|a| bools.map(|b| (a, b))).concat()
+                            {
+                                for hopeless in bools {
+                                    let seen = Observed {
+                                        files,
+                                        remains,
+                                        agent,
+                                        machine,
+                                        stop,
+                                        job,
+                                        held_back,
+                                        hopeless,
+                                    };
+                                    all.push((desired, seen));
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        all
+    })
+}
+
+#[test]
+fn what_never_happens() {
+    for (desired, observed) in all() {
+        let action = plan(&desired, &observed);
+        let lives = observed.agent != Agent::Absent || observed.machine != Machine::Absent;
+        let case = format!("{action:?} for {desired:?} {observed:?}");
+        if matches!(action, Action::WriteTemplate | Action::DeleteFiles) {
+            assert!(!lives, "files are changed under a living VM: {case}");
+        }
+        if observed.job.is_some() {
+            assert!(
+                matches!(action, Action::Wait | Action::CancelPrepare),
+                "two things at once: {case}"
+            );
+        }
+        if observed.files == Files::Foreign {
+            assert!(
+                matches!(
+                    action,
+                    Action::Rest | Action::Release | Action::Wait | Action::CancelPrepare
+                ),
+                "{case}"
+            );
+        }
+        if matches!(action, Action::Start) {
+            assert_eq!(observed.agent, Agent::Absent, "h34: two hostagents: {case}");
+            assert!(
+                !desired.leaving || lives,
+                "started while the control plane goes: {case}"
+            );
+        }
+        if matches!(action, Action::Prepare) {
+            assert!(
+                desired.template && !desired.leaving && desired.fate == Fate::Keep,
+                "{case}"
+            );
+        }
+        if matches!(action, Action::Release) {
+            let gone = matches!(observed.files, Files::Absent | Files::Foreign);
+            let remains = observed.remains && observed.files == Files::Absent;
+            assert!(
+                desired.fate == Fate::Delete && gone && !remains,
+                "h22: {case}"
+            );
+        }
+        if matches!(action, Action::Kill) {
+            let wanted = desired.running
+                && !desired.restart
+                && !desired.leaving
+                && desired.fate == Fate::Keep;
+            assert!(
+                !wanted || observed.files == Files::Outdated,
+                "a VM that should run is killed: {case}"
+            );
+            assert!(lives && !observed.held_back, "{case}");
+            let given_up = observed.hopeless || observed.stop == Stop::Overdue;
+            let orphan = observed.agent == Agent::Absent && observed.machine == Machine::Alive;
+            assert!(
+                given_up || (orphan && desired.fate != Fate::Keep),
+                "h17: a guest that could have been asked is killed: {case}"
+            );
+        }
+    }
+}
