@@ -89,7 +89,7 @@ async fn ensure_definition(
             patch["metadata"][field] = value.clone();
         }
     }
-    let change = Change::Patch(Patch::Replace(patch));
+    let change = Change::from(Patch::Replace(patch));
     update::update(&mut context, &target, &change, &[])
         .await
         .map(|_| ())

@@ -10,12 +10,15 @@
 pub mod admission;
 mod bootstrap;
 mod cleanup;
+mod compute;
 mod config;
 mod discovery;
 pub mod endpoint;
+mod field_path;
 mod handlers;
 pub mod http;
 mod kinds;
+mod limits;
 mod object;
 mod patch;
 pub mod pki;

@@ -10,6 +10,28 @@ use crate::status::ApiError;
 
 const BEFORE_REVISION: &[u8] = b",\"metadata\":{\"resourceVersion\":\"";
 
+/// The map at a path of field names; missing parts are made. `None` if a value of another type is in the way.
+pub(crate) fn map_at<'o>(
+    object: &'o mut Value,
+    path: &[&str],
+) -> Option<&'o mut Map<String, Value>> {
+    if object.is_null() {
+        *object = Value::Object(Map::new());
+    }
+    let map = object.as_object_mut()?;
+    match path {
+        [] => Some(map),
+        [name, rest @ ..] => map_at(map.entry(*name).or_insert(Value::Null), rest),
+    }
+}
+
+/// Sets a field of an object.
+pub(crate) fn set(object: &mut Value, field: &str, value: Value) {
+    if let Some(map) = object.as_object_mut() {
+        map.insert(field.into(), value);
+    }
+}
+
 /// The metadata; made when missing (callers have checked that it is an object if it is there).
 pub(crate) fn meta_mut(object: &mut Value) -> &mut Map<String, Value> {
     if !object["metadata"].is_object() {
@@ -127,6 +149,27 @@ pub(crate) fn decode(entry: &store::Entry) -> Result<Value, ApiError> {
             "the stored object {} cannot be decoded: {error}",
             entry.key
         ))
+    })
+}
+
+/// The parts of an object that decode without entering the rest: a damaged or too deeply nested object still shows
+/// them.
+#[derive(serde::Deserialize)]
+struct Head {
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    kind: String,
+    metadata: Map<String, Value>,
+}
+
+/// Decodes an object, or only its `apiVersion`, `kind` and `metadata` if the rest cannot be decoded.
+pub(crate) fn decode_or_head(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(bytes).or_else(|_: serde_json::Error| {
+        // Skipping a value does not recurse, so its depth does not matter here.
+        let head: Head = serde_json::from_slice(bytes)?;
+        Ok(serde_json::json!({
+            "apiVersion": head.api_version, "kind": head.kind, "metadata": head.metadata,
+        }))
     })
 }
 

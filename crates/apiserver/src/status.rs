@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// The most causes of one refusal.
+pub(crate) const MAX_CAUSES: usize = 100;
+
 /// One field that is wrong (`metav1.StatusCause`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
@@ -41,12 +44,12 @@ impl Cause {
     }
 
     pub(crate) fn unsupported(field: impl Into<String>, value: &Value, allowed: &[Value]) -> Self {
-        let allowed: Vec<String> = allowed.iter().map(Value::to_string).collect();
         Self {
             reason: "FieldValueNotSupported",
             message: format!(
-                "Unsupported value: {value}: supported values: {}",
-                allowed.join(", ")
+                "Unsupported value: {}: supported values: {}",
+                shown(value),
+                shown_list(allowed.iter())
             ),
             field: field.into(),
         }
@@ -55,7 +58,7 @@ impl Cause {
     pub(crate) fn duplicate(field: impl Into<String>, value: &Value) -> Self {
         Self {
             reason: "FieldValueDuplicate",
-            message: format!("Duplicate value: {value}"),
+            message: format!("Duplicate value: {}", shown(value)),
             field: field.into(),
         }
     }
@@ -77,15 +80,59 @@ impl Cause {
     }
 }
 
-/// A value as it stands in a message: whole when short, else only what kind of value it is.
-fn shown(value: &Value) -> String {
-    let text = value.to_string();
+/// The longest JSON of a value that a message shows, in bytes.
+const MAX_SHOWN: usize = 256;
+/// The longest list of allowed values that a message shows, in bytes.
+const MAX_SHOWN_LIST: usize = 1024;
+
+/// Keeps the first bytes that are written to it, then fails, so that showing a large value costs little.
+struct Start(Vec<u8>);
+
+impl std::io::Write for Start {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let left = (MAX_SHOWN + 1).saturating_sub(self.0.len());
+        if left == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        let taken = bytes.len().min(left);
+        self.0.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The value as a message shows it: as JSON if it is short, otherwise its start or its type.
+pub(crate) fn shown(value: &Value) -> String {
+    let mut start = Start(Vec::new());
+    let whole = serde_json::to_writer(&mut start, value).is_ok() && start.0.len() <= MAX_SHOWN;
     match value {
-        _ if text.len() <= 256 => text,
+        _ if whole => String::from_utf8_lossy(&start.0).into_owned(),
         Value::Object(_) => "\"object\"".into(),
         Value::Array(_) => "\"array\"".into(),
-        _ => format!("{}…\"", text.chars().take(250).collect::<String>()),
+        _ => {
+            let text = String::from_utf8_lossy(&start.0[..start.0.len().min(MAX_SHOWN - 8)]);
+            format!("{}…\"", text.trim_end_matches('\u{fffd}'))
+        }
     }
+}
+
+/// Values as a message lists them, cut after [`MAX_SHOWN_LIST`] bytes.
+fn shown_list<'a>(values: impl Iterator<Item = &'a Value>) -> String {
+    let mut out = String::new();
+    for value in values {
+        if !out.is_empty() {
+            out.push_str(", ");
+        }
+        if out.len() > MAX_SHOWN_LIST {
+            out.push('…');
+            break;
+        }
+        out.push_str(&shown(value));
+    }
+    out
 }
 
 /// A refusal. Rendered as `metav1.Status`.
@@ -163,6 +210,7 @@ impl About<'_> {
     }
 
     pub(crate) fn invalid(&self, name: &str, causes: &[Cause]) -> ApiError {
+        let causes = &causes[..causes.len().min(MAX_CAUSES)];
         let mut all: Vec<String> = causes
             .iter()
             .map(|c| format!("{}: {}", c.field, c.message))

@@ -42,9 +42,12 @@ pub(super) async fn run(server: &Arc<Inner>) {
 async fn sweep(server: &Arc<Inner>) -> Result<bool, ApiError> {
     let mut pending = false;
     for entry in server.store.list(NAMESPACES, None, 0, None)?.entries {
-        let namespace = object::decode(&entry)?;
+        let Some(namespace) = readable(&entry) else {
+            continue;
+        };
         if is_being_deleted(&namespace) {
-            pending |= !empty_namespace(server, &namespace).await?;
+            let emptied = empty_namespace(server, &namespace).await;
+            pending |= !succeeded(&entry.key, emptied);
         }
     }
     for entry in server
@@ -52,12 +55,31 @@ async fn sweep(server: &Arc<Inner>) -> Result<bool, ApiError> {
         .list(definitions::PREFIX, None, 0, None)?
         .entries
     {
-        let definition = object::decode(&entry)?;
+        let Some(definition) = readable(&entry) else {
+            continue;
+        };
         if is_being_deleted(&definition) && has_finalizer(&definition, definitions::CLEANUP) {
-            pending |= !empty_definition(server, &definition).await?;
+            let emptied = empty_definition(server, &definition).await;
+            pending |= !succeeded(&entry.key, emptied);
         }
     }
     Ok(pending)
+}
+
+/// The object of an entry; one that cannot be decoded is skipped, so that it does not stop the others.
+fn readable(entry: &store::Entry) -> Option<Value> {
+    let object = object::decode(entry);
+    let object = object.inspect_err(|error| tracing::warn!(%error, "clean-up skips an object"));
+    object.ok()
+}
+
+/// Whether everything of one object is gone. A failure is reported and retried with the next sweep, and does not stop
+/// the others.
+fn succeeded(key: &str, emptied: Result<bool, ApiError>) -> bool {
+    emptied.unwrap_or_else(|error| {
+        tracing::warn!(key, %error, "emptying what is being deleted failed, will be tried again");
+        false
+    })
 }
 
 /// Deletes what is under a prefix; tells whether it is empty now.
@@ -68,14 +90,18 @@ async fn empty(
 ) -> Result<bool, ApiError> {
     let prefix = resource.prefix(namespace);
     for entry in server.store.list(&prefix, None, 0, None)?.entries {
-        let object = object::decode(&entry)?;
-        if is_being_deleted(&object) {
+        // An object that cannot be decoded is deleted as well.
+        if object::decode(&entry).is_ok_and(|object| is_being_deleted(&object)) {
             continue;
         }
+        let Some(target) = Target::of_entry(resource, &entry) else {
+            continue;
+        };
         let mut context = WriteContext::internal(server);
-        let target = Target::of(resource, &object);
         match delete::delete(&mut context, &target, &DeleteOptions::default()).await {
-            Err(error) if error.code != 404 => return Err(error),
+            Err(error) if error.code != 404 => {
+                tracing::warn!(key = entry.key, %error, "an object could not be deleted");
+            }
             _ => {}
         }
     }
@@ -142,7 +168,7 @@ async fn empty_definition(server: &Arc<Inner>, definition: &Value) -> Result<boo
 
 async fn finish(server: &Arc<Inner>, target: &Target, patch: Value) -> Result<bool, ApiError> {
     let mut context = WriteContext::internal(server);
-    let change = Change::Patch(Patch::Merge(patch));
+    let change = Change::from(Patch::Merge(patch));
     match update::update(&mut context, target, &change, &[]).await {
         Err(error) if error.code == 404 => Ok(true),
         // Somebody made another object of this name, or changed its finalizers meanwhile.

@@ -249,7 +249,7 @@ impl Collector<'_> {
 
     async fn patch(&self, target: &Target, patch: serde_json::Value) -> Result<(), ApiError> {
         let mut context = WriteContext::internal(self.server);
-        let change = Change::Patch(Patch::Merge(patch));
+        let change = Change::from(Patch::Merge(patch));
         update::update(&mut context, target, &change, &[])
             .await
             .map(|_| ())

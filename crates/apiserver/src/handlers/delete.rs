@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Call, output::Reply, selection::Selection};
 use crate::{
-    object, protobuf,
+    protobuf,
     registry::{
         Deleted, Target,
         delete::{self, DeleteOptions, Propagation},
@@ -36,7 +36,9 @@ pub(super) async fn delete_collection(call: &Call) -> Result<Reply, ApiError> {
     let revision = page.revision.to_string();
     let mut items = Vec::new();
     for entry in page.entries.iter().filter(|e| selection.selects(&e.value)) {
-        let target = Target::of(call.resource(), &object::decode(entry)?);
+        let Some(target) = Target::of_entry(call.resource(), entry) else {
+            continue;
+        };
         match delete::delete(&mut context, &target, &options).await {
             Ok(_) => items.push(entry.value.clone()),
             // Somebody else was faster.

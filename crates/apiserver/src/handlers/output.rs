@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Call;
 use crate::{
     http::ResponseBody,
+    object,
     print::{self, IncludeObject},
     status::ApiError,
 };
@@ -143,7 +144,7 @@ impl Call {
     ) -> Result<Reply, ApiError> {
         let bytes = self.present(bytes);
         let decode = || -> Result<Value, ApiError> {
-            serde_json::from_slice(&bytes).map_err(|e| ApiError::internal(e.to_string()))
+            object::decode_or_head(&bytes).map_err(|e| ApiError::internal(e.to_string()))
         };
         let mut reply = match self.output {
             Output::Json => reply(code, ResponseBody::full(bytes)),
@@ -195,7 +196,7 @@ impl Call {
     /// A list. `metadata` holds `resourceVersion` and what continues it.
     pub(super) fn list_reply(&self, metadata: &Value, items: &[Bytes]) -> Result<Reply, ApiError> {
         let decode = |bytes: &Bytes| -> Result<Value, ApiError> {
-            serde_json::from_slice(bytes).map_err(|e| ApiError::internal(e.to_string()))
+            object::decode_or_head(bytes).map_err(|e| ApiError::internal(e.to_string()))
         };
         match self.output {
             Output::Json => {

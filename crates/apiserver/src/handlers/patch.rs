@@ -16,6 +16,6 @@ pub(super) async fn patch(call: &Call) -> Result<Reply, ApiError> {
     let mut context = call
         .query
         .write_context(call.server(), &call.request.user)?;
-    let written = update::update(&mut context, &call.target, &Change::Patch(patch), &[]).await?;
+    let written = update::update(&mut context, &call.target, &Change::from(patch), &[]).await?;
     call.object_reply(200, &written.bytes, &context.warnings)
 }

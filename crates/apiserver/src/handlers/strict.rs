@@ -5,7 +5,7 @@ use std::{cell::RefCell, fmt};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::{protobuf, schema::child};
+use crate::{field_path::Path, protobuf};
 
 /// Duplicates beyond this are not listed.
 const MAX_DUPLICATES: usize = 20;
@@ -15,7 +15,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::E
     let duplicates = RefCell::new(Vec::new());
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let seed = Seed {
-        path: String::new(),
+        path: &Path::Root,
         duplicates: &duplicates,
     };
     let value = seed.deserialize(&mut deserializer)?;
@@ -24,7 +24,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::E
 }
 
 struct Seed<'a> {
-    path: String,
+    path: &'a Path<'a>,
     duplicates: &'a RefCell<Vec<String>>,
 }
 
@@ -78,7 +78,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut list = Vec::new();
         loop {
             let seed = Seed {
-                path: format!("{}[{}]", self.path, list.len()),
+                path: &self.path.index(list.len()),
                 duplicates: self.duplicates,
             };
             match access.next_element_seed(seed)? {
@@ -94,12 +94,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
             if key.contains('\0') {
                 return Err(A::Error::custom("a key holds a NUL character"));
             }
-            let path = child(&self.path, &key);
+            let path = self.path.field(&key);
             if map.contains_key(&key) && self.duplicates.borrow().len() < MAX_DUPLICATES {
-                self.duplicates.borrow_mut().push(path.clone());
+                self.duplicates.borrow_mut().push(path.to_string());
             }
             let seed = Seed {
-                path,
+                path: &path,
                 duplicates: self.duplicates,
             };
             let value = access.next_value_seed(seed)?;

@@ -206,7 +206,7 @@ impl Watch {
         if self.output == Output::Json {
             return frame(kind, &bytes);
         }
-        let object: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let object: Value = object::decode_or_head(&bytes).unwrap_or_default();
         let shown = match self.output {
             Output::Partial => print::partial(&object),
             _ => {

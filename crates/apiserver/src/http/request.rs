@@ -1,8 +1,9 @@
 //! Reads a request, lets in who may come in, and turns refusals into Status objects.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{fmt::Display, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Limited};
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use super::{ResponseBody, health};
 use crate::{
+    compute::panic_text,
     handlers::{self, Closing, json_reply, status_reply},
     route::Route,
     server::Inner,
@@ -39,9 +41,19 @@ where
     B::Error: Display,
 {
     let head = request.method() == Method::HEAD;
-    let mut response = match try_respond(origin, request).await {
-        Ok(response) => response,
-        Err(error) => status_reply(&error),
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // No input may cause a panic. If one does, the client gets an answer and the connection stays.
+    let answered = AssertUnwindSafe(try_respond(origin, request)).catch_unwind();
+    let mut response = match answered.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => status_reply(&error),
+        Err(panic) => {
+            let why = panic_text(panic.as_ref());
+            tracing::error!(%method, path, why, "a request handler panicked");
+            status_reply(&ApiError::internal(
+                "the request caused a fault in the server",
+            ))
+        }
     };
     if head {
         *response.body_mut() = ResponseBody::empty();

@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::{registry::Strategy, schema::child, status::Cause};
+use crate::{
+    field_path::child,
+    registry::Strategy,
+    status::{Cause, MAX_CAUSES},
+};
 
 /// All data of a ConfigMap or Secret together, in bytes (Kubernetes' limit).
 const MAX_DATA: usize = 1 << 20;
@@ -39,6 +43,9 @@ pub(super) fn data_causes(object: &Value, names: &[&str]) -> Vec<Cause> {
     let mut bytes = 0;
     for name in names {
         for (key, value) in fields(object, name) {
+            if causes.len() >= MAX_CAUSES {
+                break;
+            }
             bytes += value.as_str().map_or(0, str::len);
             let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
             let path = || format!("{name}[{key}]");

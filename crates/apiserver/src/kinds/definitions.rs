@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{age_column, name_column};
 use crate::{
+    field_path::child,
     object::{self, add_finalizer},
     registry::{Cell, Column, Moment, Resource, Resources, Strategy},
     schema,
@@ -21,26 +22,29 @@ pub(crate) struct Definitions;
 
 impl Strategy for Definitions {
     fn prepare(&self, new: &mut Value, old: Option<&Value>, moment: &Moment<'_>) {
-        let names = &new["spec"]["names"];
-        let kind = names["kind"].as_str().unwrap_or_default().to_owned();
-        if names["singular"].as_str().unwrap_or_default().is_empty() {
-            new["spec"]["names"]["singular"] = kind.to_lowercase().into();
+        // Parts of another type are left as they are: the validation that follows refuses them.
+        if let Some(names) = object::map_at(new, &["spec", "names"]) {
+            let text = |field: &str| names.get(field).and_then(Value::as_str).unwrap_or_default();
+            let kind = text("kind").to_owned();
+            let (no_singular, no_list_kind) =
+                (text("singular").is_empty(), text("listKind").is_empty());
+            if no_singular {
+                names.insert("singular".into(), kind.to_lowercase().into());
+            }
+            if no_list_kind {
+                names.insert("listKind".into(), format!("{kind}List").into());
+            }
         }
-        if new["spec"]["names"]["listKind"]
-            .as_str()
-            .unwrap_or_default()
-            .is_empty()
+        if let Some(spec) = object::map_at(new, &["spec"])
+            && spec.get("conversion").is_none_or(Value::is_null)
         {
-            new["spec"]["names"]["listKind"] = format!("{kind}List").into();
-        }
-        if new["spec"]["conversion"].is_null() {
-            new["spec"]["conversion"] = json!({"strategy": "None"});
+            spec.insert("conversion".into(), json!({"strategy": "None"}));
         }
         if old.is_none() {
             add_finalizer(new, CLEANUP);
         }
         let status = status(new, moment.now);
-        new["status"] = status;
+        object::set(new, "status", status);
     }
 
     fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Cause> {
@@ -82,18 +86,25 @@ impl Strategy for Definitions {
             let schema = &version["schema"]["openAPIV3Schema"];
             if schema.is_null() {
                 causes.push(Cause::required(path, "schemas are required"));
-            } else if let Err((at, why)) = schema::compile(schema) {
-                causes.push(Cause::invalid(
-                    schema::child(&path, &at),
-                    &json!("schema"),
-                    &why,
-                ));
-            } else if schema["type"] != "object" {
-                causes.push(Cause::invalid(
-                    schema::child(&path, "type"),
+                continue;
+            }
+            match schema::compile(schema) {
+                Err((at, why)) => {
+                    causes.push(Cause::invalid(child(&path, &at), &json!("schema"), &why));
+                }
+                Ok(_) if schema["type"] != "object" => causes.push(Cause::invalid(
+                    child(&path, "type"),
                     &schema["type"],
                     "must be object at the root",
-                ));
+                )),
+                // As in Kubernetes, rules that are stored already do not make later changes impossible.
+                Ok(_) if stored_schemas(old).any(|stored| stored == schema) => {}
+                Ok(compiled) => {
+                    let excessive = schema::check_costs(&compiled).into_iter();
+                    causes.extend(
+                        excessive.map(|(at, why)| Cause::forbidden(child(&path, &at), &why)),
+                    );
+                }
             }
         }
         if let Some(old) = old {
@@ -113,10 +124,22 @@ impl Strategy for Definitions {
         causes
     }
 
+    /// Compiling the schemas takes long and parses CEL.
+    fn validates_slowly(&self) -> bool {
+        true
+    }
+
     fn written(&self, server: &Arc<Inner>, name: &str) {
         reload(server, name);
         server.wake_cleanup();
     }
+}
+
+/// The schemas of the versions of a definition.
+fn stored_schemas(definition: Option<&Value>) -> impl Iterator<Item = &Value> {
+    let versions = definition.and_then(|definition| definition["spec"]["versions"].as_array());
+    let schemas = versions.into_iter().flatten();
+    schemas.map(|version| &version["schema"]["openAPIV3Schema"])
 }
 
 /// What the definition's controllers would write: names accepted, established.

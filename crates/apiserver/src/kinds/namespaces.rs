@@ -24,14 +24,18 @@ pub(crate) struct Namespaces {
 impl Strategy for Namespaces {
     fn prepare(&self, new: &mut Value, old: Option<&Value>, moment: &Moment<'_>) {
         let name = object::name(new).to_owned();
-        new["metadata"]["labels"][NAME_LABEL] = name.into();
+        if let Some(labels) = object::map_at(new, &["metadata", "labels"]) {
+            labels.insert(NAME_LABEL.into(), name.into());
+        }
         match old {
             None => {
-                new["spec"]["finalizers"] = json!([CONTENT]);
-                new["status"] = json!({"phase": "Active"});
+                if let Some(spec) = object::map_at(new, &["spec"]) {
+                    spec.insert("finalizers".into(), json!([CONTENT]));
+                }
+                object::set(new, "status", json!({"phase": "Active"}));
             }
             Some(_) if moment.subresource == Some("finalize") => {}
-            Some(old) => new["spec"] = old["spec"].clone(),
+            Some(old) => object::set(new, "spec", old["spec"].clone()),
         }
     }
 
@@ -48,7 +52,7 @@ impl Strategy for Namespaces {
     }
 
     fn begin_deletion(&self, object: &mut Value, _now: &str) {
-        object["status"] = json!({"phase": "Terminating"});
+        object::set(object, "status", json!({"phase": "Terminating"}));
     }
 
     fn blocks_deletion(&self, object: &Value) -> bool {

@@ -22,9 +22,12 @@ impl Strategy for Secrets {
             let data = object
                 .entry("data")
                 .or_insert_with(|| Value::Object(Map::new()));
-            for (key, text) in texts {
-                let encoded = STANDARD.encode(text.as_str().unwrap_or_default());
-                data[key] = encoded.into();
+            // Data of another type is refused by the validation that follows.
+            if let Some(data) = data.as_object_mut() {
+                for (key, text) in texts {
+                    let encoded = STANDARD.encode(text.as_str().unwrap_or_default());
+                    data.insert(key, encoded.into());
+                }
             }
         }
     }

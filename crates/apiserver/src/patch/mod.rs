@@ -1,20 +1,25 @@
 //! Patches: JSON patch (RFC 6902), merge patch (RFC 7386), strategic merge patch for Kubernetes' own kinds.
 
+mod json;
 mod strategic;
 
 use serde_json::Value;
 
 use crate::{registry::Resource, status::ApiError};
 
-/// Operations of one JSON patch; the same limit as Kubernetes'.
-const MAX_OPERATIONS: usize = 10_000;
+/// From this estimate of its work on, a JSON patch runs on the compute pool: operations times the bytes of the object.
+/// Below it the patch takes less than a millisecond.
+const LARGE_PATCH: usize = 1 << 20;
 
 /// A decoded patch.
 pub(crate) enum Patch {
+    /// RFC 6902.
     Json(json_patch::Patch),
+    /// RFC 7386.
     Merge(Value),
+    /// A merge patch with merge keys and directives.
     Strategic(Value),
-    /// The server's own: a merge patch whose `spec` takes the place of the old one as a whole.
+    /// The server's own: a merge patch whose `spec` replaces the old `spec` as a whole.
     Replace(Value),
 }
 
@@ -26,8 +31,12 @@ impl Patch {
         match media_type {
             "application/json-patch+json" => {
                 let patch: json_patch::Patch = serde_json::from_slice(body).map_err(bad)?;
-                if patch.0.len() > MAX_OPERATIONS {
-                    let why = format!("the patch has more than {MAX_OPERATIONS} operations");
+                let operations = patch.0.len();
+                if operations > json::MAX_OPERATIONS {
+                    let why = format!(
+                        "The allowed maximum operations in a JSON patch is {}, got {operations}",
+                        json::MAX_OPERATIONS
+                    );
                     return Err(ApiError::new(413, "RequestEntityTooLarge", why));
                 }
                 Ok(Self::Json(patch))
@@ -51,19 +60,24 @@ impl Patch {
         }
     }
 
-    /// The state that the patch makes of `old`.
+    /// Whether applying the patch to an object of this encoded size takes long enough to leave the async workers.
+    pub(crate) fn is_large(&self, object_bytes: usize) -> bool {
+        match self {
+            Self::Json(patch) => patch.0.len().saturating_mul(object_bytes) > LARGE_PATCH,
+            _ => false,
+        }
+    }
+
+    /// Returns the state that the patch makes of `old`.
     pub(crate) fn apply(&self, old: &Value, resource: &Resource) -> Result<Value, ApiError> {
         let mut new = old.clone();
         match self {
-            Self::Json(patch) => json_patch::patch(&mut new, patch).map_err(|error| {
-                let message = format!(
-                    "the server rejected our request due to an error in our request: {error}"
-                );
-                ApiError::new(422, "Invalid", message)
-            })?,
+            Self::Json(patch) => json::apply(&mut new, patch)?,
             Self::Merge(patch) => json_patch::merge(&mut new, patch),
             Self::Replace(patch) => {
-                new["spec"] = Value::Null;
+                if let Some(fields) = new.as_object_mut() {
+                    fields.remove("spec");
+                }
                 json_patch::merge(&mut new, patch);
             }
             Self::Strategic(patch) => strategic::merge(&mut new, patch, &resource.kind)?,

@@ -1,7 +1,11 @@
-//! Strategic merge patch: a merge patch that knows by which field the items of a list are told apart, and the
-//! directives `$patch`, `$retainKeys`, `$deleteFromPrimitiveList/…`, `$setElementOrder/…`.
+//! Strategic merge patch: a merge patch that merges lists by the key of their items and understands the directives
+//! `$patch`, `$retainKeys`, `$deleteFromPrimitiveList/…` and `$setElementOrder/…`.
+//!
+//! Lists are matched through hash tables, so a patch costs time proportional to its size and the size of the object.
 //!
 //! Facts: `k8s.io/apimachinery/pkg/util/strategicpatch`; the merge keys are the `patchMergeKey` tags of the types.
+
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -62,13 +66,14 @@ fn merge_value<'p>(
         return Ok(());
     };
     if let Some(keep) = fields.get("$retainKeys").and_then(Value::as_array) {
-        map.retain(|k, _| keep.iter().any(|kept| kept == k));
+        let keep: HashSet<&str> = keep.iter().filter_map(Value::as_str).collect();
+        map.retain(|k, _| keep.contains(k.as_str()));
     }
     for (name, value) in fields {
         if let Some(list) = name.strip_prefix("$deleteFromPrimitiveList/") {
             delete_values(map, list, value);
         } else if name.starts_with('$') {
-            // $setElementOrder only orders, $retainKeys and $patch are done.
+            // $setElementOrder only orders; $retainKeys and $patch have been handled above.
         } else if value.is_null() {
             map.remove(name);
         } else {
@@ -92,21 +97,31 @@ fn delete_values(map: &mut Map<String, Value>, list: &str, values: &Value) {
         map.get_mut(list).and_then(Value::as_array_mut),
         values.as_array(),
     ) {
+        let values: HashSet<&Value> = values.iter().collect();
         list.retain(|item| !values.contains(item));
     }
 }
 
 fn add_values(slot: &mut Value, values: &[Value]) {
+    let Some(list) = list_in(slot) else { return };
+    let mut present: HashSet<Value> = list.iter().cloned().collect();
+    for value in values {
+        if present.insert(value.clone()) {
+            list.push(value.clone());
+        }
+    }
+}
+
+/// The list in `slot`; a value of another type is replaced by an empty list.
+fn list_in(slot: &mut Value) -> Option<&mut Vec<Value>> {
     if !slot.is_array() {
         *slot = Value::Array(Vec::new());
     }
-    if let Some(list) = slot.as_array_mut() {
-        for value in values {
-            if !list.contains(value) {
-                list.push(value.clone());
-            }
-        }
-    }
+    slot.as_array_mut()
+}
+
+fn has_directive(item: &Value, directive: &str) -> bool {
+    item.get("$patch").and_then(Value::as_str) == Some(directive)
 }
 
 fn merge_items<'p>(
@@ -116,39 +131,45 @@ fn merge_items<'p>(
     kind: &str,
     path: &mut Vec<&'p str>,
 ) -> Result<(), ApiError> {
-    if items.iter().any(|item| item["$patch"] == "replace") {
-        let kept = items.iter().filter(|item| item["$patch"] != "replace");
+    if items.iter().any(|item| has_directive(item, "replace")) {
+        let kept = items.iter().filter(|item| !has_directive(item, "replace"));
         *slot = Value::Array(kept.cloned().collect());
         return Ok(());
     }
-    if !slot.is_array() {
-        *slot = Value::Array(Vec::new());
-    }
-    let Some(list) = slot.as_array_mut() else {
+    let Some(list) = list_in(slot) else {
         return Ok(());
     };
+    // Deleted items become `None` until the end, so that the positions stay valid.
+    let mut merged: Vec<Option<Value>> = std::mem::take(list).into_iter().map(Some).collect();
+    let mut positions = HashMap::new();
+    for (position, item) in merged.iter().flatten().enumerate() {
+        if let Some(value) = item.get(key) {
+            positions.entry(value.clone()).or_insert(position);
+        }
+    }
     for item in items {
-        if item[key].is_null() {
+        let Some(value) = item.get(key).filter(|value| !value.is_null()) else {
             let why = format!(
                 "an item of {} does not have the merge key {key:?}",
                 path.join(".")
             );
             return Err(ApiError::bad_request(why));
+        };
+        if has_directive(item, "delete") {
+            if let Some(position) = positions.remove(value) {
+                merged[position] = None;
+            }
+            continue;
         }
-        let position = list.iter().position(|old| old[key] == item[key]);
-        match (item["$patch"] == "delete", position) {
-            (true, Some(position)) => {
-                list.remove(position);
-            }
-            (true, None) => {}
-            (false, Some(position)) => merge_value(&mut list[position], item, kind, path)?,
-            (false, None) => {
-                let mut new = Value::Null;
-                merge_value(&mut new, item, kind, path)?;
-                list.push(new);
-            }
+        let position = *positions.entry(value.clone()).or_insert_with(|| {
+            merged.push(Some(Value::Null));
+            merged.len() - 1
+        });
+        if let Some(old) = &mut merged[position] {
+            merge_value(old, item, kind, path)?;
         }
     }
+    *list = merged.into_iter().flatten().collect();
     Ok(())
 }
 

@@ -40,10 +40,34 @@ pub(crate) async fn delete(
 ) -> Result<Deleted, ApiError> {
     for _ in 0..MAX_ATTEMPTS {
         let entry = get(context.server, target)?;
-        let old = object::decode(&entry)?;
+        let strategy = &target.resource.strategy;
+        let old = match object::decode(&entry) {
+            Ok(old) => old,
+            Err(error) => {
+                let head = preconditions_of_undecodable(target, options, &entry)?;
+                if context.dry_run {
+                    return Ok(Deleted::Gone(head));
+                }
+                let (key, expect) = (entry.key.clone(), Expect::At(entry.revision));
+                let value = object::encode(&head);
+                let write = Write::Delete {
+                    key,
+                    expect,
+                    last: value,
+                };
+                match context.server.store.write(write).await {
+                    Ok(_) => {
+                        tracing::warn!(key = entry.key, %error, "an object that cannot be decoded was deleted");
+                        strategy.written(context.server, &target.name);
+                        return Ok(Deleted::Gone(head));
+                    }
+                    Err(store::Error::Conflict { .. }) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
         preconditions(target, options, &old, entry.revision)?;
         let about = target.about();
-        let strategy = &target.resource.strategy;
         strategy
             .may_delete(&old)
             .map_err(|why| about.forbidden(&target.name, &why))?;
@@ -72,7 +96,7 @@ pub(crate) async fn delete(
             meta.insert("deletionTimestamp".into(), now.as_str().into());
             meta.insert("deletionGracePeriodSeconds".into(), json!(0));
             if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
-                meta.insert("generation".into(), json!(generation + 1));
+                meta.insert("generation".into(), json!(generation.saturating_add(1)));
             }
             strategy.begin_deletion(&mut new, &now);
         }
@@ -114,6 +138,25 @@ pub(crate) async fn delete(
         }
     }
     Err(target.about().modified(&target.name))
+}
+
+/// Checks the preconditions of the deletion of an object that cannot be decoded, and returns what is readable of it.
+///
+/// Such an object is removed at once, whatever its finalizers: no controller can read it to do its part, and neither
+/// can admission.
+fn preconditions_of_undecodable(
+    target: &Target,
+    options: &DeleteOptions,
+    entry: &store::Entry,
+) -> Result<Value, ApiError> {
+    let head = object::decode_or_head(&entry.value).unwrap_or_else(|_| {
+        json!({
+            "apiVersion": target.resource.api_version(), "kind": target.resource.kind,
+            "metadata": {"name": target.name, "namespace": target.namespace},
+        })
+    });
+    preconditions(target, options, &head, entry.revision)?;
+    Ok(head)
 }
 
 fn preconditions(

@@ -3,7 +3,11 @@
 use serde_json::Value;
 
 use super::Resource;
-use crate::{object, schema::child, status::ApiError};
+use crate::{
+    field_path::child,
+    object,
+    status::{ApiError, shown},
+};
 
 #[derive(Clone, Copy)]
 enum Form {
@@ -118,7 +122,8 @@ pub(super) fn normalize(
         }
         if !fits(form, value) {
             return Err(decode(format!(
-                "metadata.{name} has the wrong type: {value}"
+                "metadata.{name} has the wrong type: {}",
+                shown(value)
             )));
         }
     }

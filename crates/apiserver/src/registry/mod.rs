@@ -90,6 +90,22 @@ impl Target {
         }
     }
 
+    /// The object in a stored entry, by its key, so that an object that cannot be decoded has one as well. `None` if
+    /// the key is not one of the resource.
+    pub(crate) fn of_entry(resource: &Arc<Resource>, entry: &store::Entry) -> Option<Self> {
+        let rest = entry.key.strip_prefix(&resource.prefix(None))?;
+        let (namespace, name) = match resource.namespaced {
+            true => rest.split_once('/').map(|(n, name)| (Some(n), name))?,
+            false => (None, rest),
+        };
+        Some(Self {
+            resource: Arc::clone(resource),
+            namespace: namespace.map(Into::into),
+            name: name.into(),
+            subresource: None,
+        })
+    }
+
     pub(crate) fn key(&self) -> String {
         self.resource.key(self.namespace.as_deref(), &self.name)
     }

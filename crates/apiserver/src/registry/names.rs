@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::status::Cause;
+use crate::status::{Cause, MAX_CAUSES};
 
 const DNS_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and \
     must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
@@ -82,6 +82,9 @@ pub(super) fn metadata_causes(object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let meta = &object["metadata"];
     for (key, value) in meta["labels"].as_object().into_iter().flatten() {
+        if causes.len() >= MAX_CAUSES {
+            break;
+        }
         if let Some(why) = label_key_error(key) {
             causes.push(Cause::invalid(
                 "metadata.labels",
@@ -95,6 +98,9 @@ pub(super) fn metadata_causes(object: &Value) -> Vec<Cause> {
     }
     let mut bytes = 0;
     for (key, value) in meta["annotations"].as_object().into_iter().flatten() {
+        if causes.len() >= MAX_CAUSES {
+            break;
+        }
         bytes += key.len() + value.as_str().map_or(0, str::len);
         if let Some(why) = label_key_error(key) {
             causes.push(Cause::invalid(
@@ -109,6 +115,9 @@ pub(super) fn metadata_causes(object: &Value) -> Vec<Cause> {
         causes.push(Cause::too_long("metadata.annotations", &why));
     }
     for finalizer in meta["finalizers"].as_array().into_iter().flatten() {
+        if causes.len() >= MAX_CAUSES {
+            break;
+        }
         let known = ["orphan", "foregroundDeletion", "kubernetes"];
         let text = finalizer.as_str().unwrap_or_default();
         if let Some(why) = label_key_error(text) {
@@ -125,6 +134,9 @@ pub(super) fn metadata_causes(object: &Value) -> Vec<Cause> {
         .flatten()
         .enumerate()
     {
+        if causes.len() >= MAX_CAUSES {
+            break;
+        }
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().unwrap_or_default().is_empty() {
                 let path = format!("metadata.ownerReferences[{index}].{field}");

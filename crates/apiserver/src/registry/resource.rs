@@ -6,7 +6,11 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Strategy, names};
-use crate::{object, schema::Schema, status::About};
+use crate::{
+    compute, object,
+    schema::Schema,
+    status::{About, ApiError},
+};
 
 /// How a cell of a table is made.
 pub(crate) enum Cell {
@@ -104,6 +108,18 @@ impl Resource {
 
     pub(crate) fn schema(&self) -> Option<&Schema> {
         self.schema.get_or_init(&self.make_schema).as_ref()
+    }
+
+    /// Compiles the schema on the compute pool if that has not happened yet, so that [`Self::schema`] only reads it.
+    pub(crate) async fn prepare_schema(self: &Arc<Self>) -> Result<(), ApiError> {
+        if self.schema.get().is_some() {
+            return Ok(());
+        }
+        let resource = Arc::clone(self);
+        compute::run(move |_| {
+            resource.schema();
+        })
+        .await
     }
 
     pub(crate) fn about(&self) -> About<'_> {

@@ -23,6 +23,11 @@ pub(crate) trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// Whether [`Self::validate`] can take long or needs a deep stack, so that it has to run on the compute pool.
+    fn validates_slowly(&self) -> bool {
+        false
+    }
+
     /// `Some`: the kind's own rule for names, with its result.
     fn name_error(&self, _name: &str) -> Option<Option<String>> {
         None

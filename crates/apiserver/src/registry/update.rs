@@ -1,10 +1,15 @@
 //! Changes an object: a new state from the client, or a patch of the current one.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use store::{Expect, Write};
 
-use super::{MAX_ATTEMPTS, Target, WriteContext, Written, generation, get, metadata, pipeline};
+use super::{
+    MAX_ATTEMPTS, Resource, Target, WriteContext, Written, generation, get, metadata, pipeline,
+};
 use crate::{
+    compute,
     object::{self, finalizers, is_being_deleted, meta_mut, meta_str},
     patch::Patch,
     status::{ApiError, Cause},
@@ -15,7 +20,13 @@ pub(crate) enum Change {
     /// This is the new state.
     Replace(Value),
     /// Apply this to the current state.
-    Patch(Patch),
+    Patch(Arc<Patch>),
+}
+
+impl From<Patch> for Change {
+    fn from(patch: Patch) -> Self {
+        Self::Patch(Arc::new(patch))
+    }
 }
 
 /// A change that makes the object at most this much larger, in bytes, may use the space that the store keeps in
@@ -44,9 +55,12 @@ pub(crate) async fn update(
         let mut old = object::decode(&entry)?;
         target.resource.show_stored(&mut old);
         meta_mut(&mut old).insert("resourceVersion".into(), entry.revision.to_string().into());
+        let old = Arc::new(old);
         let mut new = match change {
             Change::Replace(new) => new.clone(),
-            Change::Patch(patch) => patch.apply(&old, &target.resource)?,
+            Change::Patch(patch) => {
+                apply_patch(patch, &old, entry.value.len(), &target.resource).await?
+            }
         };
         let mut problems = problems.to_vec();
         problems.extend(metadata::normalize_reporting(&target.resource, &mut new)?);
@@ -109,8 +123,23 @@ fn written(bytes: bytes::Bytes) -> Written {
     Written { bytes }
 }
 
+/// Applies a patch; a large one on the compute pool.
+async fn apply_patch(
+    patch: &Arc<Patch>,
+    old: &Arc<Value>,
+    bytes: usize,
+    resource: &Arc<Resource>,
+) -> Result<Value, ApiError> {
+    if !patch.is_large(bytes) {
+        return patch.apply(old, resource);
+    }
+    let (patch, old, resource) = (Arc::clone(patch), Arc::clone(old), Arc::clone(resource));
+    compute::run(move |_| patch.apply(&old, &resource)).await?
+}
+
 fn bump(object: &mut Value) {
-    let generation = object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+    let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
+    let generation = generation.saturating_add(1);
     meta_mut(object).insert("generation".into(), json!(generation));
 }
 

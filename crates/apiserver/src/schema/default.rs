@@ -3,10 +3,23 @@
 use serde_json::Value;
 
 use super::Schema;
+use crate::limits::{self, MAX_BYTES, MAX_DEPTH};
+
+/// The defaults would make the object larger than an object may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLarge;
 
 impl Schema {
-    /// Fills in what is missing and has a default; a null where null is not allowed counts as missing.
-    pub(crate) fn fill_defaults(&self, value: &mut Value) {
+    /// Fills in missing fields that have a default. A null counts as missing where null is not allowed.
+    ///
+    /// A default inside list items or map values is filled in for each of them, so the total is limited to the size of
+    /// an object.
+    pub(crate) fn fill_defaults(&self, value: &mut Value) -> Result<(), TooLarge> {
+        let mut left = MAX_BYTES;
+        self.fill(value, &mut left)
+    }
+
+    fn fill(&self, value: &mut Value, left: &mut usize) -> Result<(), TooLarge> {
         match value {
             Value::Object(map) => {
                 for (name, property) in &self.properties {
@@ -19,10 +32,13 @@ impl Schema {
                         Some(_) => false,
                     };
                     if missing {
+                        let extent = limits::measure(default, MAX_DEPTH).ok_or(TooLarge)?;
+                        let bytes = extent.bytes + name.len() + 4;
+                        *left = left.checked_sub(bytes).ok_or(TooLarge)?;
                         map.insert(name.clone(), default.clone());
                     }
                 }
-                // Null without a default and not nullable: pruned, as Kubernetes does.
+                // A null without a default that is not nullable is dropped, as in Kubernetes.
                 map.retain(|name, value| {
                     !value.is_null()
                         || self
@@ -33,18 +49,19 @@ impl Schema {
                 for (name, value) in map {
                     let schema = self.properties.get(name).or(self.additional.as_deref());
                     if let Some(schema) = schema {
-                        schema.fill_defaults(value);
+                        schema.fill(value, left)?;
                     }
                 }
             }
             Value::Array(items) => {
                 if let Some(schema) = &self.items {
                     for item in items {
-                        schema.fill_defaults(item);
+                        schema.fill(item, left)?;
                     }
                 }
             }
             _ => {}
         }
+        Ok(())
     }
 }

@@ -1,20 +1,32 @@
-//! Structural schemas: what Kubernetes calls `apiextensions.k8s.io/v1` JSONSchemaProps, compiled.
+//! Structural schemas: JSONSchemaProps of `apiextensions.k8s.io/v1`, compiled.
 //!
-//! A write goes through them in this order: unknown fields are pruned ([`prune`]), defaults filled in
-//! ([`default`]), the result is validated ([`validate`], [`rules`]).
+//! A written object passes them in this order: [`prune`] drops unknown fields, [`default`] fills in defaults,
+//! [`integer`] gives integers one form, [`validate`] checks the result, and [`rules`] evaluates the CEL rules.
+//!
+//! Every step is bounded. The size of a schema is limited when it is compiled ([`compile`]), validation counts its
+//! steps ([`effort`]), and CEL rules have a static cost limit ([`cost`]) and a budget at run time ([`meter`]).
 
 mod compile;
+mod cost;
 mod default;
+mod effort;
+mod expression;
 mod format;
+mod integer;
+mod meter;
+mod pattern;
 mod prune;
 mod rules;
 mod validate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
 pub(crate) use compile::{compile, compile_with_definitions};
+pub(crate) use cost::check_costs;
+pub(crate) use default::TooLarge;
+pub(crate) use effort::{Effort, Exhausted, too_many_steps};
 pub(crate) use validate::validate;
 
 /// The JSON type of a value.
@@ -45,22 +57,22 @@ impl Type {
             Self::Object => value.is_object(),
             Self::Array => value.is_array(),
             Self::String => value.is_string(),
-            // 3.0 is an integer too (JSON has one kind of number).
-            Self::Integer => {
-                value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|f| f.fract() == 0.0)
-            }
+            Self::Integer => integer::is_integer(value),
             Self::Number => value.is_number(),
             Self::Boolean => value.is_boolean(),
         }
     }
 }
 
-/// How items of a list belong together (`x-kubernetes-list-type`).
+/// How the items of a list are identified (`x-kubernetes-list-type`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ListType {
+    /// Not at all.
     #[default]
     Atomic,
+    /// By their value.
     Set,
+    /// By the values of these fields.
     Map(Vec<String>),
 }
 
@@ -75,18 +87,39 @@ pub(crate) struct Schema {
     pub(crate) items: Option<Box<Schema>>,
     pub(crate) required: Vec<String>,
     pub(crate) default: Option<Value>,
-    pub(crate) allowed: Vec<Value>,
-    pub(crate) pattern: Option<regex::Regex>,
+    pub(crate) allowed: Option<Box<Allowed>>,
+    pub(crate) pattern: Option<pattern::Pattern>,
     pub(crate) limits: Option<Box<Limits>>,
     pub(crate) preserve_unknown: bool,
     pub(crate) embedded: bool,
     pub(crate) int_or_string: bool,
     pub(crate) list_type: ListType,
-    pub(crate) junctors: Option<Box<Junctors>>,
+    pub(crate) logical: Option<Box<LogicalOperators>>,
     pub(crate) rules: Vec<rules::Rule>,
+    /// Whether this schema or one inside it has CEL rules.
+    pub(crate) has_rules: bool,
 }
 
-/// Limits that most schemas have none of, kept apart so that a schema stays small.
+/// The values of an `enum`.
+#[derive(Debug)]
+pub(crate) struct Allowed {
+    /// In the order of the schema, for messages.
+    pub(crate) list: Vec<Value>,
+    set: HashSet<Value>,
+}
+
+impl Allowed {
+    fn new(list: Vec<Value>) -> Self {
+        let set = list.iter().cloned().collect();
+        Self { list, set }
+    }
+
+    fn contains(&self, value: &Value) -> bool {
+        self.set.contains(value)
+    }
+}
+
+/// Limits that most schemas do not have, kept apart so that a schema stays small.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) minimum: Option<f64>,
@@ -103,19 +136,11 @@ pub(crate) struct Limits {
     pub(crate) max_properties: Option<u64>,
 }
 
-/// Schemas that only validate.
+/// Schemas that only validate: they neither prune nor fill in defaults.
 #[derive(Debug, Default)]
-pub(crate) struct Junctors {
+pub(crate) struct LogicalOperators {
     pub(crate) all_of: Vec<Schema>,
     pub(crate) any_of: Vec<Schema>,
     pub(crate) one_of: Vec<Schema>,
     pub(crate) not: Option<Schema>,
-}
-
-/// `a.b[0]`, as causes name fields.
-pub(crate) fn child(path: &str, field: &str) -> String {
-    match path {
-        "" => field.into(),
-        _ => format!("{path}.{field}"),
-    }
 }

@@ -1,86 +1,162 @@
 //! Checks a value against its schema.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
-use super::{ListType, Schema, child, format};
-use crate::status::Cause;
+use super::{Effort, Exhausted, ListType, Schema, format, integer};
+use crate::{
+    field_path::Path,
+    limits::{self, MAX_DEPTH},
+    status::{Cause, MAX_CAUSES, shown},
+};
 
-/// No more causes than this are reported; a list of 10,000 wrong items needs no 10,000 sentences.
-const MAX_CAUSES: usize = 100;
+/// How many bytes of a string count as one step.
+const BYTES_PER_STEP: usize = 64;
 
-/// What is wrong with an object, by its schema; `old` is its state before, for transition rules.
-pub(crate) fn validate(schema: &Schema, value: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    schema.check(value, "", true, &mut causes);
-    // Rules may rely on the types: they are not asked about what is not well-formed.
-    if causes.is_empty() {
-        schema.check_rules(value, old, "", &mut causes);
+/// Returns what is wrong with an object. `old` is its state before, for transition rules.
+pub(crate) fn validate(
+    schema: &Schema,
+    value: &Value,
+    old: Option<&Value>,
+    mut effort: Effort<'_>,
+) -> Result<Vec<Cause>, Exhausted> {
+    let mut checker = Checker {
+        effort: &mut effort,
+        causes: Vec::new(),
+        silent: 0,
+        failed: false,
+    };
+    checker.check(schema, value, &Path::Root, true)?;
+    let mut causes = checker.causes;
+    // CEL rules rely on the types that the schema declares, so they are evaluated for well-formed objects only.
+    if causes.is_empty() && schema.has_rules {
+        let token = effort.token().ok_or(Exhausted)?;
+        causes = schema.evaluate_rules(value, old, token);
     }
-    causes.truncate(MAX_CAUSES);
-    causes
+    Ok(causes)
 }
 
-impl Schema {
-    fn check(&self, value: &Value, path: &str, resource: bool, causes: &mut Vec<Cause>) {
-        if causes.len() >= MAX_CAUSES || value.is_null() && self.nullable {
-            return;
+/// One walk over a value and its schema.
+struct Checker<'e, 't> {
+    effort: &'e mut Effort<'t>,
+    causes: Vec<Cause>,
+    /// Greater than zero inside `anyOf`, `oneOf` and `not`, which only need to know whether a schema holds.
+    silent: usize,
+    /// Whether a fault was found while silent.
+    failed: bool,
+}
+
+impl Checker<'_, '_> {
+    fn report(&mut self, cause: impl FnOnce() -> Cause) {
+        if self.silent > 0 {
+            self.failed = true;
+        } else if self.causes.len() < MAX_CAUSES {
+            self.causes.push(cause());
         }
-        if !self.check_type(value, path, causes) {
-            return;
+    }
+
+    fn invalid(&mut self, path: &Path<'_>, value: &Value, why: impl FnOnce() -> String) {
+        self.report(|| {
+            let path = path.to_string();
+            let why = format!("{path} in body {}", why());
+            Cause::invalid(path, value, &why)
+        });
+    }
+
+    /// Whether more faults would change nothing.
+    fn is_done(&self) -> bool {
+        match self.silent {
+            0 => self.causes.len() >= MAX_CAUSES,
+            _ => self.failed,
         }
-        if !self.allowed.is_empty() && !self.allowed.contains(value) {
-            causes.push(Cause::unsupported(path, value, &self.allowed));
+    }
+
+    fn check(
+        &mut self,
+        schema: &Schema,
+        value: &Value,
+        path: &Path<'_>,
+        resource: bool,
+    ) -> Result<(), Exhausted> {
+        self.effort.spend(1 + schema.required.len() / 8)?;
+        if self.is_done() || value.is_null() && schema.nullable {
+            return Ok(());
+        }
+        if !self.check_type(schema, value, path) {
+            return Ok(());
+        }
+        if let Some(allowed) = &schema.allowed {
+            self.spend_for(value)?;
+            if !allowed.contains(value) {
+                self.report(|| Cause::unsupported(path.to_string(), value, &allowed.list));
+            }
         }
         match value {
             Value::Object(map) => {
-                for name in self.required.iter().filter(|n| !map.contains_key(*n)) {
-                    causes.push(Cause::required(child(path, name), ""));
+                for name in schema.required.iter().filter(|n| !map.contains_key(*n)) {
+                    self.report(|| Cause::required(path.field(name).to_string(), ""));
                 }
                 for (name, value) in map {
-                    if (resource || self.embedded)
+                    if (resource || schema.embedded)
                         && ["metadata", "apiVersion", "kind"].contains(&name.as_str())
                     {
                         continue;
                     }
-                    if let Some(property) = self.properties.get(name) {
-                        property.check(value, &child(path, name), false, causes);
-                    } else if let Some(additional) = &self.additional {
-                        additional.check(value, &child(path, name), false, causes);
+                    let inner = schema.properties.get(name).or(schema.additional.as_deref());
+                    if let Some(inner) = inner {
+                        self.check(inner, value, &path.field(name), false)?;
                     }
                 }
             }
             Value::Array(items) => {
-                if let Some(schema) = &self.items {
+                if let Some(inner) = &schema.items {
                     for (index, item) in items.iter().enumerate() {
-                        schema.check(item, &format!("{path}[{index}]"), false, causes);
+                        self.check(inner, item, &path.index(index), false)?;
                     }
                 }
-                self.check_list_type(items, path, causes);
+                self.check_list_type(schema, value, items, path)?;
             }
-            Value::String(text) => {
-                if let Some(pattern) = self.pattern.as_ref().filter(|p| !p.is_match(text)) {
-                    let why = format!("{path} in body should match '{pattern}'");
-                    causes.push(Cause::invalid(path, value, &why));
-                }
-                if let Some(format) = self.format.as_ref().filter(|f| !format::holds(f, text)) {
-                    let why = format!("{path} in body must be of type {format}: {text:?}");
-                    causes.push(Cause::invalid(path, value, &why));
+            Value::String(text) => self.check_text(schema, value, text, path)?,
+            Value::Number(_) => {
+                if let Some(format) = &schema.format
+                    && !integer::in_range(format, value)
+                {
+                    self.report(|| {
+                        let path = path.to_string();
+                        let why =
+                            format!("{path} in body must be of type {format}: {}", shown(value));
+                        Cause::wrong_type(path, value, &why)
+                    });
                 }
             }
-            _ => {}
+            Value::Null | Value::Bool(_) => {}
         }
-        self.check_limits(value, path, causes);
-        self.check_junctors(value, path, resource, causes);
+        self.check_limits(schema, value, path)?;
+        self.check_logical(schema, value, path, resource)
     }
 
-    fn check_type(&self, value: &Value, path: &str, causes: &mut Vec<Cause>) -> bool {
-        let wanted = if self.int_or_string {
+    /// Counts the parts of a value that is hashed or compared as a whole.
+    fn spend_for(&mut self, value: &Value) -> Result<(), Exhausted> {
+        match value {
+            Value::Array(_) | Value::Object(_) => {
+                let extent = limits::measure(value, MAX_DEPTH).ok_or(Exhausted)?;
+                self.effort
+                    .spend(extent.values + extent.bytes / BYTES_PER_STEP)
+            }
+            Value::String(text) => self.effort.spend(text.len() / BYTES_PER_STEP),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_type(&mut self, schema: &Schema, value: &Value, path: &Path<'_>) -> bool {
+        let wanted = if schema.int_or_string {
             if value.is_string() || super::Type::Integer.admits(value) {
                 return true;
             }
             "integer or string"
         } else {
-            match self.kind {
+            match schema.kind {
                 Some(kind) if !kind.admits(value) => kind.name(),
                 _ => return true,
             }
@@ -88,135 +164,232 @@ impl Schema {
         let found = match value {
             Value::Null => "null",
             Value::Bool(_) => "boolean",
-            Value::Number(n) if n.is_f64() => "number",
-            Value::Number(_) => "integer",
+            Value::Number(n) if n.is_i64() => "integer",
+            Value::Number(_) => "number",
             Value::String(_) => "string",
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
-        let why = format!("{path} in body must be of type {wanted}: {found:?}");
-        causes.push(Cause::wrong_type(path, &found.into(), &why));
+        self.report(|| {
+            let path = path.to_string();
+            let why = format!("{path} in body must be of type {wanted}: {found:?}");
+            Cause::wrong_type(path, &found.into(), &why)
+        });
         false
     }
 
-    fn check_limits(&self, value: &Value, path: &str, causes: &mut Vec<Cause>) {
-        let Some(limits) = &self.limits else { return };
-        let mut wrong = |why: String| {
-            causes.push(Cause::invalid(
-                path,
-                value,
-                &format!("{path} in body {why}"),
-            ));
+    fn check_text(
+        &mut self,
+        schema: &Schema,
+        value: &Value,
+        text: &str,
+        path: &Path<'_>,
+    ) -> Result<(), Exhausted> {
+        if let Some(pattern) = &schema.pattern {
+            let (regex, steps) = pattern.regex();
+            self.effort.spend(steps + text.len() / BYTES_PER_STEP * 4)?;
+            if !regex.is_some_and(|regex| regex.is_match(text)) {
+                self.invalid(path, value, || format!("should match '{pattern}'"));
+            }
+        }
+        if let Some(format) = &schema.format {
+            self.effort.spend(text.len() / BYTES_PER_STEP)?;
+            if !format::holds(format, text) {
+                self.invalid(path, value, || {
+                    format!("must be of type {format}: {}", shown(value))
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_limits(
+        &mut self,
+        schema: &Schema,
+        value: &Value,
+        path: &Path<'_>,
+    ) -> Result<(), Exhausted> {
+        let Some(limits) = &schema.limits else {
+            return Ok(());
         };
         match value {
             Value::Number(n) => {
                 let n = n.as_f64().unwrap_or_default();
                 if let Some(min) = limits.minimum {
                     if limits.exclusive_minimum && n <= min {
-                        wrong(format!("should be greater than {min}"));
+                        self.invalid(path, value, || format!("should be greater than {min}"));
                     } else if n < min {
-                        wrong(format!("should be greater than or equal to {min}"));
+                        self.invalid(path, value, || {
+                            format!("should be greater than or equal to {min}")
+                        });
                     }
                 }
                 if let Some(max) = limits.maximum {
                     if limits.exclusive_maximum && n >= max {
-                        wrong(format!("should be less than {max}"));
+                        self.invalid(path, value, || format!("should be less than {max}"));
                     } else if n > max {
-                        wrong(format!("should be less than or equal to {max}"));
+                        self.invalid(path, value, || {
+                            format!("should be less than or equal to {max}")
+                        });
                     }
                 }
-                if let Some(step) = limits
-                    .multiple_of
-                    .filter(|s| *s > 0.0 && (n / s).fract() != 0.0)
+                if let Some(step) = limits.multiple_of
+                    && step > 0.0
+                    && (n / step).fract() != 0.0
                 {
-                    wrong(format!("should be a multiple of {step}"));
+                    self.invalid(path, value, || format!("should be a multiple of {step}"));
                 }
             }
             Value::String(text) => {
+                self.effort.spend(text.len() / BYTES_PER_STEP)?;
                 let length = text.chars().count() as u64;
                 if let Some(min) = limits.min_length.filter(|min| length < *min) {
-                    wrong(format!("should be at least {min} chars long"));
+                    self.invalid(path, value, || {
+                        format!("should be at least {min} chars long")
+                    });
                 }
                 if let Some(max) = limits.max_length.filter(|max| length > *max) {
-                    causes.push(Cause::too_long(
-                        path,
-                        &format!("may not be more than {max} bytes"),
-                    ));
+                    self.report(|| {
+                        Cause::too_long(
+                            path.to_string(),
+                            &format!("may not be more than {max} bytes"),
+                        )
+                    });
                 }
             }
             Value::Array(items) => {
                 let length = items.len() as u64;
                 if let Some(min) = limits.min_items.filter(|min| length < *min) {
-                    wrong(format!("should have at least {min} items"));
+                    self.invalid(path, value, || format!("should have at least {min} items"));
                 }
                 if let Some(max) = limits.max_items.filter(|max| length > *max) {
-                    wrong(format!("should have at most {max} items"));
+                    self.invalid(path, value, || format!("should have at most {max} items"));
                 }
-                if limits.unique_items && (1..items.len()).any(|i| items[..i].contains(&items[i])) {
-                    wrong("shouldn't contain duplicates".into());
+                if limits.unique_items {
+                    self.spend_for(value)?;
+                    let mut seen = HashSet::with_capacity(items.len());
+                    if !items.iter().all(|item| seen.insert(item)) {
+                        self.invalid(path, value, || "shouldn't contain duplicates".into());
+                    }
                 }
             }
             Value::Object(map) => {
                 let length = map.len() as u64;
                 if let Some(min) = limits.min_properties.filter(|min| length < *min) {
-                    wrong(format!("should have at least {min} properties"));
+                    self.invalid(path, value, || {
+                        format!("should have at least {min} properties")
+                    });
                 }
                 if let Some(max) = limits.max_properties.filter(|max| length > *max) {
-                    wrong(format!("should have at most {max} properties"));
+                    self.invalid(path, value, || {
+                        format!("should have at most {max} properties")
+                    });
                 }
             }
-            _ => {}
+            Value::Null | Value::Bool(_) => {}
         }
+        Ok(())
     }
 
-    fn check_list_type(&self, items: &[Value], path: &str, causes: &mut Vec<Cause>) {
-        let keys: Vec<Value> = match &self.list_type {
-            ListType::Atomic => return,
-            ListType::Set => items.to_vec(),
+    fn check_list_type(
+        &mut self,
+        schema: &Schema,
+        value: &Value,
+        items: &[Value],
+        path: &Path<'_>,
+    ) -> Result<(), Exhausted> {
+        match &schema.list_type {
+            ListType::Atomic => {}
+            ListType::Set => {
+                self.spend_for(value)?;
+                let mut seen = HashSet::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    if !seen.insert(item) {
+                        self.report(|| Cause::duplicate(path.index(index).to_string(), item));
+                    }
+                }
+            }
             ListType::Map(keys) => {
-                let key = |item: &Value| {
-                    // A key that is left out has its default.
-                    let keys = keys.iter().map(|k| (k.clone(), item[k.as_str()].clone()));
-                    Value::Object(keys.filter(|(_, v)| !v.is_null()).collect())
-                };
-                items.iter().map(key).collect()
-            }
-        };
-        let mut seen = std::collections::HashSet::new();
-        for (index, key) in keys.iter().enumerate() {
-            if !seen.insert(key.to_string()) {
-                causes.push(Cause::duplicate(format!("{path}[{index}]"), key));
+                self.effort.spend(items.len().saturating_mul(keys.len()))?;
+                let mut seen = HashSet::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    let values = || keys.iter().map(|key| item.get(key));
+                    for value in values().flatten() {
+                        self.spend_for(value)?;
+                    }
+                    if !seen.insert(values().collect::<Vec<_>>()) {
+                        self.report(|| {
+                            let fields = keys.iter().cloned().zip(values());
+                            let fields = fields.filter_map(|(k, v)| Some((k, v?.clone())));
+                            let key = Value::Object(fields.collect());
+                            Cause::duplicate(path.index(index).to_string(), &key)
+                        });
+                    }
+                }
             }
         }
+        Ok(())
     }
 
-    fn check_junctors(&self, value: &Value, path: &str, resource: bool, causes: &mut Vec<Cause>) {
-        let Some(junctors) = &self.junctors else {
-            return;
+    /// Whether the value has no fault by this schema.
+    fn holds(
+        &mut self,
+        schema: &Schema,
+        value: &Value,
+        path: &Path<'_>,
+        resource: bool,
+    ) -> Result<bool, Exhausted> {
+        let failed_before = std::mem::replace(&mut self.failed, false);
+        self.silent += 1;
+        let checked = self.check(schema, value, path, resource);
+        self.silent -= 1;
+        let held = !std::mem::replace(&mut self.failed, failed_before);
+        checked.map(|()| held)
+    }
+
+    fn check_logical(
+        &mut self,
+        schema: &Schema,
+        value: &Value,
+        path: &Path<'_>,
+        resource: bool,
+    ) -> Result<(), Exhausted> {
+        let Some(logical) = &schema.logical else {
+            return Ok(());
         };
-        let holds = |schema: &Schema| {
-            let mut causes = Vec::new();
-            schema.check(value, path, resource, &mut causes);
-            causes.is_empty()
-        };
-        for schema in &junctors.all_of {
-            schema.check(value, path, resource, causes);
+        for schema in &logical.all_of {
+            self.check(schema, value, path, resource)?;
         }
-        let mut wrong = |why: &str| {
-            causes.push(Cause::invalid(
-                path,
-                value,
-                &format!("{path} in body {why}"),
-            ));
-        };
-        if !junctors.any_of.is_empty() && !junctors.any_of.iter().any(holds) {
-            wrong("must validate at least one schema (anyOf)");
+        if !logical.any_of.is_empty() {
+            let mut any = false;
+            for schema in &logical.any_of {
+                any = self.holds(schema, value, path, resource)?;
+                if any {
+                    break;
+                }
+            }
+            if !any {
+                self.invalid(path, value, || {
+                    "must validate at least one schema (anyOf)".into()
+                });
+            }
         }
-        if !junctors.one_of.is_empty() && junctors.one_of.iter().filter(|s| holds(s)).count() != 1 {
-            wrong("must validate one and only one schema (oneOf)");
+        if !logical.one_of.is_empty() {
+            let mut held = 0;
+            for schema in &logical.one_of {
+                held += usize::from(self.holds(schema, value, path, resource)?);
+            }
+            if held != 1 {
+                self.invalid(path, value, || {
+                    "must validate one and only one schema (oneOf)".into()
+                });
+            }
         }
-        if junctors.not.as_ref().is_some_and(holds) {
-            wrong("must not validate the schema (not)");
+        if let Some(schema) = &logical.not
+            && self.holds(schema, value, path, resource)?
+        {
+            self.invalid(path, value, || "must not validate the schema (not)".into());
         }
+        Ok(())
     }
 }
