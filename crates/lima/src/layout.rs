@@ -17,8 +17,11 @@ const HOSTNAME_LIMIT: usize = 63;
 /// ssh makes its control socket under a temporary name first: `.` and 16 random characters longer (OpenSSH mux.c).
 const SSH_SOCKET_SUFFIX: &str = ".1234567890123456";
 
-/// The Lima version whose file formats these are; written to `lima-version` for Lima's own tools.
+/// The Lima version whose instance layout this is. It goes to `lima-version`, for Lima's own tools.
 pub const LIMA_VERSION: &str = "2.0.0";
+
+/// The newest Lima whose template format is known here.
+pub const LIMA_FORMAT: &str = "2.2.0";
 
 /// Why a name cannot be an instance's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

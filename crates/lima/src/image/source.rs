@@ -186,7 +186,14 @@ impl fmt::Display for Digest {
 }
 
 impl Digest {
-    /// A hasher for the same algorithm.
+    /// Computes the digest of some bytes with the same algorithm.
+    pub(crate) fn of_bytes(&self, bytes: &[u8]) -> Self {
+        let mut hasher = self.hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// Returns a hasher for the same algorithm.
     pub(crate) fn hasher(&self) -> Hasher {
         match self.algorithm {
             Algorithm::Sha256 => Hasher::Sha256(sha2::Sha256::new()),

@@ -1,5 +1,5 @@
-//! Reads the template's types from a tree: collects unknown fields with their path instead of stopping at the first,
-//! and says the path and place of a value of the wrong kind.
+//! Deserializes the template's types from a tree. Unknown fields are collected with their paths instead of stopping at
+//! the first, and the error of a value of the wrong kind has its path and place.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,7 +13,7 @@ use serde::forward_to_deserialize_any;
 
 use super::tree::{Key, Node, Place, Value, shortened};
 
-/// Something wrong with one field.
+/// A problem with one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     /// `images[0].digest`; empty for the whole template.
@@ -22,10 +22,10 @@ pub(crate) struct Problem {
     pub(crate) message: String,
 }
 
-/// An error on its way up to the value that it is about.
+/// An error that is passed up until its field is known.
 #[derive(Debug)]
 pub(crate) enum DeError {
-    /// Where it happened is still to be added.
+    /// The place is still to be added.
     Bare(String),
     At(Problem),
 }
@@ -59,14 +59,14 @@ impl de::Error for DeError {
     }
 }
 
-/// The name out of `known` that was probably meant: the same in another case, or a slip or two away.
+/// Returns the name of `known` that was probably meant: the same name in another case, or one with at most two typos.
 pub(crate) fn suggestion<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
-    /// Beyond two slips the guess is as likely wrong as right.
-    const SLIPS: usize = 2;
+    /// With more typos a guess is as likely wrong as right.
+    const TYPOS: usize = 2;
     if let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(given)) {
         return Some(name);
     }
-    let allowed = SLIPS.min(given.chars().count() / 2);
+    let allowed = TYPOS.min(given.chars().count() / 2);
     known
         .iter()
         .map(|name| {
@@ -80,7 +80,7 @@ pub(crate) fn suggestion<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> 
         .map(|(_, name)| name)
 }
 
-/// What all readers of one template share.
+/// Shared by all readers of one template.
 pub(crate) struct Context<'s> {
     pub(crate) source: &'s str,
     pub(crate) unknown: RefCell<Vec<Problem>>,
@@ -134,7 +134,7 @@ impl<'c> Reader<'c> {
             Value::Uint(value) => visitor.visit_u64(*value),
             _ => return Err(self.wrong_kind(expected)),
         };
-        // serde's own words for a number out of range speak of Rust's types.
+        // serde's message for a number out of range names Rust's types.
         result.map_err(|_: DeError| self.wrong_kind(expected))
     }
 }
@@ -210,7 +210,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         let Value::List(nodes) = &self.node.value else {
-            // An empty field reads as an empty list, as in Lima.
+            // An empty field is an empty list, as in Lima.
             return match self.node.value {
                 Value::Null => visitor.visit_seq(Items {
                     reader: &self,
@@ -267,7 +267,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         let mut access = Fields::all(&self, entries);
         access.entries.retain(|(key, _)| {
             let known = fields.contains(&key.name.as_str());
-            if !known {
+            // `x-` marks fields for other programs.
+            if !known && !key.name.starts_with("x-") {
                 let hint =
                     suggestion(&key.name, fields).map(|name| format!(", did you mean {name}?"));
                 self.context.unknown.borrow_mut().push(Problem {
@@ -347,7 +348,7 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
     }
 }
 
-/// The fields of a map, in reverse, so that taking one is cheap.
+/// The fields of a map, in reverse, so that taking the next one is cheap.
 struct Fields<'r, 'c> {
     reader: &'r Reader<'c>,
     entries: Vec<(&'r Key, &'r Node)>,

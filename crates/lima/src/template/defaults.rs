@@ -1,34 +1,32 @@
-//! What a template does not say, from the host; and its parameters put in.
+//! Fills in what a template does not say, from the host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::params::{Names, Undefined};
-use super::validate::{Check, ValidateError, valid_user_name};
+use super::validate::{ValidateError, valid_uid, valid_user_name};
 use super::{Arch, ByteSize, Host, Image, Os, ProvisionMode, Template, VmType, Warning};
 use crate::layout::InstanceDir;
 
-/// A guest's CPUs unless the template says otherwise: four, as in Lima, or as many as there are.
+/// A guest's CPUs by default: four, as in Lima, or all of the host's if it has fewer.
 const CPUS: u32 = 4;
-/// A guest's RAM: this, as in Lima, or half of the host's when that is less.
+/// A guest's RAM by default, as in Lima. Half of the host's RAM if that is less.
 const MEMORY: ByteSize = ByteSize::gib(4);
-/// A guest's disk, as in Lima. It takes only what is written to it.
+/// A guest's disk by default, as in Lima. The file on the host grows with what the guest writes.
 const DISK: ByteSize = ByteSize::gib(100);
-/// The guest's user when the host's cannot be one there, as in Lima.
+/// The guest's user if the host's name is not valid in the guest, as in Lima.
 const FALLBACK_USER: &str = "lima";
-/// Its number, when the host's is root's or there is none.
+/// The user id if the host's is root's or there is none.
 const FALLBACK_UID: u32 = 1000;
 const SHELL: &str = "/bin/bash";
 
 impl Template {
-    /// Fills in what the template does not say, and puts parameters into scripts: `params` (of `spec.params`) over the
-    /// template's own `param`. Afterwards nothing depends on the host any more.
+    /// Fills in what the template does not say, and puts parameters into scripts. `params` (of `spec.params`) override the
+    /// template's own `param`. The result does not depend on the host any more.
     ///
-    /// Unlike in Lima, containerd is off unless the template asks for it: rdd does not install it yet, and most guests
-    /// do without.
+    /// Unlike in Lima, containerd is off by default, because rdd does not install it yet.
     ///
     /// # Errors
-    /// A parameter that is used and not defined, or given and neither defined nor used; and all of
-    /// [`Template::validate`], which runs over the result.
+    /// A parameter is used and not defined, or given and neither defined nor used; or the result does not pass
+    /// [`Template::validate`].
     pub fn fill_defaults(
         &mut self,
         host: &Host,
@@ -63,7 +61,7 @@ impl Template {
         self.ssh.load_dot_ssh_pub_keys.get_or_insert(false);
         self.ssh.forward_agent.get_or_insert(false);
         self.fill_user(host, &mut warnings);
-        self.put_params_in(host, instance, params)?;
+        self.expand(host, instance, params)?;
         self.validate()?;
         Ok(warnings)
     }
@@ -76,7 +74,7 @@ impl Template {
             if !usable {
                 warnings.push(Warning {
                     field: "user.name".to_owned(),
-                    message: format!("the host's user {name:?} cannot be the guest's; it is called {FALLBACK_USER:?} there"),
+                    message: format!("the host's user {name:?} is not a valid name in the guest; the guest's user is {FALLBACK_USER:?}"),
                 });
             }
             user.name = Some(if usable {
@@ -88,7 +86,7 @@ impl Template {
         user.uid.get_or_insert(
             host.user
                 .uid
-                .filter(|uid| *uid != 0)
+                .filter(|uid| valid_uid(*uid))
                 .unwrap_or(FALLBACK_UID),
         );
         let comment = || {
@@ -104,193 +102,27 @@ impl Template {
             .get_or_insert_with(|| "/home/{{.User}}.guest".to_owned());
     }
 
-    fn put_params_in(
-        &mut self,
-        host: &Host,
-        instance: &InstanceDir,
-        given: &BTreeMap<String, String>,
-    ) -> Result<(), ValidateError> {
-        let declared: BTreeSet<String> = self.param.keys().cloned().collect();
-        self.param.extend(given.clone());
-        let params = std::mem::take(&mut self.param);
-        let user = self.user.name.clone().unwrap_or_default();
-        let uid = self.user.uid.unwrap_or_default().to_string();
-        let mut check = Check::new();
-        let mut fixed = BTreeMap::from([
-            (".Name", instance.name().to_owned()),
-            (".Hostname", instance.hostname()),
-            (".User", user),
-            (".UID", uid),
-        ]);
-        let mut names = Names {
-            fixed: fixed.clone(),
-            params: &params,
-            used: BTreeSet::new(),
-        };
-        if let Some(home) = &mut self.user.home {
-            replace(&mut names, &mut check, "user.home", home);
-            fixed.insert(".Home", home.clone());
-        }
-
-        // What runs in the guest sees the guest's home; what the host does sees the host's, and its folder.
-        let mut guest = Names {
-            fixed: fixed.clone(),
-            params: &params,
-            used: names.used,
-        };
-        for (i, step) in self.provision.iter_mut().enumerate() {
-            let fields = [
-                ("script", &mut step.script),
-                ("content", &mut step.content),
-                ("path", &mut step.path),
-                ("owner", &mut step.owner),
-            ];
-            for (field, text) in fields {
-                if let Some(text) = text {
-                    replace(
-                        &mut guest,
-                        &mut check,
-                        &format!("provision[{i}].{field}"),
-                        text,
-                    );
-                }
-            }
-        }
-        for (i, probe) in self.probes.iter_mut().enumerate() {
-            for (field, text) in [
-                ("script", &mut probe.script),
-                ("description", &mut probe.description),
-                ("hint", &mut probe.hint),
-            ] {
-                if let Some(text) = text {
-                    replace(
-                        &mut guest,
-                        &mut check,
-                        &format!("probes[{i}].{field}"),
-                        text,
-                    );
-                }
-            }
-        }
-        for (i, mount) in self.mounts.iter_mut().enumerate() {
-            if let Some(point) = &mut mount.mount_point {
-                replace(
-                    &mut guest,
-                    &mut check,
-                    &format!("mounts[{i}].mountPoint"),
-                    point,
-                );
-            }
-        }
-        for (i, rule) in self.port_forwards.iter_mut().enumerate() {
-            if let Some(socket) = &mut rule.guest_socket {
-                replace(
-                    &mut guest,
-                    &mut check,
-                    &format!("portForwards[{i}].guestSocket"),
-                    socket,
-                );
-            }
-        }
-        for (i, copy) in self.copy_to_host.iter_mut().enumerate() {
-            if let Some(path) = &mut copy.guest {
-                replace(
-                    &mut guest,
-                    &mut check,
-                    &format!("copyToHost[{i}].guest"),
-                    path,
-                );
-            }
-        }
-
-        fixed.insert(".Home", host.user.home.to_string_lossy().into_owned());
-        fixed.insert(".Dir", instance.path().to_string_lossy().into_owned());
-        let mut outside = Names {
-            fixed,
-            params: &params,
-            used: guest.used,
-        };
-        for (i, mount) in self.mounts.iter_mut().enumerate() {
-            replace(
-                &mut outside,
-                &mut check,
-                &format!("mounts[{i}].location"),
-                &mut mount.location,
-            );
-        }
-        for (i, rule) in self.port_forwards.iter_mut().enumerate() {
-            if let Some(socket) = &mut rule.host_socket {
-                replace(
-                    &mut outside,
-                    &mut check,
-                    &format!("portForwards[{i}].hostSocket"),
-                    socket,
-                );
-            }
-        }
-        for (i, copy) in self.copy_to_host.iter_mut().enumerate() {
-            if let Some(path) = &mut copy.host {
-                replace(
-                    &mut outside,
-                    &mut check,
-                    &format!("copyToHost[{i}].host"),
-                    path,
-                );
-            }
-        }
-        if let Some(message) = &mut self.message {
-            replace(&mut outside, &mut check, "message", message);
-        }
-
-        for name in given
-            .keys()
-            .filter(|name| !declared.contains(*name) && !outside.used.contains(*name))
-        {
-            let known: Vec<&str> = declared.iter().map(String::as_str).collect();
-            let hint = match super::de::suggestion(name, &known) {
-                Some(near) => format!(", did you mean {near}?"),
-                None if known.is_empty() => "; it has none".to_owned(),
-                None => format!("; it has {}", known.join(", ")),
-            };
-            check.fail(
-                format!("param.{name}"),
-                format!("the template has no such parameter{hint}"),
-            );
-        }
-        self.param = params;
-        check.done()
-    }
-
-    /// The images that this template offers for an architecture, best first.
+    /// Returns the images for an architecture, best first. Only images of the first one's variant count, as in Lima: an
+    /// image of another kind is no replacement.
     pub fn images_for(&self, arch: Arch) -> impl Iterator<Item = (usize, &Image)> {
         let default = self.arch;
-        self.images
-            .iter()
-            .enumerate()
-            .filter(move |(_, image)| image.arch.or(default).is_none_or(|a| a == arch))
+        let fits = move |image: &Image| image.arch.or(default).is_none_or(|a| a == arch);
+        let first = self.images.iter().find(|image| fits(image));
+        let kind = first.map(|image| (&image.variant, &image.arch_variant));
+        self.images.iter().enumerate().filter(move |(_, image)| {
+            fits(image) && kind == Some((&image.variant, &image.arch_variant))
+        })
     }
 }
 
-fn replace(names: &mut Names<'_>, check: &mut Check, field: &str, text: &mut String) {
-    match names.put_in(text) {
-        Ok(done) => *text = done,
-        Err(Undefined(param)) => {
-            check.fail(
-                field,
-                format!("uses {{{{.Param.{param}}}}}, and no parameter of that name is defined"),
-            );
-        }
-    }
-}
-
-/// `~/x` is a file of the host's user.
+/// Replaces a leading `~/` by the home folder of the host's user.
 fn expand_home(location: &mut String, host: &Host) {
     if let Some(rest) = location.strip_prefix("~/") {
         *location = host.user.home.join(rest).to_string_lossy().into_owned();
     }
 }
 
-/// Half, in whole MiB, so that it reads well.
+/// Returns half of a size in whole MiB.
 fn half_of(size: ByteSize) -> ByteSize {
     const MIB: u64 = 1 << 20;
     ByteSize(size.0 / 2 / MIB * MIB)

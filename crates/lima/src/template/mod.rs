@@ -1,17 +1,25 @@
-//! `lima.yaml`: reading it, checking it, filling in what it does not say.
+//! `lima.yaml`: parsing, merging base templates, validation, defaults.
+//!
+//! ```text
+//! text ─ embed (base templates, script files) ─ parse ─ fill_defaults ─ expand (parameters) ─ validate
+//! ```
 
 mod de;
 mod defaults;
+mod embed;
+mod expand;
+mod go_template;
 mod host;
-mod params;
 mod parse;
 mod size;
 mod tree;
 mod types;
 mod unsupported;
 mod validate;
+pub(crate) mod version;
 mod write;
 
+pub use embed::{EmbedError, Loader, LocalFiles, embed};
 pub use host::{Host, HostError, HostUser};
 pub use parse::{FieldError, ParseError, Parsed};
 pub use size::{ByteSize, SizeError};
@@ -20,7 +28,7 @@ pub use unsupported::Warning;
 pub use validate::ValidateError;
 pub use write::WriteError;
 
-/// Leaves empty fields out of what is written.
+/// Returns whether a field is empty, so that it is left out of the YAML.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

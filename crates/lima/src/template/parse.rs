@@ -1,4 +1,4 @@
-//! From text to a [`Template`], with everything that is wrong with it.
+//! From text to a template, and the errors of a text that is not one.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,40 +9,42 @@ use super::de::{Context, DeError, Problem, Reader};
 use super::tree::{self, Key, Node, Place, Value};
 use super::{Template, Warning, unsupported};
 
-/// A template that was read, and what the user should know about it.
+/// A parsed template, with what its author should know about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
-    /// The template as written; nothing is filled in yet.
+    /// The template as written, without defaults.
     pub template: Template,
-    /// Fields that are known and that rdd does not act on yet.
+    /// Fields without effect: those that Lima does not have, then those that rdd does not support yet.
     pub warnings: Vec<Warning>,
+    /// Fields that Lima does not have, with a guess of what was meant. [`Parsed::strict`] makes them an error.
+    pub unknown: Vec<FieldError>,
 }
 
-/// Text that is not a template. The message names every unknown field at once.
+/// Text that is not a template. The message names every wrong field at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("failed to parse template: {}", self.problems())]
 pub enum ParseError {
-    /// Not YAML, or more than the limits allow.
+    /// Not YAML, or beyond a limit.
     Syntax {
-        /// The line, from 1; 0 when it is about the whole text.
+        /// The line, from 1; 0 if the message is about the whole text.
         line: u64,
         /// The column, from 1.
         column: u64,
-        /// What is wrong.
+        /// The parser's message.
         message: String,
     },
-    /// Fields that do not exist, or that hold a value of the wrong kind.
+    /// Fields with a value of the wrong kind, and with [`Parsed::strict`] unknown ones.
     Fields(Vec<FieldError>),
 }
 
-/// What is wrong with one field.
+/// An error in one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// Its path, such as `images[0].digest`.
+    /// The field's path, such as `images[0].digest`.
     pub field: String,
-    /// The line it stands on, from 1; 0 when it is not known.
+    /// The field's line, from 1; 0 if it is unknown.
     pub line: u64,
-    /// What is wrong with it.
+    /// What the field must be instead.
     pub message: String,
 }
 
@@ -69,8 +71,8 @@ impl From<Problem> for FieldError {
     }
 }
 
-/// So many of a template's mistakes are told at once; more would hide the first.
-const MAX_TOLD: usize = 20;
+/// The problems that one message lists. More would hide the first.
+const MAX_LISTED: usize = 20;
 
 impl ParseError {
     fn problems(&self) -> String {
@@ -83,100 +85,113 @@ impl ParseError {
                 column,
                 message,
             } => format!("line {line}, column {column}: {message}"),
-            Self::Fields(fields) => tell(fields),
+            Self::Fields(fields) => list(fields),
         }
     }
 }
 
-/// The problems in one line.
-pub(super) fn tell<T: fmt::Display>(problems: &[T]) -> String {
-    let mut told: Vec<String> = problems
+/// Lists problems in one line.
+pub(super) fn list<T: fmt::Display>(problems: &[T]) -> String {
+    let mut listed: Vec<String> = problems
         .iter()
-        .take(MAX_TOLD)
+        .take(MAX_LISTED)
         .map(ToString::to_string)
         .collect();
-    if problems.len() > MAX_TOLD {
-        told.push(format!("and {} more", problems.len() - MAX_TOLD));
+    if problems.len() > MAX_LISTED {
+        listed.push(format!("and {} more", problems.len() - MAX_LISTED));
     }
-    told.join("; ")
+    listed.join("; ")
+}
+
+impl Parsed {
+    /// Makes unknown fields an error, as `--strict` wants it: `digets` instead of `digest` switches off a check.
+    ///
+    /// # Errors
+    /// [`ParseError::Fields`] with every unknown field.
+    pub fn strict(self) -> Result<Self, ParseError> {
+        if self.unknown.is_empty() {
+            Ok(self)
+        } else {
+            Err(ParseError::Fields(self.unknown))
+        }
+    }
 }
 
 impl Template {
-    /// Reads a template.
-    ///
-    /// A field that Lima does not know is an error and not a warning: `digets` instead of `digest` would switch off a
-    /// check that somebody relies on.
+    /// Parses a template. A field that Lima does not have is a warning, as in Lima.
     ///
     /// # Errors
     /// [`ParseError`] with line and column, or with the path of each field.
     pub fn parse(text: &str) -> Result<Parsed, ParseError> {
-        let mut root = tree::read(text).map_err(|error| ParseError::Syntax {
-            line: error.place.line,
-            column: error.place.column,
-            message: error.message,
-        })?;
-        match root.value {
-            Value::Map(_) => {}
-            Value::Null => {
-                return Err(ParseError::Syntax {
-                    line: 0,
-                    column: 0,
-                    message: "it is empty".to_owned(),
-                });
-            }
-            ref other => {
-                return Err(ParseError::Syntax {
-                    line: root.place.line,
-                    column: root.place.column,
-                    message: format!(
-                        "it must be a map of fields such as \"images:\"; got {}",
-                        other.describe()
-                    ),
-                });
-            }
-        }
+        let mut root = root_of(text)?;
         normalize(&mut root);
         let context = Context {
             source: text,
             unknown: RefCell::new(Vec::new()),
         };
         let read = Template::deserialize(Reader::root(&context, &root));
-        let mut problems: Vec<FieldError> = context
+        let mut unknown: Vec<FieldError> = context
             .unknown
             .into_inner()
             .into_iter()
             .map(FieldError::from)
             .collect();
-        match read {
-            Ok(template) if problems.is_empty() => {
-                let warnings = unsupported::warnings(&template);
-                Ok(Parsed { template, warnings })
-            }
-            Ok(_) => Err(in_order(problems)),
-            Err(error) => {
-                problems.push(match error {
-                    DeError::At(problem) => problem.into(),
-                    DeError::Bare(message) => FieldError {
-                        field: String::new(),
-                        line: 0,
-                        message,
-                    },
-                });
-                Err(in_order(problems))
-            }
-        }
+        unknown.sort_by_key(|problem| problem.line);
+        let template = read.map_err(|error| {
+            let problem = match error {
+                DeError::At(problem) => problem.into(),
+                DeError::Bare(message) => FieldError {
+                    field: String::new(),
+                    line: 0,
+                    message,
+                },
+            };
+            ParseError::Fields(vec![problem])
+        })?;
+        let mut warnings: Vec<Warning> = unknown
+            .iter()
+            .map(|problem| Warning {
+                field: problem.field.clone(),
+                message: format!("{}; it is ignored (line {})", problem.message, problem.line),
+            })
+            .collect();
+        warnings.extend(unsupported::warnings(&template));
+        Ok(Parsed {
+            template,
+            warnings,
+            unknown,
+        })
     }
 }
 
-/// In the order of the text, as one corrects it.
-fn in_order(mut problems: Vec<FieldError>) -> ParseError {
-    problems.sort_by_key(|problem| problem.line);
-    ParseError::Fields(problems)
+/// Reads the tree of a template, which is a map.
+pub(super) fn root_of(text: &str) -> Result<Node, ParseError> {
+    let root = tree::read(text).map_err(|error| ParseError::Syntax {
+        line: error.place.line,
+        column: error.place.column,
+        message: error.message,
+    })?;
+    match &root.value {
+        Value::Map(_) => Ok(root),
+        Value::Null => Err(ParseError::Syntax {
+            line: 0,
+            column: 0,
+            message: "it is empty".to_owned(),
+        }),
+        other => Err(ParseError::Syntax {
+            line: root.place.line,
+            column: root.place.column,
+            message: format!(
+                "it must be a map of fields such as \"images:\"; got {}",
+                other.describe()
+            ),
+        }),
+    }
 }
 
-/// Lima lets some fields be written in a short way; here each becomes the long one.
+/// Replaces the short forms that Lima accepts by the long ones.
 fn normalize(root: &mut Node) {
-    // `default` means the same as not to say it.
+    // `default` means the same as an absent field.
     for field in ["arch", "os", "vmType", "mountType"] {
         if let Some(node) = root.get_mut(field)
             && matches!(&node.value, Value::Text(text) if text == "default")

@@ -1,8 +1,9 @@
-//! YAML text as a tree that remembers where each value stands, read within limits.
+//! YAML text as a tree that keeps the place of each value, read within limits.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Location, Spanned};
 
@@ -10,14 +11,14 @@ use serde_saphyr::{Location, Spanned};
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 /// Lima's deepest field is six levels down.
 const MAX_DEPTH: usize = 32;
-/// Far more values than a template of [`MAX_BYTES`] that means something.
+/// More values than any meaningful template of [`MAX_BYTES`] has.
 const MAX_NODES: usize = 50_000;
-/// Some templates use an anchor for a repeated script; nobody needs many.
+/// Some templates use an anchor for a repeated script.
 const MAX_ALIASES: usize = 256;
-/// What all aliases together may expand to: the end of a "billion laughs" file.
+/// What all aliases together may expand to. It stops a "billion laughs" file.
 const MAX_ALIAS_EVENTS: usize = 20_000;
 
-/// A place in the text, both from 1; 0 when it is not known.
+/// A place in the text. Line and column count from 1; 0 means that the place is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Place {
     pub(crate) line: u64,
@@ -33,13 +34,13 @@ impl From<Location> for Place {
     }
 }
 
-/// A value and its place.
+/// A value with its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) value: Value,
     pub(crate) place: Place,
-    /// Where the value stands in the text as bytes, when that is known: a number that a text field wants is taken as
-    /// it was written (`1.10` is not `1.1`).
+    /// The value's first byte in the text and its length, if the parser gave them. A text field takes a number as it was
+    /// written, because `1.10` is not `1.1`.
     bytes: Option<(u64, u64)>,
 }
 
@@ -55,7 +56,7 @@ pub(crate) enum Value {
     Map(Vec<(Key, Node)>),
 }
 
-/// A key of a map and its place.
+/// A key of a map with its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     pub(crate) name: String,
@@ -63,7 +64,7 @@ pub(crate) struct Key {
 }
 
 impl Value {
-    /// What it is, for messages.
+    /// Describes the value in a message.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Null => "nothing".to_owned(),
@@ -78,7 +79,7 @@ impl Value {
     }
 }
 
-/// The beginning of a text that may be long.
+/// Returns the beginning of a text that may be long.
 pub(crate) fn shortened(text: &str) -> String {
     const LIMIT: usize = 60;
     match text.char_indices().nth(LIMIT) {
@@ -88,7 +89,7 @@ pub(crate) fn shortened(text: &str) -> String {
 }
 
 impl Node {
-    /// A node that stands where `place` is.
+    /// A node at `place`.
     pub(crate) fn new(value: Value, place: Place) -> Self {
         Self {
             value,
@@ -97,7 +98,7 @@ impl Node {
         }
     }
 
-    /// A scalar as it was written, or as it reads when that is not known.
+    /// Returns a scalar as it was written, or its canonical form if the place in the text is unknown.
     pub(crate) fn scalar_text(&self, source: &str) -> Option<String> {
         let written = || {
             let (start, length) = self.bytes?;
@@ -118,7 +119,7 @@ impl Node {
         }
     }
 
-    /// The value of a field, when this is a map that has it.
+    /// Returns the value of a field if this node is a map with that field.
     pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Node> {
         match &mut self.value {
             Value::Map(entries) => entries
@@ -126,6 +127,56 @@ impl Node {
                 .find(|(key, _)| key.name == name)
                 .map(|(_, node)| node),
             _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// Returns the value of a field if this node is a map with that field.
+    pub(crate) fn get(&self, name: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Map(entries) => entries
+                .iter()
+                .find(|(key, _)| key.name == name)
+                .map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// Adds a field to a map. Other values stay as they are.
+    pub(crate) fn insert(&mut self, key: Key, node: Node) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.push((key, node));
+        }
+    }
+
+    /// Takes a field out of a map.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Node> {
+        let Value::Map(entries) = &mut self.value else {
+            return None;
+        };
+        let index = entries.iter().position(|(key, _)| key.name == name)?;
+        Some(entries.remove(index).1)
+    }
+}
+
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.value {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(value) => serializer.serialize_bool(*value),
+            Value::Int(value) => serializer.serialize_i64(*value),
+            Value::Uint(value) => serializer.serialize_u64(*value),
+            Value::Float(value) => serializer.serialize_f64(*value),
+            Value::Text(text) => serializer.serialize_str(text),
+            Value::List(items) => serializer.collect_seq(items),
+            Value::Map(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for (key, node) in entries {
+                    map.serialize_entry(&key.name, node)?;
+                }
+                map.end()
+            }
         }
     }
 }
@@ -213,7 +264,7 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Text that is not YAML, or more of it than anybody needs.
+/// Text that is not YAML, or that exceeds a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
     pub(crate) place: Place,
@@ -238,6 +289,8 @@ pub(crate) fn read(text: &str) -> Result<Node, SyntaxError> {
             max_nodes: MAX_NODES,
             max_aliases: MAX_ALIASES,
             max_documents: 1,
+            // The parser holds back a run of comments until it knows what they belong to. The size of the text bounds it.
+            max_buffered_comment_events: MAX_BYTES,
         },
         duplicate_keys: DuplicateKeyPolicy::Error,
         with_snippet: false,
@@ -255,9 +308,9 @@ fn alias_limits() -> serde_saphyr::options::AliasLimits {
     limits
 }
 
-/// The parser ends its messages with the place, which we say ourselves.
+/// Removes the place from the end of the parser's message, because ours has it at the beginning.
 fn without_place(message: &str) -> String {
-    // Some of its messages end with advice to whoever calls it.
+    // Some messages end with advice to the calling program.
     let message = message
         .trim()
         .split(", set DuplicateKeyPolicy")

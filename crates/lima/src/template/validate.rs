@@ -1,28 +1,28 @@
-//! What a template must hold. Works on a template before and after its defaults are filled in: what is not said is
-//! not checked.
+//! Validates a template, before and after its defaults are filled in. Absent fields are not checked.
 
 use std::fmt::Display;
 use std::path::Path;
 
-use super::parse::tell;
+use super::go_template::FIELD_LIMIT;
+use super::parse::list;
 use super::{Arch, ByteSize, Os, ProvisionMode, Template};
 use crate::image::{Digest, Source};
 
-/// A template that says what cannot be. Names every problem at once.
+/// A template with values that are not valid. Names every problem at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("failed to validate template: {}", tell(.0))]
+#[error("failed to validate template: {}", list(.0))]
 pub struct ValidateError(pub Vec<super::FieldError>);
 
-/// More is a slip of the finger and not a machine (QEMU's q35 stops at 4096, `pc` at 255).
+/// More CPUs are a typing error: QEMU's q35 supports 4096, `pc` 255.
 const MAX_CPUS: u32 = 1024;
 /// Below this no Linux boots.
 const MIN_MEMORY: ByteSize = ByteSize::mib(64);
-/// qcow2 with its default cluster size ends here.
+/// The limit of qcow2 with its default cluster size.
 const MAX_DISK: ByteSize = ByteSize(64 << 40);
-/// QEMU's own limit is far above any host.
+/// Above the RAM of any host.
 const MAX_MEMORY: ByteSize = ByteSize(64 << 40);
-/// An ISO is built in memory; a script is text that somebody wrote.
-const MAX_SCRIPT: usize = 512 << 10;
+/// Ids of `nobody` and of no user (Debian policy 9.2.2); the kernel uses the largest ones for "no id" and their like.
+const NO_USER_IDS: [u32; 4] = [65_534, 65_535, u32::MAX - 1, u32::MAX];
 
 /// Collects problems.
 pub(super) struct Check {
@@ -60,13 +60,13 @@ impl Check {
 }
 
 impl Template {
-    /// Checks all fields that rdd acts on, and those that decide what boots.
+    /// Checks the fields that have an effect in rdd.
     ///
     /// # Errors
     /// [`ValidateError`] names each field and what it must be.
     pub fn validate(&self) -> Result<(), ValidateError> {
         let mut check = Check::new();
-        check.that(self.base.is_empty(), "base", BASE);
+        check.that(self.base.is_empty(), "base", NOT_EMBEDDED);
         if let Some(os) = self.os {
             check.that(
                 os == Os::Linux,
@@ -89,7 +89,7 @@ impl Template {
         check.that(
             !self.images.is_empty(),
             "images",
-            "must hold at least one image",
+            "must have at least one image",
         );
         for (i, image) in self.images.iter().enumerate() {
             let at = format!("images[{i}]");
@@ -170,21 +170,18 @@ impl Template {
             match &step.script {
                 Some(script) => {
                     check.that(
-                        script.len() <= MAX_SCRIPT,
+                        script.len() <= FIELD_LIMIT,
                         format!("{at}.script"),
-                        format!("has {} bytes; at most {MAX_SCRIPT} fit", script.len()),
+                        format!("has {} bytes; at most {FIELD_LIMIT} fit", script.len()),
                     );
                     check.that(
                         !script.contains('\0'),
                         format!("{at}.script"),
-                        "must not hold a NUL character",
+                        "must not contain a NUL character",
                     );
                 }
                 None if step.file.is_some() => {
-                    check.fail(
-                        format!("{at}.file"),
-                        "is not read by rdd; put the text into script",
-                    );
+                    check.fail(format!("{at}.file"), NOT_EMBEDDED);
                 }
                 None => check.that(
                     !runs,
@@ -204,7 +201,7 @@ impl Template {
             check.that(
                 valid_user_name(name),
                 "user.name",
-                format!("{name:?} is not a login name: it starts with a-z or _, goes on with a-z, 0-9, _ or -, 32 at most"),
+                format!("{name:?} is not a login name: it begins with a-z or _, then a-z, 0-9, _ or -, at most 32 characters"),
             );
             check.that(
                 name != "root",
@@ -214,9 +211,9 @@ impl Template {
         }
         if let Some(uid) = self.user.uid {
             check.that(
-                uid > 0 && uid < u32::MAX,
+                valid_uid(uid),
                 "user.uid",
-                "must not be root's number, nor the largest",
+                format!("must be more than 0 and none of 65534, 65535 and the two largest ids; got {uid}"),
             );
         }
         for (field, path) in [
@@ -232,7 +229,7 @@ impl Template {
                 check.that(
                     !path.contains(':'),
                     field,
-                    "must not hold a colon, which ends a field of /etc/passwd",
+                    "must not contain a colon, which ends a field of /etc/passwd",
                 );
                 one_line(check, field, path);
             }
@@ -241,16 +238,17 @@ impl Template {
             check.that(
                 !comment.contains(':'),
                 "user.comment",
-                "must not hold a colon",
+                "must not contain a colon",
             );
             one_line(check, "user.comment", comment);
         }
         if let Some(zone) = &self.timezone {
-            // Ends up in a path below /usr/share/zoneinfo.
+            // It becomes a path below /usr/share/zoneinfo.
             let good = zone
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b))
                 && !zone.starts_with('/')
+                && !zone.ends_with('/')
                 && zone.len() <= 64;
             check.that(
                 good,
@@ -271,11 +269,11 @@ impl Template {
                 );
                 one_line(check, &at, value);
                 if list == "env" {
-                    // pam_env, which reads /etc/environment, cannot say either.
+                    // pam_env, which reads /etc/environment, knows no way to write it.
                     check.that(
                         !value.contains('#'),
                         &at,
-                        "must not hold #, which starts a comment in /etc/environment",
+                        "must not contain #, which begins a comment in /etc/environment",
                     );
                 }
             }
@@ -301,7 +299,7 @@ impl Template {
             check.that(
                 target == "/tmp" || !SYSTEM.contains(&target),
                 format!("mounts[{i}].mountPoint"),
-                format!("{target} is the guest's own; choose a folder below it"),
+                format!("{target} belongs to the guest's system; choose a folder below it"),
             );
         }
     }
@@ -324,7 +322,7 @@ impl Template {
                     check.that(
                         first <= last,
                         format!("{at}.{field}"),
-                        format!("goes down: {first} to {last}"),
+                        format!("begins at {first} and ends at {last}, which is less"),
                     );
                 }
             }
@@ -333,7 +331,7 @@ impl Template {
                     i32::from(guest[1]) - i32::from(guest[0])
                         == i32::from(host[1]) - i32::from(host[0]),
                     format!("{at}.hostPortRange"),
-                    "must hold as many ports as guestPortRange",
+                    "must have as many ports as guestPortRange",
                 );
             }
             if let Some(socket) = &rule.guest_socket {
@@ -372,8 +370,8 @@ impl Template {
     }
 }
 
-const BASE: &str =
-    "is not resolved by rdd; embed it first: limactl template copy --embed-all TEMPLATE OUT.yaml";
+const NOT_EMBEDDED: &str =
+    "must be embedded before the template is stored; `rdd limavm create NAME FILE` does that";
 
 fn file(check: &mut Check, at: &str, location: &str, digest: Option<&str>) {
     if let Err(error) = Source::parse(location) {
@@ -399,12 +397,17 @@ fn one_line(check: &mut Check, at: &str, text: impl AsRef<str> + Display) {
     if let Some(c) = bad {
         check.fail(
             at,
-            format!("must be one line of text; it holds the control character {c:?}"),
+            format!("must be one line of text; it contains the control character {c:?}"),
         );
     }
 }
 
-/// What Debian's adduser and useradd both take.
+/// Whether an id can be that of an ordinary user.
+pub(super) fn valid_uid(uid: u32) -> bool {
+    uid > 0 && !NO_USER_IDS.contains(&uid)
+}
+
+/// Whether Debian's adduser and useradd both accept the name.
 pub(super) fn valid_user_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes

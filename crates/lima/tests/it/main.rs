@@ -1,8 +1,7 @@
-//! The crate's tests against real files, a real HTTP server, real qemu-img and real ssh. One program, so that it is
-//! linked once.
+//! Tests against real files, a real HTTP server, real qemu-img and real ssh. One program, so that it is linked once.
 //!
-//! On Windows there are the keys and their crashes only: the rest asks for programs of Unix (isoinfo,
-//! qemu-img, sh) or looks at what only its file systems have.
+//! On Windows only the tests of keys and of crashes run: the others need programs of Unix (isoinfo, qemu-img, sh) or
+//! properties of its file systems.
 #![expect(
     clippy::unwrap_used,
     reason = "a panic is how a test fails, in its helper functions too"
@@ -13,6 +12,8 @@ mod cidata;
 mod crash;
 #[cfg(unix)]
 mod download;
+#[cfg(unix)]
+mod embed;
 #[cfg(unix)]
 mod http_server;
 #[cfg(unix)]

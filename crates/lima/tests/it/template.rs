@@ -1,4 +1,4 @@
-//! Templates, good and broken, with what is said about them.
+//! Templates, valid and broken, with their messages.
 
 use std::collections::BTreeMap;
 
@@ -32,10 +32,10 @@ fn fails(text: &str, expected: &Expect) {
     expected.assert_eq(&read(text).unwrap_err());
 }
 
-// expect-test finds its text by how it stands here.
+// expect-test finds its text by its place in this file.
 #[rustfmt::skip]
 #[test]
-fn broken_yaml_is_told_with_its_place() {
+fn broken_yaml_is_an_error_with_line_and_column() {
     fails("", &expect!["failed to parse template: it is empty"]);
     fails(
         "- a\n- b\n",
@@ -58,33 +58,44 @@ fn broken_yaml_is_told_with_its_place() {
         &expect!["failed to parse template: line 1, column 8: while scanning a plain scalar, found a tab"],
     );
     fails(
-        "a: *nobody\n",
+        "a: *unknown\n",
         &expect!["failed to parse template: line 1, column 4: alias references unknown anchor"],
     );
 }
 
-// expect-test finds its text by how it stands here.
+// expect-test finds its text by its place in this file.
 #[rustfmt::skip]
 #[test]
-fn unknown_fields_are_told_with_path_place_and_a_guess() {
-    fails(
+fn unknown_fields_are_warnings_with_path_line_and_guess_and_errors_when_strict() {
+    let unknown = |text: &str, expected: &Expect| {
+        let parsed = Template::parse(text).unwrap();
+        let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
+        let strict = parsed.strict().unwrap_err();
+        expected.assert_eq(&format!("{}\n{strict}", warnings.join("\n")));
+    };
+    unknown(
         "images:\n- location: /x\n  digets: sha256:0\n",
-        &expect!["failed to parse template: images[0].digets: unknown field, did you mean digest? (line 3)"],
+        &expect![[r#"
+            images[0].digets: unknown field, did you mean digest?; it is ignored (line 3)
+            failed to parse template: images[0].digets: unknown field, did you mean digest? (line 3)"#]],
     );
-    fails(
+    unknown(
         "Images: []\nimages:\n- location: /x\n  kernel:\n    location: /k\n    cmdlin: a\nxyz: 1\n",
-        &expect!["failed to parse template: Images: unknown field, did you mean images? (line 1); images[0].kernel.cmdlin: unknown field, did you mean cmdline? (line 6); xyz: unknown field (line 7)"],
+        &expect![[r#"
+            Images: unknown field, did you mean images?; it is ignored (line 1)
+            images[0].kernel.cmdlin: unknown field, did you mean cmdline?; it is ignored (line 6)
+            xyz: unknown field; it is ignored (line 7)
+            failed to parse template: Images: unknown field, did you mean images? (line 1); images[0].kernel.cmdlin: unknown field, did you mean cmdline? (line 6); xyz: unknown field (line 7)"#]],
     );
-    fails(
-        "ssh:\n  localport: 1\n  loadDotSSHPubkeys: true\nvmopts: {}\n",
-        &expect!["failed to parse template: ssh.localport: unknown field, did you mean localPort? (line 2); ssh.loadDotSSHPubkeys: unknown field, did you mean loadDotSSHPubKeys? (line 3); vmopts: unknown field, did you mean vmOpts? (line 4)"],
-    );
+    let extension = "x-note: {a: 1}\nimages:\n- {location: /x, x-kind: y}\n";
+    assert_eq!(Template::parse(extension).unwrap().warnings, []);
+    Template::parse(extension).unwrap().strict().unwrap();
 }
 
-// expect-test finds its text by how it stands here.
+// expect-test finds its text by its place in this file.
 #[rustfmt::skip]
 #[test]
-fn values_of_the_wrong_kind_are_told_with_path_and_place() {
+fn values_of_the_wrong_kind_are_errors_with_path_and_line() {
     fails(
         "cpus: four\n",
         &expect![[r#"failed to parse template: cpus: must be a whole number from 0 to 4294967295; got the text "four" (line 1)"#]],
@@ -135,17 +146,17 @@ fn values_of_the_wrong_kind_are_told_with_path_and_place() {
     );
 }
 
-// expect-test finds its text by how it stands here.
+// expect-test finds its text by its place in this file.
 #[rustfmt::skip]
 #[test]
-fn what_cannot_be_is_told_with_its_field() {
+fn invalid_values_are_errors_that_name_the_field() {
     fails(
         "cpus: 1\n",
-        &expect!["failed to validate template: images: must hold at least one image"],
+        &expect!["failed to validate template: images: must have at least one image"],
     );
     fails(
         "images: []\ncpus: 0\nmemory: 1k\ndisk: 0\nbase: template://debian\n",
-        &expect!["failed to validate template: base: is not resolved by rdd; embed it first: limactl template copy --embed-all TEMPLATE OUT.yaml; images: must hold at least one image; cpus: must be from 1 to 1024; got 0; memory: must be from 64MiB to 64TiB; got 1KiB; disk: must be more than 0 and at most 64TiB; got 0"],
+        &expect!["failed to validate template: base: must be embedded before the template is stored; `rdd limavm create NAME FILE` does that; images: must have at least one image; cpus: must be from 1 to 1024; got 0; memory: must be from 64MiB to 64TiB; got 1KiB; disk: must be more than 0 and at most 64TiB; got 0"],
     );
     fails(
         "images:\n- location: relative.img\n- location: ftp://x/y\n  digest: md5:1\n",
@@ -157,11 +168,11 @@ fn what_cannot_be_is_told_with_its_field() {
     );
     fails(
         "images: [{location: /x}]\nuser: {name: Root User, uid: 0, home: home, shell: \"/bin/a:b\"}\ntimezone: ../../etc/passwd\n",
-        &expect![[r#"failed to validate template: user.name: "Root User" is not a login name: it starts with a-z or _, goes on with a-z, 0-9, _ or -, 32 at most; user.uid: must not be root's number, nor the largest; user.home: must be an absolute path; got "home"; user.shell: must not hold a colon, which ends a field of /etc/passwd; timezone: "../../etc/passwd" is not a time zone such as Europe/Berlin"#]],
+        &expect![[r#"failed to validate template: user.name: "Root User" is not a login name: it begins with a-z or _, then a-z, 0-9, _ or -, at most 32 characters; user.uid: must be more than 0 and none of 65534, 65535 and the two largest ids; got 0; user.home: must be an absolute path; got "home"; user.shell: must not contain a colon, which ends a field of /etc/passwd; timezone: "../../etc/passwd" is not a time zone such as Europe/Berlin"#]],
     );
     fails(
         "images: [{location: /x}]\nenv: {\"A B\": x, C: \"1\\n2\"}\nparam: {\"1\": x}\n",
-        &expect![[r#"failed to validate template: env.A B: must be letters, digits and _, and not start with a digit; env.C: must be one line of text; it holds the control character '\n'; param.1: must be letters, digits and _, and not start with a digit"#]],
+        &expect![[r#"failed to validate template: env.A B: must be letters, digits and _, and not start with a digit; env.C: must be one line of text; it contains the control character '\n'; param.1: must be letters, digits and _, and not start with a digit"#]],
     );
     fails(
         "images: [{location: /x}]\nprovision: [{mode: user}, {script: x, skipDefaultDependencyResolution: true}]\nprobes: [{}]\n",
@@ -169,12 +180,12 @@ fn what_cannot_be_is_told_with_its_field() {
     );
     fails(
         "images: [{location: /x}]\nmounts: [{location: rel}, {location: /etc}]\nportForwards: [{guestPort: 0}, {guestPortRange: [2, 1]}]\nssh: {localPort: 22}\n",
-        &expect![[r#"failed to validate template: mounts[0].location: must be an absolute path or start with ~; got "rel"; mounts[1].mountPoint: /etc is the guest's own; choose a folder below it; portForwards[0].guestPort: must be from 1 to 65535; portForwards[1].guestPortRange: goes down: 2 to 1; ssh.localPort: must not be 22, which is the host's own sshd"#]],
+        &expect![[r#"failed to validate template: mounts[0].location: must be an absolute path or start with ~; got "rel"; mounts[1].mountPoint: /etc belongs to the guest's system; choose a folder below it; portForwards[0].guestPort: must be from 1 to 65535; portForwards[1].guestPortRange: begins at 2 and ends at 1, which is less; ssh.localPort: must not be 22, which is the host's own sshd"#]],
     );
 }
 
 #[test]
-fn a_bomb_is_refused() {
+fn alias_bombs_deep_and_long_texts_are_refused() {
     let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
         let before = format!("*a{}", level - 1);
@@ -208,7 +219,46 @@ fn a_bomb_is_refused() {
     );
 }
 
-/// In the way Lima's own templates are written.
+#[test]
+fn any_number_of_comment_lines_is_accepted() {
+    for count in [33, 5_000] {
+        let comments = "# a comment\n".repeat(count);
+        let text =
+            format!("images:\n- location: /x\nprovision:\n{comments}- script: 'true'\n{comments}");
+        assert_eq!(read(&text).unwrap().provision.len(), 1);
+    }
+}
+
+#[test]
+fn images_of_another_variant_are_no_fallback() {
+    let text = "images:\n- {location: /a, arch: x86_64, variant: cloud}\n- {location: /b, arch: x86_64}\n\
+                - {location: /c, arch: x86_64, variant: cloud, archVariant: v3}\n- {location: /d, arch: x86_64, variant: cloud}\n\
+                - {location: /e, arch: aarch64}\n";
+    let template = read(text).unwrap();
+    let places = |arch| -> Vec<String> {
+        let images = template.images_for(arch);
+        images.map(|(_, image)| image.location.clone()).collect()
+    };
+    assert_eq!(places(Arch::X86_64), ["/a", "/d"]);
+    assert_eq!(places(Arch::Aarch64), ["/e"]);
+}
+
+#[test]
+fn user_ids_beyond_16_bits_are_valid_and_those_of_nobody_are_not() {
+    let with = |uid: u32| {
+        read(&format!(
+            "images: [{{location: /x}}]\nuser: {{uid: {uid}}}\n"
+        ))
+    };
+    for uid in [1, 501, 65_533, 65_536, 1_000_000_123] {
+        with(uid).unwrap();
+    }
+    for uid in [0, 65_534, 65_535, u32::MAX] {
+        assert!(with(uid).unwrap_err().contains("user.uid"), "{uid}");
+    }
+}
+
+/// Written in the style of Lima's own templates.
 const DEBIAN: &str = r#"
 minimumLimaVersion: 2.0.0
 arch: default
@@ -256,34 +306,35 @@ message: |
   To run `x` in {{.Dir}}:
 "#;
 
-// expect-test finds its text by how it stands here.
+// expect-test finds its text by its place in this file.
 #[rustfmt::skip]
 #[test]
-fn a_template_of_limas_reads_and_what_is_not_done_yet_is_named() {
+fn a_template_in_limas_style_parses_and_fields_without_effect_are_warnings() {
     let parsed = Template::parse(DEBIAN).unwrap();
     let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
     expect![[r#"
         additionalDisks: not supported by rdd yet, ignored
-        mounts: not supported by rdd yet, ignored"#]]
+        mounts: not supported by rdd yet, ignored
+        message: not supported by rdd yet, ignored"#]]
     .assert_eq(&warnings.join("\n"));
     let template = parsed.template;
     template.validate().unwrap();
     assert_eq!(
         template.env["VERSION"], "1.10",
-        "as it was written, and not as a number"
+        "the text as written, not a number"
     );
     assert_eq!(template.env["PORT"], "8080");
     assert_eq!(template.env["ON"], "yes");
     assert_eq!(template.additional_disks[0].name, "data");
-    assert_eq!(template.arch, None, "default means the host's");
+    assert_eq!(template.arch, None, "default means the host's architecture");
     assert_eq!(template.provision[2], template.provision[3]);
     assert_eq!(template.images_for(Arch::Aarch64).count(), 1);
 }
 
-// expect-test finds its text by how it stands here.
+// expect-test finds its text by its place in this file.
 #[rustfmt::skip]
 #[test]
-fn defaults_come_from_the_host_and_parameters_are_put_in() {
+fn defaults_come_from_the_host_and_parameters_are_expanded() {
     let mut template = Template::parse(DEBIAN).unwrap().template;
     let dir = LimaHome::new("/l").instance("web").unwrap();
     let params = BTreeMap::from([("flag".to_owned(), "--quiet".to_owned())]);
@@ -351,9 +402,9 @@ fn defaults_come_from_the_host_and_parameters_are_put_in() {
           uid: 501
     "#]].assert_eq(&filled);
     let again = Template::parse(&text).unwrap().template;
-    assert_eq!(again, template, "what is written reads back as the same");
+    assert_eq!(again, template, "the written template parses to the same value");
 
-    // Nothing depends on the host any more.
+    // The result does not depend on the host any more.
     let mut again = again;
     let other = Host {
         cpus: 1,
@@ -365,7 +416,7 @@ fn defaults_come_from_the_host_and_parameters_are_put_in() {
 }
 
 #[test]
-fn small_and_odd_hosts_get_fitting_defaults() {
+fn small_hosts_and_unusual_user_names_get_fitting_defaults() {
     let fill = |host: &Host| {
         let mut template = Template::parse("images: [{location: /x}]")
             .unwrap()
@@ -403,10 +454,10 @@ fn small_and_odd_hosts_get_fitting_defaults() {
     }
 }
 
-// expect-test finds its text by how it stands here.
+// expect-test finds its text by its place in this file.
 #[rustfmt::skip]
 #[test]
-fn a_parameter_that_nobody_knows_is_told() {
+fn an_undefined_parameter_is_an_error_with_a_guess() {
     let fill = |text: &str, params: &[(&str, &str)]| {
         let mut template = Template::parse(text).unwrap().template;
         let params = params
@@ -427,12 +478,11 @@ fn a_parameter_that_nobody_knows_is_told() {
     let text = "images: [{location: /x}]\nprovision: [{script: \"a {{.Param.b}}\"}]\n";
     expect!["failed to validate template: provision[0].script: uses {{.Param.b}}, and no parameter of that name is defined"].assert_eq(&fill(text, &[]).unwrap_err());
     fill(text, &[("b", "y")]).unwrap();
-    expect![[r#"failed to validate template: param.b: must be one line of text; it holds the control character '\n'"#]].assert_eq(&fill(text, &[("b", "two\nlines")]).unwrap_err());
+    expect![[r#"failed to validate template: param.b: must be one line of text; it contains the control character '\n'"#]].assert_eq(&fill(text, &[("b", "two\nlines")]).unwrap_err());
 }
 
-/// What we give to users is what we would accept from them.
 #[test]
-fn the_templates_that_we_ship_are_complete() {
+fn shipped_templates_parse_validate_and_have_no_warnings() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates");
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -455,14 +505,14 @@ fn the_templates_that_we_ship_are_complete() {
 }
 
 proptest::proptest! {
-    /// No text makes the reader panic or hang, and what it writes it reads back.
+    /// No text makes the parser panic or hang.
     #[test]
-    fn any_text_reads_or_is_refused(text in "[a-z0-9:\\-\\[\\]{}&*#|>'\"!%@ \n\t,?]{0,200}") {
+    fn any_text_parses_or_is_refused(text in "[a-z0-9:\\-\\[\\]{}&*#|>'\"!%@ \n\t,?]{0,200}") {
         let _ = Template::parse(&text);
     }
 
     #[test]
-    fn any_script_survives_writing(script in "\\PC{0,200}", value in "[ -~]{0,40}", lines in "[ a#:'\"|>\n\\-\t\\\\]{0,60}") {
+    fn any_script_reads_back_as_it_was_written(script in "\\PC{0,200}", value in "[ -~]{0,40}", lines in "[ a#:'\"|>\n\\-\t\\\\]{0,60}") {
         let mut template = Template::parse("images: [{location: /x}]").unwrap().template;
         for text in [script, lines] {
             template.provision.push(lima::template::Provision { script: Some(text), ..Default::default() });
