@@ -265,6 +265,12 @@ pub(crate) enum LimaVm {
         /// Check everything, create nothing
         #[arg(long)]
         dry_run: bool,
+        /// Refuse a template with fields that Lima does not have, instead of warning about them
+        #[arg(long)]
+        strict: bool,
+        /// Let a template from a URL name files of this machine as image, kernel or script; check the template first
+        #[arg(long)]
+        allow_local_files: bool,
     },
 
     /// Start a VM

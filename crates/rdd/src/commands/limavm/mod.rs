@@ -53,9 +53,19 @@ pub(crate) fn run(command: LimaVm, context: &Context) -> anyhow::Result<Exit> {
 async fn through_the_api(command: LimaVm, context: &Context) -> anyhow::Result<()> {
     // Read before anything is started: a typing error should cost nothing.
     let source = match &command {
-        LimaVm::Create { name, template, .. } => {
+        LimaVm::Create {
+            name,
+            template,
+            strict,
+            allow_local_files,
+            ..
+        } => {
             name::check(name)?;
-            Some(template::resolve(template)?)
+            let rules = template::Rules {
+                strict: *strict,
+                allow_local_files: *allow_local_files,
+            };
+            Some(template::resolve(template, rules)?)
         }
         _ => None,
     };

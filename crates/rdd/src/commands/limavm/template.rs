@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use lima::template::{Loader, LocalFiles};
 
 /// The templates that the program brings along, by name.
 const BUILT_IN: [(&str, &str); 1] = [(
@@ -31,39 +32,87 @@ pub(crate) enum Source {
     },
 }
 
-/// Reads the template that the user means. Anything with a separator of paths or `:` is a file or URL, and `-` standard
-/// input.
-pub(crate) fn resolve(given: &str) -> anyhow::Result<Source> {
-    if given == "-" {
-        let text = bounded(std::io::stdin().lock())
-            .context("cannot read the template from standard input")?;
-        return Ok(Source::Text {
-            text,
-            origin: "standard input".to_owned(),
-        });
-    }
-    if !given.contains(|c| c == ':' || std::path::is_separator(c)) {
+/// What a template may contain.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rules {
+    /// Unknown fields are an error.
+    pub(crate) strict: bool,
+    /// A template from the network may name files of this machine.
+    pub(crate) allow_local_files: bool,
+}
+
+/// Reads the template that the user means, with its base templates and script files merged in. Anything with a path
+/// separator or `:` is a file or URL, and `-` is standard input.
+pub(crate) fn resolve(given: &str, rules: Rules) -> anyhow::Result<Source> {
+    if given != "-" && !given.contains(|c| c == ':' || std::path::is_separator(c)) {
+        if rules.strict {
+            bail!(
+                "--strict works with a file or URL only: {given} is a ConfigMap, which is stored already"
+            );
+        }
         return Ok(Source::ConfigMap(given.to_owned()));
     }
-    let text = match given.split_once("://") {
-        Some(("template", name)) => built_in(name)?.to_owned(),
+    let origin = if given == "-" {
+        "standard input"
+    } else {
+        given
+    };
+    let locator = locator(origin)?;
+    let text = if given == "-" {
+        bounded(std::io::stdin().lock()).context("cannot read the template from standard input")?
+    } else {
+        read_locator(given)?
+    };
+    let local_files = if rules.allow_local_files {
+        LocalFiles::Allowed
+    } else {
+        LocalFiles::Refused
+    };
+    let text = lima::template::embed(&text, &locator, &Reading, local_files)?;
+    if rules.strict {
+        lima::template::Template::parse(&text)?.strict()?;
+    }
+    Ok(Source::Text {
+        text,
+        origin: origin.to_owned(),
+    })
+}
+
+/// Relative names in a template mean its own folder, so a path becomes absolute.
+fn locator(given: &str) -> anyhow::Result<String> {
+    if given.contains("://") || given.starts_with("template:") || given == "standard input" {
+        return Ok(given.to_owned());
+    }
+    let path =
+        std::path::absolute(given).with_context(|| format!("cannot tell which file {given} is"))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// Reads base templates and script files.
+struct Reading;
+
+impl Loader for Reading {
+    fn load(&self, locator: &str) -> Result<String, String> {
+        read_locator(locator).map_err(|error| format!("{error:#}"))
+    }
+}
+
+fn read_locator(given: &str) -> anyhow::Result<String> {
+    match given.split_once("://") {
+        Some(("template", name)) => built_in(name).map(str::to_owned),
         Some(("http" | "https", _)) => {
-            download(given).with_context(|| format!("cannot download the template {given}"))?
+            download(given).with_context(|| format!("cannot download the template {given}"))
         }
-        Some(("file", path)) => read(path)?,
+        Some(("file", path)) => read(path),
         Some((scheme, _)) => bail!(
             "cannot read the template {given}: {scheme}:// is not known; use a file, https://, http:// or template://debian-12"
         ),
         // Lima 2 writes its own templates like that.
         None => match given.strip_prefix("template:") {
-            Some(name) => built_in(name)?.to_owned(),
-            None => read(given)?,
+            Some(name) => built_in(name).map(str::to_owned),
+            None => read(given),
         },
-    };
-    Ok(Source::Text {
-        text,
-        origin: given.to_owned(),
-    })
+    }
 }
 
 /// Whether a template of this name came with the program.
@@ -131,13 +180,16 @@ mod tests {
 
     #[test]
     fn a_name_is_a_config_map_and_anything_else_is_read() {
-        assert_eq!(resolve("web").unwrap(), Source::ConfigMap("web".into()));
+        assert_eq!(
+            resolve("web", Rules::default()).unwrap(),
+            Source::ConfigMap("web".into())
+        );
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a b.yaml");
         std::fs::write(&file, "images: []\n").unwrap();
         let path = file.to_str().unwrap();
         for given in [path.to_owned(), format!("file://{path}")] {
-            let Source::Text { text, origin } = resolve(&given).unwrap() else {
+            let Source::Text { text, origin } = resolve(&given, Rules::default()).unwrap() else {
                 panic!("{given} was not read")
             };
             assert_eq!((text.as_str(), origin), ("images: []\n", given));
@@ -147,13 +199,44 @@ mod tests {
     #[test]
     fn a_built_in_template_is_found_in_both_spellings_of_lima() {
         let texts = ["template://debian-12", "template:debian-12"].map(|given| {
-            let Source::Text { text, .. } = resolve(given).unwrap() else {
+            let Source::Text { text, .. } = resolve(given, Rules::default()).unwrap() else {
                 panic!("{given} was not read")
             };
             text
         });
         assert_eq!(texts[0], texts[1]);
         assert!(is_built_in("debian-12") && !is_built_in("web"));
+    }
+
+    #[test]
+    fn a_file_may_build_on_a_file_beside_it_and_on_a_built_in_template() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("a.yaml"), "base: [b.yaml, 'template:debian-12']\n").unwrap();
+        std::fs::write(path("b.yaml"), "cpus: 3\nprovision: [{file: s.sh}]\n").unwrap();
+        std::fs::write(path("s.sh"), "#!/bin/sh\nhello\n").unwrap();
+        let Source::Text { text, .. } = resolve(&path("a.yaml"), Rules::default()).unwrap() else {
+            panic!("a.yaml was not read")
+        };
+        for part in ["cpus: 3", "hello", "image://debian-12"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn strict_refuses_unknown_fields_and_config_maps() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        std::fs::write(&file, "images: []\ncpu: 3\n").unwrap();
+        let strict = Rules {
+            strict: true,
+            ..Rules::default()
+        };
+        let given = file.to_str().unwrap();
+        resolve(given, Rules::default()).unwrap();
+        let error = resolve(given, strict).unwrap_err().to_string();
+        assert!(error.contains("did you mean cpus?"), "{error}");
+        assert!(resolve("web", strict).is_err());
     }
 
     #[test]
@@ -169,7 +252,7 @@ mod tests {
             ("template://nixos".into(), "template://debian-12"),
             ("template:nixos".into(), "template://debian-12"),
         ] {
-            let error = format!("{:#}", resolve(&given).unwrap_err());
+            let error = format!("{:#}", resolve(&given, Rules::default()).unwrap_err());
             assert!(error.contains(reason), "{given}: {error}");
         }
     }
