@@ -1,5 +1,5 @@
 # The commands of the README. Everything else is cargo and `cargo xtask`.
-.PHONY: demo demo-clean test test-windows check-macos soak bench check packages test-packages
+.PHONY: demo demo-clean test test-windows check-macos soak assault bench check packages test-packages
 
 demo: packages          ## one command from a fresh Debian to a running VM
 	@scripts/demo
@@ -20,6 +20,10 @@ MINUTES ?= 10
 VMS ?= 10
 soak: test-packages     ## random faults at VMS stub guests for MINUTES; SEED=N repeats the faults of another run
 	cargo xtask soak --minutes $(MINUTES) --vms $(VMS) $(if $(SEED),--seed $(SEED))
+
+CONNECTIONS ?= 2000
+assault:                ## hostile requests, connections and files against the daemon; the fuzzer runs for MINUTES
+	cargo xtask assault --minutes $(MINUTES) --connections $(CONNECTIONS) $(if $(SEED),--seed $(SEED))
 
 bench:                  ## measures every promise of PROMISES.md
 	cargo xtask bench

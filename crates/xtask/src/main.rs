@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout, reason = "a tool that people run in a terminal")]
 
+#[cfg(target_os = "linux")]
+mod assault;
 mod bench;
 mod check;
 mod generate;
@@ -27,6 +29,9 @@ enum Task {
     /// Throws random faults at many VMs and checks that none is lost (`make soak`)
     #[cfg(unix)]
     Soak(random_faults::Arguments),
+    /// Attacks the daemon with hostile requests, connections, templates and files (`make assault`)
+    #[cfg(target_os = "linux")]
+    Assault(assault::Arguments),
     /// Measures the promises of PROMISES.md; each figure is one line, `name value unit`
     Bench {
         /// What to measure; nothing named: all of it
@@ -47,6 +52,8 @@ fn main() -> anyhow::Result<()> {
         Task::Check(arguments) => check::run(&arguments),
         #[cfg(unix)]
         Task::Soak(arguments) => random_faults::run(&arguments),
+        #[cfg(target_os = "linux")]
+        Task::Assault(arguments) => assault::run(&arguments),
         Task::Bench {
             groups,
             starts,
