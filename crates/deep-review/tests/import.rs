@@ -70,7 +70,7 @@ fn reviews_in_four_formats_become_one_report() {
     let first = &report["findings"][0];
     assert_eq!(
         first["disagreement"],
-        "alpha says important, beta says critical; shown as important"
+        "alpha says important, beta says critical; shown as important, counts as critical"
     );
     // The lead is the one with the fix that can be applied.
     assert!(

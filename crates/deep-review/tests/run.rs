@@ -13,6 +13,8 @@
 mod adapters;
 #[path = "run/analysers.rs"]
 mod analysers;
+#[path = "run/complete.rs"]
+mod complete;
 #[path = "run/hostile.rs"]
 mod hostile;
 #[path = "run/interrupted.rs"]

@@ -233,6 +233,7 @@ fn severity(report: &ReportText, truth: &truth::Truth<'_>) -> Score {
             .filter(|i| truth.targets[*i] == Some(truth::Target::Finding(number)))
             .map(|i| review::model::Voice {
                 reviewer: truth.voices[i].reviewer.clone(),
+                analyser: false,
                 finding: truth.voices[i].finding.clone(),
             })
             .collect();

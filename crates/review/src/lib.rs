@@ -14,5 +14,6 @@ pub mod parse;
 pub mod plain;
 pub mod report;
 pub mod rounds;
+pub mod standing;
 pub mod stats;
 pub mod verify;

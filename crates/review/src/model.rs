@@ -282,6 +282,11 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     },
+    /// An answer that did not reach its end: its findings count, and there may be others.
+    Partial {
+        /// What cut it off.
+        reason: String,
+    },
     /// No usable review.
     Failed {
         /// What was tried and why it failed.
@@ -292,6 +297,39 @@ pub enum Outcome {
         /// What was looked for.
         reason: String,
     },
+}
+
+impl Outcome {
+    /// Whether there is an answer, though perhaps not all of it.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Outcome::Finished { .. } | Outcome::Partial { .. })
+    }
+
+    /// Whether the answer reached its end.
+    pub fn is_complete(&self) -> bool {
+        matches!(self, Outcome::Finished { .. })
+    }
+
+    /// The outcome in a few words.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Finished { warning: None } => "finished",
+            Outcome::Finished { warning: Some(_) } => "finished, with a warning",
+            Outcome::Partial { .. } => "cut off",
+            Outcome::Failed { .. } => "failed",
+            Outcome::Missing { .. } => "missing",
+        }
+    }
+
+    /// What went wrong.
+    pub fn trouble(&self) -> Option<&str> {
+        match self {
+            Outcome::Finished { warning } => warning.as_deref(),
+            Outcome::Partial { reason }
+            | Outcome::Failed { reason }
+            | Outcome::Missing { reason } => Some(reason),
+        }
+    }
 }
 
 /// One reviewer's part in a run.
@@ -337,6 +375,19 @@ pub struct MergedFinding {
     pub reopened: Option<String>,
 }
 
+impl MergedFinding {
+    /// The names of the reviewers that raised it, each once, in the order of their voices.
+    pub fn reviewers(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for voice in &self.voices {
+            if !names.contains(&voice.reviewer.as_str()) {
+                names.push(&voice.reviewer);
+            }
+        }
+        names
+    }
+}
+
 /// One reviewer's finding inside a merged one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Voice {
@@ -344,6 +395,9 @@ pub struct Voice {
     pub reviewer: String,
     /// What they said.
     pub finding: Finding,
+    /// The reviewer is an analyser.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub analyser: bool,
 }
 
 /// What earlier rounds say of a finding.
@@ -593,6 +647,9 @@ pub struct Verdict {
     pub decision: String,
     /// The rule's reason, from the data.
     pub reason: String,
+    /// Why the verdict may miss a finding; empty: every reviewer answered to the end, and all of it was read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<String>,
 }
 
 /// The parts that need judgement.

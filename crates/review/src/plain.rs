@@ -1,5 +1,7 @@
 //! Text from reviewers as plain text that a terminal, a log or a message can show.
 
+use crate::model::Location;
+
 /// Text on one line, without control characters (a terminal would obey them), cut at `limit` characters.
 #[must_use]
 pub fn one_line(text: &str, limit: usize) -> String {
@@ -16,6 +18,19 @@ pub fn one_line(text: &str, limit: usize) -> String {
         result.push('…');
     }
     result
+}
+
+/// The longest path that is shown, in characters: Linux has no longer ones.
+const LONGEST_PATH: usize = 4_096;
+
+/// A place as text: `path:10-12`, `path:3`, `path`.
+pub fn place(location: &Location) -> String {
+    let path = one_line(&location.path, LONGEST_PATH).replace('`', "'");
+    match (location.start, location.end) {
+        (Some(start), Some(end)) if end > start => format!("{path}:{start}-{end}"),
+        (Some(start), _) => format!("{path}:{start}"),
+        (None, _) => path,
+    }
 }
 
 #[cfg(test)]

@@ -297,7 +297,7 @@ fn a_configured_format_reads_the_same() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_review_is_read_the_same_whatever_it_quotes(

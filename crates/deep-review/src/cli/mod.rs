@@ -21,7 +21,7 @@ pub const SUCCESS: u8 = 0;
 pub const FINDINGS: u8 = 1;
 /// The command line or the configuration is wrong (2 is clap's own code).
 pub const USAGE: u8 = 2;
-/// No reviewer gave a usable review.
+/// The verdict may miss a finding: a reviewer failed, was cut off, or was not understood.
 pub const INCOMPLETE: u8 = 3;
 /// The review could not be carried out.
 pub const FAILED: u8 = 4;
@@ -41,10 +41,10 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    the review is done
+  0    the review is complete
   1    --fail-on: a finding is as bad as that, or worse
   2    the command line or the configuration is wrong
-  3    no reviewer gave a usable review
+  3    incomplete: the verdict may miss a finding, because a reviewer failed, was cut off or could not be read
   4    the review could not be carried out
   130  stopped; the same command goes on from there";
 

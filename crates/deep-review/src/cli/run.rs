@@ -19,6 +19,7 @@ use crate::target::Spec;
 use crate::verify;
 use review::import;
 use review::model::{Report, Severity};
+use review::plain::one_line;
 use review::report;
 
 /// How often the progress display moves on by itself.
@@ -203,14 +204,17 @@ pub(super) fn main(args: &Args, state: PathBuf) -> Result<u8, Failure> {
     write(args, &finished.report)?;
     let report = &finished.report;
     if !args.quiet {
+        for gap in &report.verdict.incomplete {
+            super::complain(&format!("incomplete: {}", one_line(gap, 800)));
+        }
         super::complain(&format!(
             "{}: {}; kept in {}",
             report.verdict.decision,
-            report.verdict.reason,
+            one_line(&report.verdict.reason, 800),
             finished.file.display()
         ));
     }
-    if report.verdict.decision == report::Decision::Incomplete.as_str() {
+    if !report.verdict.incomplete.is_empty() {
         return Ok(INCOMPLETE);
     }
     let fails = args.fail_on.and_then(|on| {

@@ -29,8 +29,10 @@ pub(super) struct Question<'a> {
 /// How it went.
 pub(super) struct Answer {
     pub(super) said: Said,
-    /// How it ended, when that was not well: an exit code, a deadline, a flood.
+    /// How it ended, if not well: an exit status, a timeout, too much output.
     pub(super) trouble: Option<String>,
+    /// It did not end by itself: killed by a signal, at its time limit, for too much output.
+    pub(super) cut: bool,
     /// The program is not there.
     pub(super) missing: bool,
     /// The end of its standard error.
@@ -143,6 +145,11 @@ async fn listen(question: Question<'_>, show: Show) -> Answer {
         reader.said()
     };
     let stderr = tail(&lock(&stderr));
+    // A shell passes on the death of its child by a signal as 128 and the signal's number.
+    let cut = match &result {
+        Ok(output) => output.status.code().is_none_or(|code| code >= 128),
+        Err(_) => true,
+    };
     let (trouble, missing) = match result {
         Ok(output) if output.status.success() => (None, false),
         Ok(output) => (Some(format!("it ended with {}", output.status)), false),
@@ -166,6 +173,7 @@ async fn listen(question: Question<'_>, show: Show) -> Answer {
     Answer {
         said,
         trouble,
+        cut,
         missing,
         stderr,
     }
@@ -175,6 +183,7 @@ fn failed(trouble: String) -> Answer {
     Answer {
         said: Said::default(),
         trouble: Some(trouble),
+        cut: true,
         missing: false,
         stderr: String::new(),
     }
@@ -253,6 +262,7 @@ async fn converse(question: Question<'_>, show: Show) -> Answer {
     );
     Answer {
         said: prompt.said(),
+        cut: trouble.is_some(),
         trouble,
         missing: false,
         stderr: String::new(),

@@ -35,7 +35,7 @@ use crate::verify;
 use progress::{Progress, State};
 use redact::Redactor;
 use review::merge::close;
-use review::model::{Excerpt, Location, Outcome, Report, ReviewerRun};
+use review::model::{Excerpt, Location, Report, ReviewerRun};
 use review::rounds::{self, Earlier};
 use reviewer::Desk;
 
@@ -308,7 +308,7 @@ fn checkout(
 ) -> Option<Starting> {
     let asked = |reviewer: &&Reviewer| {
         let answered = round.recorded(&reviewer.name).ok().flatten();
-        !answered.is_some_and(|run| matches!(run.outcome, Outcome::Finished { .. }))
+        !answered.is_some_and(|run| run.outcome.is_complete())
     };
     let sharers = pristine::sharers(reviewers.iter().filter(asked).map(|r| &r.worktree));
     let mark = plan.mark.below(request.above.as_deref());
@@ -394,7 +394,7 @@ async fn review(
     for reviewer in &opened.reviewers {
         // Who failed before is asked again: a second run may have a remedy.
         if let Some(run) = opened.round.recorded(&reviewer.name)?
-            && matches!(run.outcome, Outcome::Finished { .. })
+            && run.outcome.is_complete()
         {
             let said = progress::counted(run.review.findings.len());
             request.progress.show(&reviewer.name, State::Resumed, &said);
@@ -519,10 +519,7 @@ struct Close {
 /// Has the prose written by the lead reviewer who is configured for it. Without a usable review there is nothing to
 /// write about.
 async fn lead(desk: &Desk, request: &Request, mut report: Report) -> Report {
-    let reviewed = report
-        .reviewers
-        .iter()
-        .any(|run| matches!(run.outcome, Outcome::Finished { .. }));
+    let reviewed = report.reviewers.iter().any(|run| run.outcome.is_complete());
     if let Some(judge) = request.lead.as_ref().filter(|_| reviewed) {
         let question = review::lead::question(&report);
         let (answer, asked) = judge::ask(desk, judge, "lead", &question).await;

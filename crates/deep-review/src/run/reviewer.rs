@@ -158,7 +158,7 @@ pub(super) async fn ask(desk: Arc<Desk>, reviewer: Reviewer) -> ReviewerRun {
     };
     performance.seconds = Some(started.elapsed().as_secs_f64());
     let (outcome, review, original) = match result {
-        Ok((warning, review, original)) => (Outcome::Finished { warning }, review, original),
+        Ok(usable) => usable,
         Err(outcome) => {
             let review = Review {
                 reviewer: name.clone(),
@@ -167,17 +167,18 @@ pub(super) async fn ask(desk: Arc<Desk>, reviewer: Reviewer) -> ReviewerRun {
             (outcome, review, String::new())
         }
     };
-    let (state, action) = match &outcome {
-        Outcome::Finished { warning } => (
-            State::Finished,
-            match (counted(review.findings.len()), warning) {
-                (found, Some(warning)) => format!("{found}; {warning}"),
-                (found, None) => found,
-            },
-        ),
-        Outcome::Failed { reason } => (State::Failed, reason.clone()),
-        Outcome::Missing { reason } => (State::Missing, reason.clone()),
+    let state = match &outcome {
+        Outcome::Finished { .. } => State::Finished,
+        Outcome::Partial { .. } | Outcome::Failed { .. } => State::Failed,
+        Outcome::Missing { .. } => State::Missing,
     };
+    let found = outcome.is_answer().then(|| counted(review.findings.len()));
+    let said: Vec<&str> = found
+        .as_deref()
+        .into_iter()
+        .chain(outcome.trouble())
+        .collect();
+    let action = said.join("; ");
     desk.progress.show(&name, state, &one_line(&action, 200));
     ReviewerRun {
         name,
@@ -201,7 +202,8 @@ fn prepare(desk: &Desk, work: &Path, scratch: &Path, reviewer: &Reviewer) -> Res
     .map_err(|error| error.to_string())
 }
 
-type Usable = (Option<String>, Review, String);
+/// The outcome, the review and its original text.
+type Usable = (Outcome, Review, String);
 
 async fn attempts(
     desk: &Desk,
@@ -371,21 +373,29 @@ fn usable(
         Ok(review) => review,
         Err(reason) => return failed(reason.to_string()),
     };
+    review.analyser |= reviewer.is_exact();
+    let errs = answer.said.error.is_some();
     if reviewer.is_exact() {
         // An analyser that could not look (a build without its dependencies) finds nothing, too.
         if review.findings.is_empty() && !troubles.is_empty() {
             return failed("it found nothing, and did not end well".to_owned());
         }
-        // Analysers say by their exit code that they found something.
-        if !review.findings.is_empty() && answer.said.error.is_none() {
+        // Analysers say by their exit status that they found something.
+        if !answer.cut && !errs {
             troubles.clear();
         }
     }
     if reviewer.kind == Kind::Analyser {
         only_changed(desk, work, &mut review);
     }
-    let warning = (!troubles.is_empty()).then(|| troubles.join("; "));
-    Ok((warning, review, original))
+    // Only an answer that reached its end is complete: an agent that crashed may have had more to say.
+    let outcome = match troubles.is_empty() {
+        true => Outcome::Finished { warning: None },
+        false => Outcome::Partial {
+            reason: troubles.join("; "),
+        },
+    };
+    Ok((outcome, review, original))
 }
 
 /// An analyser of the whole workspace also reports on files that the change does not touch. Nobody asked for these.
@@ -397,10 +407,5 @@ fn only_changed(desk: &Desk, work: &Path, review: &mut Review) {
             desk.pinned.diff.file(&path).is_some()
         })
     });
-    let left_out = before - review.findings.len();
-    if left_out > 0 {
-        review.unparsed.push(format!(
-            "{left_out} findings in files that this change does not touch are left out."
-        ));
-    }
+    review.left_out = before - review.findings.len();
 }

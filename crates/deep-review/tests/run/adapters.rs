@@ -104,7 +104,7 @@ fn four_agents_find_one_defect() {
 }
 
 #[test]
-fn who_fails_does_not_sink_the_review() {
+fn failing_reviewer_does_not_lose_the_review() {
     let repository = Repository::new();
     let good = repository.printer("good", REVIEW);
     let bad_exit = repository.script("bad-exit", &format!("'{good}'; exit 3"));
@@ -141,9 +141,7 @@ fn who_fails_does_not_sink_the_review() {
     let outcome = |name: &str| &reviewer(&report, name).outcome;
     assert_eq!(*outcome("good"), Outcome::Finished { warning: None });
     match outcome("bad exit") {
-        Outcome::Finished {
-            warning: Some(warning),
-        } => assert!(warning.contains('3'), "{warning}"),
+        Outcome::Partial { reason } => assert!(reason.contains('3'), "{reason}"),
         other => panic!("{other:?}"),
     }
     assert!(matches!(outcome("absent"), Outcome::Missing { .. }));
@@ -187,7 +185,7 @@ fn an_analyser_that_could_not_look_has_failed() {
 }
 
 #[test]
-fn nobody_usable_is_incomplete_and_exit_3() {
+fn all_reviewers_failing_exits_3() {
     let repository = Repository::new();
     let silent = repository.script("silent", "exit 1");
     repository.configure(&entry("silent", "command", &[&silent], ""));

@@ -109,6 +109,7 @@ fn merged(said: &Finding) -> Option<MergedFinding> {
         .into_iter()
         .map(|reviewer| Voice {
             reviewer,
+            analyser: false,
             finding: said.clone(),
         })
         .collect();

@@ -1,8 +1,7 @@
 //! What a lead reviewer is asked: a task, a form, and the merged data between fences.
 
 use crate::fence::{cut, fence};
-use crate::merge::reviewers;
-use crate::model::{Finding, History, MergedFinding, Note, Outcome, Report, Review};
+use crate::model::{Finding, History, MergedFinding, Note, Report, Review};
 use crate::report::standing;
 
 /// How many findings the lead sees whole; of the others only the headline. They are in the order of the report, so
@@ -92,14 +91,16 @@ fn data(report: &Report) -> String {
     let outcomes: Vec<String> = report
         .reviewers
         .iter()
-        .map(|run| match &run.outcome {
-            Outcome::Finished { .. } => format!(
-                "{}: finished, {} findings",
-                run.name,
-                run.review.findings.len()
-            ),
-            Outcome::Failed { reason } => format!("{}: failed: {reason}", run.name),
-            Outcome::Missing { reason } => format!("{}: missing: {reason}", run.name),
+        .map(|run| {
+            let trouble = run
+                .outcome
+                .trouble()
+                .map_or(String::new(), |why| format!(": {why}"));
+            let found = match run.outcome.is_answer() {
+                true => format!(", {} findings", run.review.findings.len()),
+                false => String::new(),
+            };
+            format!("{}: {}{found}{trouble}", run.name, run.outcome.word())
         })
         .collect();
     parts.push(format!("Reviewers:\n{}", lines(&outcomes)));
@@ -177,7 +178,7 @@ fn finding(found: &MergedFinding, whole: bool) -> String {
     } = &found.lead;
     let place = locations
         .first()
-        .map(|place| format!(" — {}", crate::report::place(place)))
+        .map(|place| format!(" — {}", crate::plain::place(place)))
         .unwrap_or_default();
     let history = match &found.history {
         History::New => "new".to_owned(),
@@ -190,7 +191,7 @@ fn finding(found: &MergedFinding, whole: bool) -> String {
         found.id,
         found.severity,
         standing(found).as_str(),
-        reviewers(found).join("] [")
+        found.reviewers().join("] [")
     );
     if whole {
         text.push('\n');

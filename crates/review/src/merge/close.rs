@@ -50,7 +50,7 @@ pub fn pairs(runs: &[ReviewerRun]) -> Vec<Pair> {
     let mut found = Vec::new();
     for one in 0..all.len() {
         for other in one + 1..all.len() {
-            if all[one].0 == all[other].0 {
+            if all[one].0.name == all[other].0.name {
                 continue;
             }
             let score = similarity::likeness(&features[one], &features[other]).score();
@@ -109,7 +109,7 @@ fn described(finding: &Finding) -> String {
     let short = |text: &str| crate::fence::cut(text, EXCERPT, "the review");
     let mut text = finding.title.clone();
     for place in &finding.locations {
-        text.push_str(&format!("\n{}", crate::report::place(place)));
+        text.push_str(&format!("\n{}", crate::plain::place(place)));
     }
     for part in finding.quote.iter().chain([&finding.explanation]) {
         if !part.trim().is_empty() {
@@ -169,7 +169,7 @@ pub fn decide(
     let all = super::flat(runs);
     let name = |at: usize| {
         all.get(at)
-            .map(|(reviewer, finding)| ((*reviewer).to_owned(), finding.id.clone()))
+            .map(|(run, finding)| (run.name.clone(), finding.id.clone()))
             .unwrap_or_default()
     };
     let calls = pairs

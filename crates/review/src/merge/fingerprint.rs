@@ -107,6 +107,7 @@ mod tests {
     fn voice(line: u32, quote: Option<&str>, title: &str) -> Voice {
         Voice {
             reviewer: "r".to_owned(),
+            analyser: false,
             finding: Finding {
                 locations: vec![Location {
                     path: "a.rs".to_owned(),

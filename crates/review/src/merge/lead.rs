@@ -58,6 +58,7 @@ mod tests {
     fn confirmed_beats_eloquent() {
         let voice = |title: &str, explanation: &str, result: CheckResult| Voice {
             reviewer: "r".to_owned(),
+            analyser: false,
             finding: Finding {
                 explanation: explanation.to_owned(),
                 locations: vec![Location {

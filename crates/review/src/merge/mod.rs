@@ -1,7 +1,7 @@
-//! Findings of different reviewers about the same defect become one; nobody's finding is dropped.
+//! Findings of different reviewers about the same defect become one; no finding is dropped.
 //!
-//! *Architecture invariant*: no model is asked and nothing is read but the findings (and what somebody decided about
-//! close calls), so that the same reviews give the same report everywhere.
+//! *Architecture invariant*: no model is asked and nothing is read but the findings (and the decisions about close
+//! calls), so that the same reviews give the same report everywhere.
 
 pub mod close;
 mod cluster;
@@ -18,6 +18,7 @@ pub use fingerprint::base as fingerprint_base;
 pub use similarity::{Likeness, PARTS, Weights};
 
 use crate::model::{CheckResult, Finding, History, MergedFinding, ReviewerRun, Severity, Voice};
+use crate::standing::highest;
 
 /// Merges what the reviewers said. The result is in the order of the report: by severity, then by how many reviewers
 /// stand behind it, then by place; numbered `C1`, `I1`, `S1`. Every finding of every reviewer stands in exactly one
@@ -30,7 +31,7 @@ pub fn merge(runs: &[ReviewerRun]) -> Vec<MergedFinding> {
 pub fn merge_with(runs: &[ReviewerRun], decisions: &Decisions) -> Vec<MergedFinding> {
     let all = flat(runs);
     let features = similarity::features(all.iter().map(|(_, f)| *f));
-    let names: Vec<&str> = all.iter().map(|(r, _)| *r).collect();
+    let names: Vec<&str> = all.iter().map(|(run, _)| run.name.as_str()).collect();
     let mut merged: Vec<MergedFinding> =
         cluster::cluster(&features, &names, Rule::default(), decisions)
             .into_iter()
@@ -38,8 +39,9 @@ pub fn merge_with(runs: &[ReviewerRun], decisions: &Decisions) -> Vec<MergedFind
                 let voices: Vec<Voice> = members
                     .into_iter()
                     .map(|i| Voice {
-                        reviewer: all[i].0.to_owned(),
+                        reviewer: all[i].0.name.clone(),
                         finding: all[i].1.clone(),
+                        analyser: all[i].0.review.analyser,
                     })
                     .collect();
                 join(voices)
@@ -50,10 +52,10 @@ pub fn merge_with(runs: &[ReviewerRun], decisions: &Decisions) -> Vec<MergedFind
     merged
 }
 
-/// All findings with the names of those who raised them.
-fn flat(runs: &[ReviewerRun]) -> Vec<(&str, &Finding)> {
+/// All findings with the runs that raised them.
+fn flat(runs: &[ReviewerRun]) -> Vec<(&ReviewerRun, &Finding)> {
     runs.iter()
-        .flat_map(|run| run.review.findings.iter().map(|f| (run.name.as_str(), f)))
+        .flat_map(|run| run.review.findings.iter().map(move |f| (run, f)))
         .collect()
 }
 
@@ -65,7 +67,7 @@ pub fn join(voices: Vec<Voice>) -> Option<MergedFinding> {
         id: String::new(),
         fingerprint: fingerprint::fingerprint(&voices, None),
         severity,
-        disagreement: severity::disagreement(&voices, severity),
+        disagreement: severity::disagreement(&voices, severity, highest(&voices, severity)),
         lead,
         voices,
         history: History::New,
@@ -80,22 +82,11 @@ fn order(finding: &MergedFinding) -> Order {
     let place = finding.lead.locations.first();
     (
         finding.severity,
-        std::cmp::Reverse(reviewers(finding).len()),
+        std::cmp::Reverse(finding.reviewers().len()),
         place.map_or(String::new(), |p| p.path.clone()),
         place.and_then(|p| p.start).unwrap_or(0),
         finding.lead.title.clone(),
     )
-}
-
-/// The names behind a merged finding, each once, in the order of their voices.
-pub fn reviewers(finding: &MergedFinding) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for voice in &finding.voices {
-        if !names.contains(&voice.reviewer.as_str()) {
-            names.push(&voice.reviewer);
-        }
-    }
-    names
 }
 
 /// Whether checks refute what every voice says, and confirm nothing of it.

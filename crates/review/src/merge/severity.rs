@@ -2,12 +2,19 @@
 
 use crate::model::{CheckKind, CheckResult, Finding, Severity, Voice};
 
-/// The severity of a merged finding: the highest one that is *backed*. A severity is backed when two reviewers say
-/// it or worse, or when a reviewer who says it has shown it (a repro that was run here, or a quote and a fix that
-/// both hold). With one reviewer it is what they say; nothing is ever averaged.
+/// The severity that is displayed: the highest one that is *backed*. A severity is backed when two reviewers give it or
+/// a higher one, or when a reviewer who gives it has shown it (a repro that was run here, or a quote and a fix that both
+/// hold). With one reviewer it is that reviewer's; nothing is ever averaged. An analyser's level is that of its rule,
+/// whatever the defect does here, so analysers count only where no other reviewer raised the finding.
+///
+/// The verdict does not use it: [`crate::report::gate`] is never lowered by agreement.
 pub(super) fn reconcile(voices: &[Voice]) -> Severity {
+    let judged: Vec<&Voice> = match voices.iter().filter(|voice| !voice.analyser).collect() {
+        judged if Vec::is_empty(&judged) => voices.iter().collect(),
+        judged => judged,
+    };
     let mut by_reviewer: Vec<(&str, Severity)> = Vec::new();
-    for voice in voices {
+    for voice in &judged {
         match by_reviewer.iter_mut().find(|(r, _)| *r == voice.reviewer) {
             Some((_, worst)) => *worst = (*worst).min(voice.finding.severity),
             None => by_reviewer.push((&voice.reviewer, voice.finding.severity)),
@@ -16,7 +23,7 @@ pub(super) fn reconcile(voices: &[Voice]) -> Severity {
     let mut stated: Vec<Severity> = by_reviewer.iter().map(|(_, s)| *s).collect();
     stated.sort_unstable();
     let agreed = stated.get(1).or(stated.first()).copied();
-    let shown = voices
+    let shown = judged
         .iter()
         .filter(|v| is_shown(&v.finding))
         .map(|v| v.finding.severity)
@@ -38,16 +45,24 @@ fn is_shown(finding: &Finding) -> bool {
     holds(CheckKind::Repro) || holds(CheckKind::Quote) && holds(CheckKind::FixPasses)
 }
 
-/// Who says what, when they do not say the same.
-pub(super) fn disagreement(voices: &[Voice], merged: Severity) -> Option<String> {
-    if voices.iter().all(|v| v.finding.severity == merged) {
+/// Who says what, if they disagree, and what is made of it: `counting` is the highest severity that no check refuted.
+pub(super) fn disagreement(
+    voices: &[Voice],
+    shown: Severity,
+    counting: Severity,
+) -> Option<String> {
+    if voices.iter().all(|v| v.finding.severity == shown) {
         return None;
     }
     let said: Vec<String> = voices
         .iter()
         .map(|v| format!("{} says {}", v.reviewer, name(v.finding.severity)))
         .collect();
-    Some(format!("{}; shown as {}", said.join(", "), name(merged)))
+    let mut text = format!("{}; shown as {}", said.join(", "), name(shown));
+    if counting != shown {
+        text.push_str(&format!(", counts as {}", name(counting)));
+    }
+    Some(text)
 }
 
 /// The severity as a word.
@@ -75,6 +90,7 @@ mod tests {
             .collect();
         Voice {
             reviewer: reviewer.to_owned(),
+            analyser: false,
             finding: Finding {
                 checks,
                 ..Finding::new("1", severity, "t")
@@ -83,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_say_or_what_is_shown() {
+    fn severity_is_what_two_say_or_what_is_shown() {
         use CheckKind::{FixPasses, Quote, Repro};
         use Severity::{Critical, Important, Suggestion};
         for (voices, expected) in [
@@ -131,15 +147,46 @@ mod tests {
     }
 
     #[test]
-    fn disagreement_is_told() {
+    fn analyser_never_votes_a_severity_down() {
+        use Severity::{Critical, Important, Suggestion};
+        let lint = |severity| Voice {
+            analyser: true,
+            ..voice("lint", severity, &[])
+        };
+        for (voices, expected) in [
+            (
+                vec![voice("a", Important, &[]), lint(Suggestion)],
+                Important,
+            ),
+            (vec![voice("a", Critical, &[]), lint(Suggestion)], Critical),
+            (
+                vec![
+                    voice("a", Critical, &[]),
+                    lint(Suggestion),
+                    lint(Suggestion),
+                ],
+                Critical,
+            ),
+            (vec![lint(Important)], Important),
+        ] {
+            assert_eq!(reconcile(&voices), expected, "{voices:?}");
+        }
+    }
+
+    #[test]
+    fn disagreement_names_all_severities() {
         let voices = [
             voice("a", Severity::Critical, &[]),
             voice("b", Severity::Important, &[]),
         ];
         assert_eq!(
-            disagreement(&voices, Severity::Important).as_deref(),
-            Some("a says critical, b says important; shown as important")
+            disagreement(&voices, Severity::Important, Severity::Critical).as_deref(),
+            Some("a says critical, b says important; shown as important, counts as critical")
         );
-        assert_eq!(disagreement(&voices[..1], Severity::Critical), None);
+        let one = &voices[..1];
+        assert_eq!(
+            disagreement(one, Severity::Critical, Severity::Critical),
+            None
+        );
     }
 }

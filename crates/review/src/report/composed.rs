@@ -1,9 +1,8 @@
 //! The executive summary when no lead reviewer wrote one: sentences made of the data, and nothing else.
 
 use super::count::{absent, by_severity, counting, finished, plural, rounds};
-use super::standing::{Standing, counts, is_open, standing};
-use crate::merge::reviewers;
 use crate::model::{History, MergedFinding, Prose, Report, Severity};
+use crate::standing::{Standing, counts, is_open, standing};
 
 /// How many of the worst findings the summary names.
 const MOST_NAMED: usize = 5;
@@ -51,7 +50,7 @@ fn what(report: &Report) -> String {
     }
     let raised: usize = all.iter().map(|f| f.voices.len()).sum();
     let by_severity = by_severity(report);
-    let shared = all.iter().filter(|f| reviewers(f).len() > 1).count();
+    let shared = all.iter().filter(|f| f.reviewers().len() > 1).count();
     let refuted = all
         .iter()
         .filter(|f| standing(f) == Standing::Refuted)
@@ -117,7 +116,7 @@ fn worst(report: &Report) -> Option<String> {
                 .lead
                 .locations
                 .first()
-                .map(|l| format!(" — `{}`", super::markdown::place(l)))
+                .map(|l| format!(" — `{}`", crate::plain::place(l)))
                 .unwrap_or_default();
             format!(
                 "- **{}** {}{place}",

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::standing::{Standing, counts, is_open, standing, standing_of};
-use crate::merge::reviewers;
 use crate::model::{
-    Finding, History, MergedFinding, Note, Outcome, Report, Review, ReviewerRun, Round, Severity,
+    Finding, History, MergedFinding, Note, Report, Review, ReviewerRun, Round, Severity,
 };
+use crate::standing::{Standing, counts, gate, is_open, standing, standing_of};
 
 /// The three severities in the order of the report.
 pub(super) const SEVERITIES: [Severity; 3] = [
@@ -38,7 +37,7 @@ pub(super) fn counting(report: &Report, severity: Severity) -> usize {
     report
         .findings
         .iter()
-        .filter(|f| f.severity == severity && counts(f))
+        .filter(|f| gate(f) == severity && counts(f))
         .count()
 }
 
@@ -68,7 +67,7 @@ pub(super) fn finished(report: &Report) -> Vec<&ReviewerRun> {
     report
         .reviewers
         .iter()
-        .filter(|r| matches!(r.outcome, Outcome::Finished { .. }))
+        .filter(|r| r.outcome.is_answer())
         .collect()
 }
 
@@ -77,12 +76,17 @@ pub(super) fn absent(report: &Report) -> Vec<(&str, String)> {
     report
         .reviewers
         .iter()
-        .filter_map(|r| match &r.outcome {
-            Outcome::Finished { .. } => None,
-            Outcome::Failed { reason } => Some((r.name.as_str(), format!("failed: {reason}"))),
-            Outcome::Missing { reason } => Some((r.name.as_str(), format!("missing: {reason}"))),
-        })
+        .filter(|r| !r.outcome.is_answer())
+        .map(|r| (r.name.as_str(), with_reason(r)))
         .collect()
+}
+
+/// The outcome with its reason: `failed: …`.
+pub(super) fn with_reason(run: &ReviewerRun) -> String {
+    match run.outcome.trouble() {
+        Some(reason) => format!("{}: {reason}", run.outcome.word()),
+        None => run.outcome.word().to_owned(),
+    }
 }
 
 /// What one reviewer came to.
@@ -135,7 +139,7 @@ pub(super) fn figures(report: &Report, run: &ReviewerRun) -> Figures {
             result.false_positives += usize::from(standing_of(said) == Standing::Refuted);
             result.downgraded += usize::from(said.severity < finding.severity);
         }
-        let alone = reviewers(finding).len() == 1;
+        let alone = finding.reviewers().len() == 1;
         result.unique += usize::from(alone && standing(finding) != Standing::Refuted);
     }
     for path in &report.target.files {
@@ -149,11 +153,11 @@ pub(super) fn figures(report: &Report, run: &ReviewerRun) -> Figures {
         let others = report
             .findings
             .iter()
-            .any(|f| counts(f) && names(f, path) && !reviewers(f).contains(&run.name.as_str()));
+            .any(|f| counts(f) && names(f, path) && !f.reviewers().contains(&run.name.as_str()));
         let own = report
             .findings
             .iter()
-            .any(|f| names(f, path) && reviewers(f).contains(&run.name.as_str()));
+            .any(|f| names(f, path) && f.reviewers().contains(&run.name.as_str()));
         result.missed_files += usize::from(others && !own);
     }
     result.observations = run.review.strengths.len() + run.review.concerns.len();
@@ -194,7 +198,7 @@ pub(super) fn names(finding: &MergedFinding, path: &str) -> bool {
 pub(super) fn agreement(report: &Report, names: &[&str]) -> Vec<Vec<usize>> {
     let mut result = vec![vec![0; names.len()]; names.len()];
     for finding in &report.findings {
-        let behind = reviewers(finding);
+        let behind = finding.reviewers();
         let behind: Vec<bool> = names.iter().map(|n| behind.contains(n)).collect();
         for (a, row) in result.iter_mut().enumerate() {
             for (b, cell) in row.iter_mut().enumerate() {

@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 
 use super::count::{by_severity, plural};
 use super::replacement::replacements;
-use super::standing::{Standing, is_open, standing};
 use crate::model::{CheckKind, CheckResult, Location, MergedFinding, Report};
+use crate::standing::{Standing, is_open, standing};
 
 /// GitHub refuses bodies over 65,536 characters; the rest is room for the last line.
 const LONGEST_BODY: usize = 65_000;
+
+/// Bytes of unread text of a reviewer in the body.
+const LONGEST_UNREAD: usize = 4_000;
 
 /// The payload of a pending review: a comment for each open finding with a place in the diff, the others in the body.
 pub fn github(report: &Report) -> Value {
@@ -116,7 +119,9 @@ fn comment(finding: &MergedFinding, path: &str, (start, end): (u32, u32), code: 
 
 fn body(report: &Report, elsewhere: &[&MergedFinding], comments: usize) -> String {
     let counts = by_severity(report);
-    let mut text = format!(
+    let mut text =
+        super::markdown::incomplete(report).map_or(String::new(), |words| format!("{words}\n\n"));
+    text.push_str(&format!(
         "**Verdict: {}.** {}\n\n{}; {} on lines of the diff.\n\n",
         report.verdict.decision,
         super::markdown::inline(&report.verdict.reason),
@@ -126,8 +131,16 @@ fn body(report: &Report, elsewhere: &[&MergedFinding], comments: usize) -> Strin
             counts.join(", ")
         },
         plural(comments, "comment"),
-    );
+    ));
     text.push_str(&super::markdown::summary(report));
+    for (reviewer, unread) in super::complete::unread(report) {
+        let end = unread.floor_char_boundary(LONGEST_UNREAD);
+        text.push_str(&format!(
+            "\n\n{} wrote what could not be read:\n\n{}",
+            super::markdown::inline(reviewer),
+            super::markdown::fenced("plain", &unread[..end])
+        ));
+    }
     for (number, finding) in elsewhere.iter().enumerate() {
         let more = format!("\n\n---\n\n{}", super::markdown::finding_text(finding));
         if text.len() + more.len() > LONGEST_BODY {

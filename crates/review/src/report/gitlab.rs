@@ -6,24 +6,52 @@
 use serde_json::{Value, json};
 
 use super::count::word;
-use super::standing::{Standing, is_open, standing};
-use crate::merge::reviewers;
+use crate::standing::{Standing, gate, is_open, standing};
+use sha2::{Digest, Sha256};
+
+use super::complete::{gaps, unread};
 use crate::model::{MergedFinding, Report, Severity};
+use crate::plain::one_line;
 
 /// The open findings as a code quality report. What a check refuted is in it as `info`, and says so; a finding
 /// without a place stands at the first changed file, since GitLab needs one, and says so too.
 pub fn gitlab(report: &Report) -> Value {
-    report
-        .findings
-        .iter()
-        .filter(|f| is_open(f))
-        .map(|f| entry(report, f))
-        .collect()
+    let unread = unread(report).into_iter().map(|(reviewer, text)| {
+        format!(
+            "{reviewer} wrote what could not be read: {}",
+            one_line(text, 300)
+        )
+    });
+    let gaps = gaps(report).into_iter().map(|gap| {
+        format!(
+            "Incomplete: the verdict may miss a finding: {}",
+            one_line(&gap, 500)
+        )
+    });
+    let warnings = gaps.chain(unread).map(|text| warning(report, &text));
+    let findings = report.findings.iter().filter(|f| is_open(f));
+    warnings.chain(findings.map(|f| entry(report, f))).collect()
+}
+
+/// An entry about the review itself, at the first changed file, since GitLab needs a place.
+fn warning(report: &Report, text: &str) -> Value {
+    let digest = Sha256::digest(text.as_bytes());
+    let fingerprint: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
+    json!({
+        "description": text,
+        "check_name": "deep-review/incomplete",
+        "fingerprint": fingerprint,
+        "severity": "blocker",
+        "location": {
+            "path": report.target.files.first().map_or(".", String::as_str),
+            "lines": { "begin": 1, "end": 1 },
+        },
+    })
 }
 
 fn entry(report: &Report, finding: &MergedFinding) -> Value {
     let refuted = standing(finding) == Standing::Refuted;
-    let severity = match finding.severity {
+    let severity = match gate(finding) {
         _ if refuted => "info",
         Severity::Critical => "critical",
         Severity::Important => "major",
@@ -33,7 +61,7 @@ fn entry(report: &Report, finding: &MergedFinding) -> Value {
         "{}: {} [{}]",
         finding.id,
         finding.lead.title,
-        reviewers(finding).join(", ")
+        finding.reviewers().join(", ")
     );
     if refuted {
         description.push_str(" (refuted by a check)");

@@ -11,6 +11,7 @@
 //! *Architecture invariant*: nothing here reads a file, runs a program or asks the clock; the same report gives the
 //! same bytes.
 
+mod complete;
 mod composed;
 mod count;
 mod github;
@@ -22,20 +23,19 @@ mod prose_check;
 mod recommend;
 mod replacement;
 mod sarif;
-mod standing;
 mod verdict;
 
+pub use crate::standing::{Standing, gate, standing};
+pub use complete::gaps;
 pub use composed::compose;
 pub use github::github;
 pub use gitlab::gitlab;
 pub use html::html;
 pub use json::{FORMAT_VERSION, JsonError, from_json, json};
 pub use markdown::markdown;
-pub(crate) use markdown::place;
 pub use prose_check::{Invented, check_prose};
 pub use recommend::recommend;
 pub use sarif::sarif;
-pub use standing::{Standing, standing};
 pub use verdict::{Decision, fails, verdict};
 
 #[cfg(doc)]

@@ -10,9 +10,8 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::count::{SEVERITIES, counting, figures, files, finished, open, rounds};
-use super::standing::{Standing, counts, is_open, standing};
-use crate::merge::reviewers;
-use crate::model::{Finding, History, Outcome, Report};
+use crate::model::{Finding, History, Report};
+use crate::standing::{Standing, counts, is_open, standing};
 
 /// Something that prose names and the data does not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -245,10 +244,7 @@ impl Facts {
         {
             self.read_text(&note.text);
         }
-        match &run.outcome {
-            Outcome::Finished { warning } => self.read_text(warning.as_deref().unwrap_or_default()),
-            Outcome::Failed { reason } | Outcome::Missing { reason } => self.read_text(reason),
-        }
+        self.read_text(run.outcome.trouble().unwrap_or_default());
         let figures = figures(report, run);
         for n in figures.by_severity.into_iter().chain([
             figures.unique,
@@ -317,8 +313,8 @@ impl Facts {
             report.findings.iter().map(|f| f.voices.len()).sum(),
             how_many(&is_open),
             how_many(&counts),
-            how_many(&|f| reviewers(f).len() > 1),
-            how_many(&|f| reviewers(f).len() == 1),
+            how_many(&|f| f.reviewers().len() > 1),
+            how_many(&|f| f.reviewers().len() == 1),
             how_many(&|f| matches!(f.history, History::New)),
             how_many(&|f| matches!(f.history, History::Open { .. })),
         ] {
@@ -356,7 +352,7 @@ impl Facts {
             }
         }
         for names in 0..=report.reviewers.len() {
-            let shared = how_many(&|f| reviewers(f).len() == names);
+            let shared = how_many(&|f| f.reviewers().len() == names);
             self.number(shared);
         }
     }

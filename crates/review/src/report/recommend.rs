@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::count::{finished, plural, status};
-use super::markdown::{inline, place};
+use super::markdown::inline;
 use crate::model::{History, MergedFinding, Note, Report, Severity};
+use crate::plain::place;
 
 /// How many recommendations of one kind; a context file that says everything is not read.
 const MOST: usize = 8;

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::complete::{gaps, unread};
 use super::count::{SEVERITIES, word};
 use super::replacement::replacements;
-use super::standing::{Standing, standing};
-use crate::merge::reviewers;
 use crate::model::{History, Location, MergedFinding, Outcome, Report, Severity};
+use crate::standing::{Standing, gate, standing};
 
 /// The name of our fingerprint. SARIF asks for a version in it: it changes when the way to work it out does.
 const FINGERPRINT: &str = "deepReview/v1";
@@ -36,6 +36,7 @@ pub fn sarif(report: &Report) -> Value {
         "properties": {
             "round": report.round,
             "verdict": report.verdict.decision,
+            "incomplete": gaps(report),
             "head": report.target.head,
             "base": report.target.base,
         },
@@ -88,35 +89,51 @@ fn rule(severity: Severity) -> Value {
     })
 }
 
-/// Reviewers that failed, as notifications; the run as a whole succeeded when somebody answered.
+/// What the verdict may miss, troubles of reviewers and unread text, as notifications. The run succeeded if it is complete.
 fn invocation(report: &Report) -> Value {
-    let notifications: Vec<Value> = report
-        .reviewers
-        .iter()
-        .filter_map(|run| {
-            let (level, text) = match &run.outcome {
-                Outcome::Finished { warning: None } => return None,
-                Outcome::Finished { warning: Some(w) } => ("warning", w),
-                Outcome::Failed { reason } => ("error", reason),
-                Outcome::Missing { reason } => ("warning", reason),
-            };
-            Some(json!({ "level": level, "message": { "text": format!("{}: {text}", run.name) } }))
-        })
-        .collect();
+    let gaps = gaps(report);
+    let note = |level: &str, text: String| json!({ "level": level, "message": { "text": text } });
+    let incomplete = gaps.iter().map(|gap| {
+        note(
+            "error",
+            format!("Incomplete: the verdict may miss a finding: {gap}"),
+        )
+    });
+    let troubles = report.reviewers.iter().filter_map(|run| {
+        let level = match run.outcome {
+            Outcome::Finished { .. } | Outcome::Missing { .. } => "warning",
+            Outcome::Partial { .. } | Outcome::Failed { .. } => "error",
+        };
+        Some(note(
+            level,
+            format!("{}: {}", run.name, run.outcome.trouble()?),
+        ))
+    });
+    let unread = unread(report).into_iter().map(|(reviewer, text)| {
+        let end = text.floor_char_boundary(LONGEST_UNREAD);
+        note(
+            "warning",
+            format!("{reviewer} wrote what could not be read: {}", &text[..end]),
+        )
+    });
+    let notifications: Vec<Value> = incomplete.chain(troubles).chain(unread).collect();
     json!({
-        "executionSuccessful": !super::count::finished(report).is_empty(),
+        "executionSuccessful": gaps.is_empty(),
         "toolExecutionNotifications": notifications,
     })
 }
 
+/// Bytes of unread text of a reviewer in a notification.
+const LONGEST_UNREAD: usize = 4_000;
+
 fn result(finding: &MergedFinding) -> Value {
     let lead = &finding.lead;
     let places: Vec<Value> = lead.locations.iter().map(location).collect();
-    let names = reviewers(finding);
+    let names = finding.reviewers();
     let mut result = json!({
         "ruleId": word(finding.severity),
         "ruleIndex": finding.severity as usize,
-        "level": level(finding.severity),
+        "level": level(gate(finding)),
         "message": {
             "text": lead.title,
             "markdown": super::markdown::finding_text(finding),
@@ -131,6 +148,7 @@ fn result(finding: &MergedFinding) -> Value {
         "properties": {
             "id": finding.id,
             "severity": word(finding.severity),
+            "gate": word(gate(finding)),
             "class": lead.class,
             "scope": lead.scope,
             "reviewers": names,

@@ -1,8 +1,9 @@
 //! What the report recommends, and whether CI stops.
 
-use super::count::{absent, counting, finished, plural, word};
-use super::standing::counts;
+use super::complete::gaps;
+use super::count::{counting, plural, word};
 use crate::model::{Report, Severity, Verdict};
+use crate::standing::{counts, gate};
 
 /// What can be recommended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,7 +14,7 @@ pub enum Decision {
     MergeWithFixes,
     /// Something that counts is critical.
     Rework,
-    /// Nobody gave a usable review, so nothing is known.
+    /// The verdict may miss a finding.
     Incomplete,
 }
 
@@ -30,42 +31,34 @@ impl Decision {
 }
 
 /// The verdict by rule. A finding counts when it is open, no check refuted it, and not everybody who raised it puts
-/// it off to a later change. In this order:
+/// it off to a later change; it counts with the highest severity that was not refuted ([`gate`]). In this order:
 ///
-/// 1. no reviewer gave a usable review → `incomplete`
-/// 2. a critical finding counts → `rework`
+/// 1. a critical finding counts → `rework`
+/// 2. the verdict may miss a finding ([`gaps`]) → `incomplete`
 /// 3. an important finding counts → `merge with fixes`
 /// 4. else → `merge`
 ///
-/// A reviewer that failed beside others that did not changes nothing but the reason, which names them.
+/// What a finding may be missing for is in [`Verdict::incomplete`], also of a `rework`.
 pub fn verdict(report: &Report) -> Verdict {
-    let (decision, mut reason) = decide(report);
-    let absent: Vec<String> = absent(report)
-        .into_iter()
-        .map(|(name, why)| format!("{name} ({why})"))
-        .collect();
-    if decision != Decision::Incomplete && !absent.is_empty() {
-        reason.push_str(&format!("; no review from {}", absent.join(", ")));
-    }
+    let incomplete = gaps(report);
+    let (decision, reason) = decide(report);
+    let (decision, reason) = match (decision, incomplete.is_empty()) {
+        (_, true) => (decision, reason),
+        (Decision::Rework, false) => (decision, format!("{reason}; {}", incomplete.join("; "))),
+        (_, false) => (
+            Decision::Incomplete,
+            format!("{}; so far {reason}", incomplete.join("; ")),
+        ),
+    };
     Verdict {
         decision: decision.as_str().to_owned(),
         reason,
+        incomplete,
     }
 }
 
+/// The decision on the findings that are there.
 fn decide(report: &Report) -> (Decision, String) {
-    if finished(report).is_empty() {
-        let why: Vec<String> = absent(report)
-            .into_iter()
-            .map(|(name, why)| format!("{name} {why}"))
-            .collect();
-        let reason = if why.is_empty() {
-            "nobody was asked to review".to_owned()
-        } else {
-            format!("nobody gave a usable review: {}", why.join("; "))
-        };
-        return (Decision::Incomplete, reason);
-    }
     for (severity, decision) in [
         (Severity::Critical, Decision::Rework),
         (Severity::Important, Decision::MergeWithFixes),
@@ -98,7 +91,7 @@ fn ids(report: &Report, severity: Severity) -> String {
     let all: Vec<&str> = report
         .findings
         .iter()
-        .filter(|f| f.severity == severity && counts(f))
+        .filter(|f| gate(f) == severity && counts(f))
         .map(|f| f.id.as_str())
         .collect();
     let shown = all.len().min(MOST_IDS);
@@ -110,25 +103,23 @@ fn ids(report: &Report, severity: Severity) -> String {
 }
 
 /// `--fail-on SEVERITY`: why CI has to stop, or `None`. It stops when a finding of that severity or worse counts (as
-/// for [`verdict`]), and when nobody gave a usable review, because then nothing is known.
+/// for [`verdict`]), and when the verdict may miss a finding.
 pub fn fails(report: &Report, on: Severity) -> Option<String> {
-    let (decision, reason) = decide(report);
-    if decision == Decision::Incomplete {
-        return Some(reason);
-    }
-    let found: Vec<String> = super::count::SEVERITIES
-        .into_iter()
-        .filter(|s| *s <= on && counting(report, *s) > 0)
-        .map(|s| {
-            let what = format!("{} finding", word(s));
-            format!(
-                "{} ({})",
-                plural(counting(report, s), &what),
-                ids(report, s)
-            )
-        })
-        .collect();
-    (!found.is_empty()).then(|| found.join(", "))
+    let mut reasons = gaps(report);
+    reasons.extend(
+        super::count::SEVERITIES
+            .into_iter()
+            .filter(|s| *s <= on && counting(report, *s) > 0)
+            .map(|s| {
+                let what = format!("{} finding", word(s));
+                format!(
+                    "{} ({})",
+                    plural(counting(report, s), &what),
+                    ids(report, s)
+                )
+            }),
+    );
+    (!reasons.is_empty()).then(|| reasons.join(", "))
 }
 
 #[cfg(test)]
@@ -153,6 +144,7 @@ mod tests {
     fn found(severity: Severity, change: fn(&mut MergedFinding)) -> MergedFinding {
         let voice = Voice {
             reviewer: "r".to_owned(),
+            analyser: false,
             finding: Finding::new("1", severity, "t"),
         };
         let mut merged = join(vec![voice]).unwrap();
@@ -167,6 +159,9 @@ mod tests {
         let ok = || Outcome::Finished { warning: None };
         let failed = || Outcome::Failed {
             reason: "crashed".to_owned(),
+        };
+        let cut = || Outcome::Partial {
+            reason: "killed".to_owned(),
         };
         let refute = |f: &mut MergedFinding| {
             f.voices[0].finding.checks.push(Check {
@@ -193,7 +188,20 @@ mod tests {
         for (outcomes, findings, decision, stops_on_important) in [
             (vec![], vec![], "incomplete", true),
             (vec![failed()], vec![], "incomplete", true),
-            (vec![ok(), failed()], vec![], "merge", false),
+            (vec![ok(), failed()], vec![], "incomplete", true),
+            (vec![ok(), cut()], vec![], "incomplete", true),
+            (
+                vec![ok(), cut()],
+                vec![found(Important, plain)],
+                "incomplete",
+                true,
+            ),
+            (
+                vec![ok(), cut()],
+                vec![found(Critical, plain)],
+                "rework",
+                true,
+            ),
             (vec![ok()], vec![found(Critical, plain)], "rework", true),
             (vec![ok()], vec![found(Critical, refute)], "merge", false),
             (vec![ok()], vec![found(Critical, bad_fix)], "rework", true),
@@ -219,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_names_who_gave_nothing() {
+    fn reason_names_reviewers_without_a_review() {
         let report = Report {
             reviewers: vec![
                 run(Outcome::Finished { warning: None }),
@@ -232,9 +240,12 @@ mod tests {
             ],
             ..Report::default()
         };
+        let verdict = verdict(&report);
+        let gap = "no review from Gemini (missing: no `gemini` in PATH)";
+        assert_eq!(verdict.incomplete, [gap]);
         assert_eq!(
-            verdict(&report).reason,
-            "no finding to answer; no review from Gemini (missing: no `gemini` in PATH)"
+            verdict.reason,
+            format!("{gap}; so far no finding to answer")
         );
     }
 }

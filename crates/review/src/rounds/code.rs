@@ -179,7 +179,12 @@ mod tests {
                 ..Finding::new("1", Severity::Important, "t")
             };
             let reviewer = "r".to_owned();
-            crate::merge::join(vec![Voice { reviewer, finding }]).unwrap()
+            crate::merge::join(vec![Voice {
+                reviewer,
+                finding,
+                analyser: false,
+            }])
+            .unwrap()
         };
         for (before, now, same) in [
             (Some("let x = 1;"), Some("  let x = 1;\n  drop(x);"), true),

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use code::Code;
 
-use crate::model::{History, MergedFinding, Outcome, Report, Round, Severity};
+use crate::model::{History, MergedFinding, Report, Round, Severity};
 use answers::Answers;
 use code::Seen;
 
@@ -151,7 +151,7 @@ pub fn reconcile(code: &Code, report: &mut Report, earlier: &Earlier, exact: &[S
     let looked_again: Vec<&str> = report
         .reviewers
         .iter()
-        .filter(|run| matches!(run.outcome, Outcome::Finished { .. }) && exact.contains(&run.name))
+        .filter(|run| run.outcome.is_complete() && exact.contains(&run.name))
         .map(|run| run.name.as_str())
         .collect();
     let mut closed = Vec::new();

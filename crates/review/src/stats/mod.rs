@@ -14,8 +14,8 @@ pub use cell::{count, seconds};
 pub use plot::svg;
 pub use table::table;
 
-use crate::merge::{self, reviewers};
-use crate::model::{History, Outcome, Report};
+use crate::merge;
+use crate::model::{History, Report};
 use crate::parse::markdown::ReportText;
 
 /// One reviewer's figures.
@@ -171,7 +171,7 @@ impl Collector {
         for run in &report.reviewers {
             let stats = self.of(&run.name);
             stats.reports += 1;
-            stats.failed += usize::from(!matches!(run.outcome, Outcome::Finished { .. }));
+            stats.failed += usize::from(!run.outcome.is_answer());
             stats.findings += run.review.findings.len();
             stats.seconds.extend(run.performance.seconds);
             if let Some(cost) = run.performance.cost_usd {
@@ -179,7 +179,7 @@ impl Collector {
             }
         }
         for finding in report.findings.iter().chain(&report.closed) {
-            let behind: Vec<String> = reviewers(finding).into_iter().map(str::to_owned).collect();
+            let behind: Vec<String> = finding.reviewers().into_iter().map(str::to_owned).collect();
             for name in &behind {
                 let refuted = merge::is_refuted(finding);
                 let stats = self.of(name);

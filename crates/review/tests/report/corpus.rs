@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use review::merge::{merge, reviewers};
+use review::merge::merge;
 use review::model::{Outcome, Performance, Report, ReviewerRun, Target};
 use review::parse::markdown;
 use review::report;
@@ -83,7 +83,7 @@ fn real_reports_come_back() {
                     && r.severity == f.severity
                     && r.title.replace('\\', "") == f.lead.title.replace('\\', "")
                     && r.locations == f.lead.locations
-                    && names == reviewers(f)
+                    && names == f.reviewers()
             })
         };
         all += report.findings.len();

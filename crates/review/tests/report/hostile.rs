@@ -295,6 +295,7 @@ fn no_pair_of_fragments_breaks_the_structure() {
                 .map(|(n, f)| {
                     let voice = Voice {
                         reviewer: "Claude".to_owned(),
+                        analyser: false,
                         finding: f.clone(),
                     };
                     let mut merged = merge::join(vec![voice]).unwrap();

@@ -1,6 +1,5 @@
 //! Our own parser reads the Markdown report back.
 
-use review::merge::reviewers;
 use review::model::{Location, Report, Severity};
 use review::parse::markdown;
 use review::report;
@@ -20,7 +19,7 @@ fn known(report: &Report) -> Vec<Known> {
                 f.severity,
                 f.lead.title.clone(),
                 f.lead.locations.clone(),
-                reviewers(f).into_iter().map(str::to_owned).collect(),
+                f.reviewers().into_iter().map(str::to_owned).collect(),
             )
         })
         .collect()

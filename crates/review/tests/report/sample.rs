@@ -429,6 +429,7 @@ fn closed(
 ) -> review::model::MergedFinding {
     let voice = Voice {
         reviewer: "Claude Opus".to_owned(),
+        analyser: false,
         finding: finding(id, severity, title, at, "As round 1 said it."),
     };
     let mut merged = merge::join(vec![voice]).unwrap();

@@ -170,6 +170,7 @@ pub(super) fn section(title: &str) -> Option<Section> {
             Section::Performance
         }
         () if starts(&[
+            "unread text",
             "review process notes",
             "skill improvement",
             "repo context",

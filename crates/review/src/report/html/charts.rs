@@ -4,7 +4,7 @@
 use super::escape::escape;
 use crate::model::{Report, Severity};
 use crate::report::count::{SEVERITIES, agreement, files, finished, names, plural, rounds, word};
-use crate::report::standing::is_open;
+use crate::standing::is_open;
 
 /// A figure with its caption. `label` says the same in words.
 fn figure(title: &str, label: &str, width: usize, height: usize, inside: &str) -> String {

@@ -3,11 +3,11 @@
 use super::code;
 use super::escape::escape;
 use super::prose::{inline, prose};
-use crate::merge::reviewers;
 use crate::model::{CheckResult, Finding, History, Location, MergedFinding, Report, Severity};
+use crate::plain::place;
 use crate::report::count::word;
-use crate::report::markdown::{check_name, class, is_diff, place, result_name, scope};
-use crate::report::standing::{Standing, is_open, standing};
+use crate::report::markdown::{check_name, class, is_diff, result_name, scope};
+use crate::standing::{Standing, is_open, standing};
 
 /// What the filters go by: numbers into these lists, so that no text of a reviewer gets into an attribute that a
 /// script compares.
@@ -27,7 +27,7 @@ fn numbers(all: &[&str], wanted: impl Fn(&str) -> bool) -> String {
 
 pub(super) fn card(report: &Report, index: &Index<'_>, finding: &MergedFinding) -> String {
     let lead = &finding.lead;
-    let names = reviewers(finding);
+    let names = finding.reviewers();
     let refuted = standing(finding) == Standing::Refuted;
     let open = !refuted && is_open(finding) && finding.severity != Severity::Suggestion;
     let chips: String = names

@@ -18,8 +18,8 @@ use sha2::{Digest, Sha256};
 
 use super::count::{SEVERITIES, duration, files, finished, notes, open, plural, rounds, word};
 use super::markdown::title;
-use super::standing::{Standing, is_open, standing};
 use crate::model::{Report, Severity};
+use crate::standing::{Standing, is_open, standing};
 use escape::{escape, safe_href};
 use finding::{Index, card};
 
@@ -39,6 +39,7 @@ pub fn html(report: &Report) -> String {
         sections::notes_sections(report),
         sections::closed(report, &index),
         sections::coverage(report),
+        sections::unread(report),
         sections::performance(report),
         asked::close_calls(report),
         sections::recommendations(report),
@@ -118,8 +119,7 @@ fn overview(report: &Report) -> String {
     let class = match decision.as_str() {
         "merge" => "good",
         "merge with fixes" => "fair",
-        "rework" => "bad",
-        _ => "plain",
+        _ => "bad",
     };
     let author = match (&report.prose.author, &report.prose.refused) {
         (Some(author), _) => format!("Written by {}, checked against the data.", escape(author)),
@@ -181,9 +181,10 @@ fn overview(report: &Report) -> String {
         })
         .collect();
     format!(
-        "<section class=\"overview\" aria-label=\"Summary\"><p class=\"verdict {class}\"><strong>{decision}</strong> \
+        "<section class=\"overview\" aria-label=\"Summary\">{incomplete}<p class=\"verdict {class}\"><strong>{decision}</strong> \
          <span>{reason}</span></p><ul class=\"tiles\">{tiles}</ul>\
          <div class=\"prose summary\">{summary}</div><p class=\"muted small\">{author}</p></section>",
+        incomplete = sections::incomplete(report),
         decision = escape(decision),
         reason = prose::inline(&report.verdict.reason),
         summary = linked(report, &prose::prose(&report.prose.summary)),

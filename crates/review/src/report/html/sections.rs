@@ -5,8 +5,9 @@ use super::finding::{Index, card};
 use super::prose::{inline, prose};
 use super::{finished, notes};
 use crate::model::{ChangeKind, MergedFinding, Note, Outcome, Report};
+use crate::report::complete::{self, gaps};
 use crate::report::count::{duration, figures, names, status, tokens};
-use crate::report::standing::is_open;
+use crate::standing::is_open;
 
 fn section(id: &str, title: &str, inside: &str) -> String {
     format!("<section class=\"more\" id=\"{id}\"><h2>{title}</h2>{inside}</section>")
@@ -105,6 +106,43 @@ pub(super) fn closed(report: &Report, index: &Index<'_>) -> String {
     section("earlier", "Closed since earlier rounds", &cards)
 }
 
+/// The first words of a page whose verdict may miss a finding.
+pub(super) fn incomplete(report: &Report) -> String {
+    let gaps: String = gaps(report)
+        .iter()
+        .map(|gap| format!("<li>{}</li>", inline(gap)))
+        .collect();
+    if gaps.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<div class=\"verdict bad\"><strong>Incomplete</strong> <span>The verdict may miss a finding.</span>\
+         <ul>{gaps}</ul></div>"
+    )
+}
+
+/// The text that was not read, as it is.
+pub(super) fn unread(report: &Report) -> String {
+    let all: String = complete::unread(report)
+        .into_iter()
+        .map(|(reviewer, text)| {
+            format!(
+                "<h3>{}</h3><pre class=\"code wrap\" tabindex=\"0\">{}</pre>",
+                escape(reviewer),
+                escape(text)
+            )
+        })
+        .collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    section(
+        "unread",
+        "Text that may be a finding and could not be read",
+        &all,
+    )
+}
+
 fn table(head: &str, rows: &str) -> String {
     format!(
         "<div class=\"wide\"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
@@ -178,6 +216,7 @@ pub(super) fn performance(report: &Report) -> String {
         "Outcome",
         "Time",
         "Findings",
+        "Unread",
         "Unique",
         "False positives",
         "Downgraded",
@@ -195,12 +234,13 @@ pub(super) fn performance(report: &Report) -> String {
         .iter()
         .map(|run| {
             let f = figures(report, run);
-            let (class, outcome, why) = match &run.outcome {
-                Outcome::Finished { warning: None } => ("good", "finished", None),
-                Outcome::Finished { warning: Some(w) } => ("fair", "finished, with a warning", Some(w)),
-                Outcome::Failed { reason } => ("bad", "failed", Some(reason)),
-                Outcome::Missing { reason } => ("plain", "missing", Some(reason)),
+            let class = match &run.outcome {
+                Outcome::Finished { warning: None } => "good",
+                Outcome::Finished { .. } => "fair",
+                Outcome::Partial { .. } | Outcome::Failed { .. } => "bad",
+                Outcome::Missing { .. } => "plain",
             };
+            let (outcome, why) = (run.outcome.word(), run.outcome.trouble());
             if let Some(why) = why {
                 troubles.push_str(&format!(
                     "<li><strong>{}</strong> {outcome}: {}</li>",
@@ -218,11 +258,12 @@ pub(super) fn performance(report: &Report) -> String {
                     o.map_or_else(dash, tokens)
                 ),
             };
-            let there = matches!(run.outcome, Outcome::Finished { .. });
+            let there = run.outcome.is_answer();
             let number = |n: usize| if there { n.to_string() } else { dash() };
             let cells = [
                 p.seconds.map_or_else(dash, duration),
                 if there { f.short() } else { dash() },
+                number(run.review.unparsed.len()),
                 number(f.unique),
                 number(f.false_positives),
                 number(f.downgraded),

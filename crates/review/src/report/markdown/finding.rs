@@ -1,10 +1,10 @@
 //! One finding, from its headline to its fix.
 
-use super::text::{block, fenced, inline, language, name, place};
-use crate::merge::reviewers;
+use super::text::{block, fenced, inline, language, name};
 use crate::model::{Check, CheckKind, CheckResult, Class, Finding, History, MergedFinding, Scope};
+use crate::plain::place;
 use crate::report::count::word;
-use crate::report::standing::{Standing, standing};
+use crate::standing::{Standing, standing};
 
 /// ``I1. **Title** — `path:lines` (important, regression) [A] [B]``, and what stands under it.
 pub(in crate::report) fn finding_text(finding: &MergedFinding) -> String {
@@ -43,7 +43,7 @@ pub(super) fn headline(finding: &MergedFinding) -> String {
     tags.extend(lead.class.map(class));
     tags.extend(lead.scope.map(scope));
     text.push_str(&format!(" ({})", tags.join(", ")));
-    for reviewer in reviewers(finding) {
+    for reviewer in finding.reviewers() {
         text.push_str(&format!(" [{}]", name(reviewer)));
     }
     text

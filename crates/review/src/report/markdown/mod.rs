@@ -5,22 +5,24 @@ mod tables;
 mod text;
 
 pub(super) use finding::{check_name, class, finding_text, is_diff, result_name, scope};
-pub(super) use text::inline;
-pub(crate) use text::place;
+pub(super) use text::{fenced, inline};
 
-use super::count::{notes, word};
-use super::standing::is_open;
+use super::complete::unread;
+use super::count::{notes, with_reason, word};
 use crate::model::{MergedFinding, Note, Prose, Refused, Report, Severity};
-use text::{block, fenced, is_whole, name};
+use crate::standing::is_open;
+use tables::capital;
+use text::{block, is_whole, name};
 
 /// The whole report.
 pub fn markdown(report: &Report) -> String {
-    let mut parts = vec![
-        format!("# Deep Review: {}", inline(&title(report))),
+    let mut parts = vec![format!("# Deep Review: {}", inline(&title(report)))];
+    parts.extend(incomplete(report));
+    parts.extend([
         tables::metadata(report),
         "## Executive Summary".to_owned(),
         summary(report),
-    ];
+    ]);
     for (severity, title) in [
         (Severity::Critical, "Critical Issues"),
         (Severity::Important, "Important Issues"),
@@ -62,6 +64,17 @@ pub fn markdown(report: &Report) -> String {
     }
     parts.push("## Coverage Summary".to_owned());
     parts.push(tables::coverage(report));
+    let unread = unread(report);
+    if !unread.is_empty() {
+        parts.push("## Unread Text".to_owned());
+        parts.push(
+            "Text of the reviewers that may be a finding and could not be read as one.".to_owned(),
+        );
+        for (reviewer, text) in unread {
+            parts.push(format!("[{}]", name(reviewer)));
+            parts.push(fenced("plain", &text.replace('\r', "")));
+        }
+    }
     parts.push("## Reviewer Performance".to_owned());
     parts.extend(tables::performance(report));
     parts.extend(tables::asked(report));
@@ -74,6 +87,21 @@ pub fn markdown(report: &Report) -> String {
     let mut text = parts.join("\n\n");
     text.push('\n');
     text
+}
+
+/// The first words of a report whose verdict may miss a finding.
+pub(super) fn incomplete(report: &Report) -> Option<String> {
+    let gaps = super::complete::gaps(report);
+    (!gaps.is_empty()).then(|| {
+        let gaps: Vec<String> = gaps
+            .iter()
+            .map(|gap| format!("- {}", inline(gap)))
+            .collect();
+        format!(
+            "**Incomplete.** The verdict may miss a finding:\n\n{}",
+            gaps.join("\n")
+        )
+    })
 }
 
 /// What the change is called.
@@ -195,14 +223,8 @@ fn originals(report: &Report) -> Vec<String> {
     let mut parts = Vec::new();
     for run in &report.reviewers {
         parts.push(format!("### [{}]", name(&run.name)));
-        match &run.outcome {
-            crate::model::Outcome::Finished { .. } => {}
-            crate::model::Outcome::Failed { reason } => {
-                parts.push(format!("Failed: {}", inline(reason)));
-            }
-            crate::model::Outcome::Missing { reason } => {
-                parts.push(format!("Missing: {}", inline(reason)));
-            }
+        if !run.outcome.is_complete() {
+            parts.push(inline(&capital(&with_reason(run))));
         }
         if !run.original.trim().is_empty() {
             // Verbatim: the fence keeps its headings from being read as ours.

@@ -1,7 +1,8 @@
 //! The tables: metadata, closed findings, coverage, performance.
 
-use super::text::{cell, name, place};
+use super::text::{cell, name};
 use crate::model::{ChangeKind, CloseCalls, History, MergedFinding, Outcome, Report, ReviewerRun};
+use crate::plain::place;
 use crate::report::count::{Figures, duration, figures, finished, names, plural, status, tokens};
 
 fn table(head: &[String], rows: &[Vec<String>]) -> String {
@@ -66,12 +67,11 @@ fn reviewer(run: &ReviewerRun) -> String {
     let name = name(&run.name).replace('|', "\\|");
     match run.outcome {
         Outcome::Finished { .. } => name,
-        Outcome::Failed { .. } => format!("{name} (failed)"),
-        Outcome::Missing { .. } => format!("{name} (missing)"),
+        _ => format!("{name} ({})", run.outcome.word()),
     }
 }
 
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars
         .next()
@@ -191,19 +191,14 @@ pub(super) fn performance(report: &Report) -> Vec<String> {
     };
     let unknown = || "—".to_owned();
     let rows = vec![
-        row("Outcome", &|r, _| {
-            match r.outcome {
-                Outcome::Finished { warning: None } => "finished",
-                Outcome::Finished { warning: Some(_) } => "finished, with a warning",
-                Outcome::Failed { .. } => "failed",
-                Outcome::Missing { .. } => "missing",
-            }
-            .to_owned()
-        }),
+        row("Outcome", &|r, _| r.outcome.word().to_owned()),
         row("Duration", &|r, _| {
             r.performance.seconds.map_or_else(unknown, duration)
         }),
         row("Findings", &|_, f| f.short()),
+        row("Unread pieces of text", &|r, _| {
+            r.review.unparsed.len().to_string()
+        }),
         row("Unique insights", &|_, f| f.unique.to_string()),
         row("False positives", &|_, f| f.false_positives.to_string()),
         row("Downgraded", &|_, f| f.downgraded.to_string()),
@@ -230,12 +225,7 @@ pub(super) fn performance(report: &Report) -> Vec<String> {
         .reviewers
         .iter()
         .filter_map(|r| {
-            let (what, why) = match &r.outcome {
-                Outcome::Finished { warning: None } => return None,
-                Outcome::Finished { warning: Some(w) } => ("finished with a warning", w),
-                Outcome::Failed { reason } => ("failed", reason),
-                Outcome::Missing { reason } => ("missing", reason),
-            };
+            let (what, why) = (r.outcome.word(), r.outcome.trouble()?);
             Some(format!("- {} {what}: {}", cell(&r.name), cell(why)))
         })
         .collect();

@@ -2,18 +2,6 @@
 
 use pulldown_cmark::{Event, Options, Parser, Tag};
 
-use crate::model::Location;
-
-/// `path:10-12`, `path:3`, `path`.
-pub(crate) fn place(location: &Location) -> String {
-    let path = one_line(&location.path).replace('`', "'");
-    match (location.start, location.end) {
-        (Some(start), Some(end)) if end > start => format!("{path}:{start}-{end}"),
-        (Some(start), _) => format!("{path}:{start}"),
-        (None, _) => path,
-    }
-}
-
 /// A text on one line, for titles, names and reasons: no HTML, no bold that ends too early.
 pub(in crate::report) fn inline(text: &str) -> String {
     let mut text = single_backticks(&one_line(text));
@@ -71,7 +59,7 @@ fn one_line(text: &str) -> String {
 
 /// Code in a fence that is longer than any run of backticks inside. The language is taken from the path; a second
 /// word keeps a quoted Markdown file from being read as a review in a fence.
-pub(super) fn fenced(info: &str, text: &str) -> String {
+pub(in crate::report) fn fenced(info: &str, text: &str) -> String {
     let longest = text
         .split(|c| c != '`')
         .map(str::len)

@@ -1,6 +1,8 @@
 //! What the checks of a finding amount to.
 
-use crate::model::{Check, CheckKind, CheckResult, Finding, History, MergedFinding, Scope};
+use crate::model::{
+    Check, CheckKind, CheckResult, Finding, History, MergedFinding, Scope, Severity, Voice,
+};
 
 /// How far machines have followed a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,7 +48,7 @@ pub fn standing(finding: &MergedFinding) -> Standing {
 ///
 /// A fix that does not apply, lines that moved and a place outside the diff say nothing against the claim, so they
 /// refute nothing.
-pub(super) fn standing_of(finding: &Finding) -> Standing {
+pub fn standing_of(finding: &Finding) -> Standing {
     let has = |kind: CheckKind, wanted: fn(CheckResult) -> bool| {
         finding
             .checks
@@ -71,14 +73,30 @@ pub(super) fn standing_of(finding: &Finding) -> Standing {
     Standing::Unchecked
 }
 
-/// Whether somebody still has to answer it.
-pub(super) fn is_open(finding: &MergedFinding) -> bool {
+/// The severity that counts for the verdict and for `--fail-on`: the highest that a reviewer gave and no check refuted.
+/// Agreement of others never lowers it. [`MergedFinding::severity`] is the one that is displayed.
+pub fn gate(finding: &MergedFinding) -> Severity {
+    highest(&finding.voices, finding.severity)
+}
+
+/// The highest severity of what is not refuted, at least `shown`.
+pub(crate) fn highest(voices: &[Voice], shown: Severity) -> Severity {
+    voices
+        .iter()
+        .map(|voice| &voice.finding)
+        .filter(|said| standing_of(said) != Standing::Refuted)
+        .map(|said| said.severity)
+        .fold(shown, Severity::min)
+}
+
+/// Whether the finding still waits for an answer.
+pub fn is_open(finding: &MergedFinding) -> bool {
     matches!(finding.history, History::New | History::Open { .. })
 }
 
 /// Whether it counts for the verdict: open, not refuted, and not put off to a later change by the author or by all who
 /// raised it.
-pub(super) fn counts(finding: &MergedFinding) -> bool {
+pub fn counts(finding: &MergedFinding) -> bool {
     let later = |f: &Finding| f.scope == Some(Scope::Future);
     let put_off = if finding.voices.is_empty() {
         later(&finding.lead)
