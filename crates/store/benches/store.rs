@@ -1,6 +1,6 @@
-//! The store's promises, measured: `cargo bench -p store`. One figure a line, as `name value unit`.
+//! Measures the store's promises: `cargo bench -p store`. Prints one figure a line, as `name value unit`.
 //!
-//! The disk that matters is that of the temporary folder; set `TMPDIR` to choose another one.
+//! The measured disk is that of the temporary folder; set `TMPDIR` to choose another one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,7 +27,7 @@ const OBJECTS: usize = 5000;
 
 fn main() {
     let arguments: Vec<_> = std::env::args().collect();
-    // This program again, because memory and start are those of a fresh process.
+    // Runs this program again, because memory use and start time have to be those of a fresh process.
     if let [_, role, path] = &arguments[..]
         && role == "open"
     {
@@ -47,7 +47,7 @@ fn main() {
     });
 }
 
-#[expect(clippy::print_stdout, reason = "figures are what this program is for")]
+#[expect(clippy::print_stdout, reason = "the program prints figures")]
 fn report(name: &str, value: f64, unit: &str) {
     println!("{name} {value:.2} {unit}");
 }
@@ -56,7 +56,7 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Nearest rank, of sorted values.
+/// The percentile of sorted values, by nearest rank.
 fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     milliseconds(sorted[(sorted.len() - 1) * percent / 100])
 }
@@ -74,7 +74,7 @@ fn create(key: String) -> Write {
     }
 }
 
-/// What the disk alone can do, to judge the other figures by.
+/// Measures the disk alone, as a reference for the other figures.
 fn probe_disk() {
     let mut file = tempfile::tempfile().unwrap();
     let mut times: Vec<_> = (0..200)
@@ -125,14 +125,15 @@ async fn creates(name: &str, clients: usize, creates: usize) {
     store.close().await;
 }
 
-/// From a commit (the first moment that anybody knows of it) until each of the watchers has the event.
+/// The time from a commit (the first moment at which a client knows of it) until each watcher has the event.
 async fn notify() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
     let store = Arc::new(IndexedStore::sqlite(&path, Options::default()).unwrap());
+    let start = store.revision();
     let watchers: Vec<_> = (0..WATCHERS)
         .map(|_| {
-            let mut watch = store.watch("/registry/secrets/", 0).unwrap();
+            let mut watch = store.watch("/registry/secrets/", start).unwrap();
             tokio::spawn(async move {
                 let mut seen = Vec::new();
                 while seen.len() < NOTIFIED_WRITES as usize {
@@ -145,19 +146,22 @@ async fn notify() {
         })
         .collect();
     let mut commits = Vec::new();
-    // 200 writes a second, as the API's promise has them.
+    // 200 writes a second, as in the promise of the API.
     let mut pace = tokio::time::interval(Duration::from_millis(5));
     for n in 0..NOTIFIED_WRITES {
         pace.tick().await;
         let entry = store.write(create(format!("/registry/secrets/{n}"))).await;
-        assert_eq!(entry.unwrap().revision, n + 1);
+        assert_eq!(entry.unwrap().revision, start + n + 1);
         commits.push(Instant::now());
     }
     let mut seen = Vec::new();
     for watcher in watchers {
         let events = watcher.await.unwrap();
         let revisions = events.iter().map(|(revision, _)| *revision);
-        assert!(revisions.eq(1..=NOTIFIED_WRITES), "none lost, none twice");
+        assert!(
+            revisions.eq(start + 1..=start + NOTIFIED_WRITES),
+            "none lost, none twice"
+        );
         seen.push(events);
     }
     let mut times = Vec::new();

@@ -55,6 +55,27 @@ impl Version {
         }
     }
 
+    /// Returns a version from the stored bytes of its value, which lack the revision.
+    pub(crate) fn read(revision: Revision, bytes: &[u8], digits_at: Option<u32>) -> Self {
+        let split = digits_at
+            .map(|at| at as usize)
+            .filter(|at| *at <= bytes.len());
+        let Some((before, after)) = split.map(|at| bytes.split_at(at)) else {
+            return Self {
+                revision,
+                value: Bytes::copy_from_slice(bytes),
+                digits_at: None,
+            };
+        };
+        let digits = revision.to_string();
+        let value = [before, digits.as_bytes(), after].concat();
+        Self {
+            revision,
+            value: value.into(),
+            digits_at,
+        }
+    }
+
     /// The value without the digits, for another write of it.
     pub(crate) fn template(&self) -> Value {
         let end = |start: usize| start + self.revision.to_string().len();

@@ -23,6 +23,14 @@ pub(crate) struct Index {
     closed: bool,
 }
 
+/// The state of a store at one revision.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) revision: Revision,
+    /// Keys, versions, and when they expire, in milliseconds since the Unix epoch.
+    pub(crate) rows: Vec<(Arc<str>, Version, Option<u64>)>,
+}
+
 /// The result of a watcher's read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
@@ -63,6 +71,13 @@ impl Index {
 
     pub(crate) fn get(&self, key: &str) -> Option<(&Arc<str>, &Version)> {
         self.current.get_key_value(key)
+    }
+
+    /// All keys with their current versions, and when they expire.
+    pub(crate) fn current(&self) -> impl Iterator<Item = (&Arc<str>, &Version, Option<u64>)> {
+        self.current
+            .iter()
+            .map(|(key, version)| (key, version, self.leases.expires(version.revision)))
     }
 
     pub(crate) fn count(&self, prefix: &str) -> usize {

@@ -1,6 +1,5 @@
 //! The store over any log: reads go to the index, writes to the writer thread.
 
-use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
@@ -8,14 +7,15 @@ use futures::stream::BoxStream;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::contents::Contents;
+use crate::database::Database;
 use crate::error::Error;
 use crate::feed;
 use crate::log::Log;
 use crate::memory::MemoryLog;
 use crate::retention::{Retainer, Retention};
 use crate::shared::Shared;
-use crate::sqlite::{self, OpenError};
-use crate::store::{Entry, Event, Page, Store, Write};
+use crate::sqlite::Backups;
+use crate::store::{Entry, Event, Page, Quarantined, Store, Write};
 use crate::value::Revision;
 use crate::watcher;
 use crate::writer::{Job, WriteJob, Writer};
@@ -33,16 +33,25 @@ pub struct Options {
     pub progress_every: Duration,
     /// The wall clock, to which times to live refer.
     pub clock: fn() -> SystemTime,
+    /// The periodic backups of a database; `None`: no backups.
+    pub backups: Option<Backups>,
+    /// The space, in bytes, that a database keeps in reserve for urgent writes on a full disk; 0: none.
+    pub reserve_bytes: u64,
 }
 
+/// The default reserve: the writes of a few hundred small objects, beside a WAL of 4 MiB.
+const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+
 impl Default for Options {
-    /// The default [`Retention`], progress once a minute (as the Kubernetes API server sends its bookmarks), the
-    /// system's clock.
+    /// The default [`Retention`] and [`Backups`], progress once a minute (as the Kubernetes API server sends its
+    /// bookmarks), the system's clock, and a reserve of 8 MiB.
     fn default() -> Self {
         Self {
             retention: Some(Retention::default()),
             progress_every: Duration::from_secs(60),
             clock: SystemTime::now,
+            backups: Some(Backups::default()),
+            reserve_bytes: RESERVE_BYTES,
         }
     }
 }
@@ -50,10 +59,12 @@ impl Default for Options {
 /// The store: an index in memory over a log. Dropping it closes it as [`Store::close`] does, without waiting.
 #[derive(Debug)]
 pub struct IndexedStore {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
     room: Arc<Semaphore>,
     progress_every: Duration,
+    /// Set for a store over a SQLite database.
+    pub(crate) database: Option<Database>,
 }
 
 /// Closes the store when the writer thread ends, also when it panics: a watch of a store without a writer would
@@ -67,21 +78,6 @@ impl Drop for CloseOnDrop {
 }
 
 impl IndexedStore {
-    /// Opens the SQLite database at `path`, or creates it (mode 0600; its folder must exist). Blocks until the
-    /// contents are read.
-    ///
-    /// # Errors
-    /// When the database is in use, belongs to another program, was written by a newer version, is damaged, or
-    /// cannot be read.
-    pub fn sqlite(path: &Path, options: Options) -> Result<Self, OpenError> {
-        let (log, contents) = sqlite::open(path)?;
-        Self::over(Box::new(log), contents, options).map_err(|source| OpenError::Failed {
-            path: path.to_owned(),
-            doing: "starting the writer thread",
-            source: Box::new(source),
-        })
-    }
-
     /// Returns a store that is lost when it is dropped, for tests.
     ///
     /// # Errors
@@ -135,7 +131,17 @@ impl IndexedStore {
             jobs,
             room: Arc::new(Semaphore::new(QUEUE_KIB)),
             progress_every: options.progress_every,
+            database: None,
         })
+    }
+
+    /// Asks the writer to delete a quarantined row; returns whether it existed.
+    pub(crate) async fn discard_row(&self, id: i64) -> Result<bool, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs
+            .send(Job::Discard { id, reply })
+            .map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
     }
 }
 
@@ -192,6 +198,12 @@ impl Store for IndexedStore {
         after: Revision,
     ) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
         watcher::watch(&self.shared, prefix, after, self.progress_every)
+    }
+
+    fn quarantined(&self) -> Vec<Quarantined> {
+        self.database
+            .as_ref()
+            .map_or_else(Vec::new, Database::quarantined)
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {

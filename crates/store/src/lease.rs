@@ -27,6 +27,11 @@ impl Leases {
         }
     }
 
+    /// When the write of this revision expires, in milliseconds since the Unix epoch.
+    pub(crate) fn expires(&self, revision: Revision) -> Option<u64> {
+        self.expires.get(&revision).copied()
+    }
+
     /// How long it is until the next lease ends.
     pub(crate) fn next(&self, now: u64) -> Option<Duration> {
         let ((expires, _), _) = self.by_time.first_key_value()?;

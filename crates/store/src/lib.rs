@@ -8,11 +8,13 @@
 //! (`writer.rs`), which checks its condition (`batch.rs`), commits the batch to the log (`log.rs`; `sqlite/` or
 //! `memory.rs`), publishes the changes to the index (`shared.rs`, `index.rs`) and wakes the watchers of their keys
 //! (`prefix_watchers.rs`, `watcher.rs`). A log with other writers has an [`EventSource`], from which a second thread
-//! (`feed.rs`) feeds the index. `retention.rs` bounds the history, `lease.rs` deletes expired keys.
+//! (`feed.rs`) feeds the index. `retention.rs` bounds the history, `lease.rs` deletes expired keys, and `database.rs`
+//! has what only a store over a SQLite database can do: backups, and the repair of damaged rows.
 
 mod batch;
 mod change;
 mod contents;
+mod database;
 mod error;
 mod feed;
 mod history;
@@ -32,10 +34,11 @@ mod writer;
 
 pub use crate::change::{Mutation, Record};
 pub use crate::contents::Contents;
+pub use crate::database::RestoreError;
 pub use crate::error::Error;
 pub use crate::indexed::{IndexedStore, Options};
 pub use crate::log::{EventSource, Log, LogError, Outcome, Proposal};
 pub use crate::retention::Retention;
-pub use crate::sqlite::OpenError;
-pub use crate::store::{Entry, Event, Expect, Page, Store, Write};
+pub use crate::sqlite::{Backups, OpenError, Opening, remove as remove_database};
+pub use crate::store::{Entry, Event, Expect, Page, Quarantined, Store, Write};
 pub use crate::value::{Revision, Value};

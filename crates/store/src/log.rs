@@ -127,6 +127,31 @@ pub trait Log: Send + 'static {
     fn tidy(&mut self) -> Result<bool, LogError> {
         Ok(true)
     }
+    /// Gives back the space that the log keeps in reserve for a full disk, because a commit failed with
+    /// [`LogError::Full`]; returns whether there was any.
+    ///
+    /// # Errors
+    /// When the reserve cannot be released; the failed commit is not retried.
+    fn release_reserve(&mut self) -> Result<bool, LogError> {
+        Ok(false)
+    }
+    /// Takes the reserve, at the first commit and after it was released. While this fails with [`LogError::Full`],
+    /// only urgent proposals are committed.
+    ///
+    /// # Errors
+    /// [`LogError::Full`] when there is not enough space yet; another error means that the log works without a
+    /// reserve.
+    fn take_reserve(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
+    /// Deletes a quarantined row; returns whether it existed.
+    ///
+    /// # Errors
+    /// When the row cannot be deleted.
+    fn discard(&mut self, id: i64) -> Result<bool, LogError> {
+        let _ = id;
+        Ok(false)
+    }
     /// Closes the log. Its event source returns `None` from then on.
     ///
     /// # Errors

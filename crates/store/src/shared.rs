@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::change::{Arrival, Change, Record};
 use crate::error::Error;
-use crate::index::Index;
+use crate::index::{Index, Snapshot};
 use crate::store::Entry;
 use crate::value::Revision;
 
@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     /// The same for threads. The mutex protects nothing but the wait.
     waiting: Mutex<()>,
     moved_thread: Condvar,
+    /// Signals threads that the store was closed.
+    closed: Condvar,
 }
 
 impl Shared {
@@ -29,6 +31,7 @@ impl Shared {
             moved: watch::Sender::new(()),
             waiting: Mutex::new(()),
             moved_thread: Condvar::new(),
+            closed: Condvar::new(),
         }
     }
 
@@ -64,6 +67,18 @@ impl Shared {
         }
     }
 
+    /// The current state, for a backup.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let index = self.read();
+        let rows = index.current();
+        Snapshot {
+            revision: index.revision(),
+            rows: rows
+                .map(|(key, version, expires)| (Arc::clone(key), version.clone(), expires))
+                .collect(),
+        }
+    }
+
     /// Ends the watches and refuses new ones.
     pub(crate) fn close(&self) {
         let wake = self.write().close();
@@ -71,6 +86,7 @@ impl Shared {
             watchers.send_replace(());
         }
         self.signal();
+        self.closed.notify_all();
     }
 
     /// Pauses the thread; returns early, with true, when the store is closed.
@@ -78,7 +94,7 @@ impl Shared {
         let deadline = Instant::now() + duration;
         let mut waiting = self.waiting.lock();
         while !self.read().is_closed() {
-            let expired = self.moved_thread.wait_until(&mut waiting, deadline);
+            let expired = self.closed.wait_until(&mut waiting, deadline);
             if expired.timed_out() {
                 return self.read().is_closed();
             }

@@ -88,6 +88,21 @@ pub enum Event {
     Progress(Revision),
 }
 
+/// A key whose stored row is damaged or missing. It is not served until it is restored or written anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its number, for `IndexedStore::restore` and `IndexedStore::discard`.
+    pub id: i64,
+    /// The key, as far as it can be read.
+    pub key: String,
+    /// The revision of the row, as far as it can be read.
+    pub revision: Option<Revision>,
+    /// What is wrong with the row.
+    pub problem: String,
+    /// When the damage was found, in milliseconds since the Unix epoch.
+    pub found: u64,
+}
+
 /// A store of keys, values and revisions. All backends pass `tests/contract`.
 #[async_trait::async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -133,6 +148,10 @@ pub trait Store: Send + Sync + 'static {
         prefix: &str,
         after: Revision,
     ) -> Result<BoxStream<'static, Result<Event, Error>>, Error>;
+    /// The keys whose stored rows are damaged or missing. They are not served.
+    fn quarantined(&self) -> Vec<Quarantined> {
+        Vec::new()
+    }
     /// Drops the history older than `revision`: lists and watches at older revisions are refused from then on. A
     /// list at `revision` and a watch after it still work. Compacting again to the same or an older revision
     /// succeeds.

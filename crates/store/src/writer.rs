@@ -47,6 +47,11 @@ pub(crate) enum Job {
         to: Revision,
         reply: oneshot::Sender<Result<(), Error>>,
     },
+    /// Delete a quarantined row.
+    Discard {
+        id: i64,
+        reply: oneshot::Sender<Result<bool, Error>>,
+    },
     Close {
         reply: oneshot::Sender<()>,
     },
@@ -79,6 +84,7 @@ struct Turn {
     writes: Vec<WriteJob>,
     bytes: usize,
     compactions: Vec<(Revision, oneshot::Sender<Result<(), Error>>)>,
+    discards: Vec<(i64, oneshot::Sender<Result<bool, Error>>)>,
     close: Option<Option<oneshot::Sender<()>>>,
 }
 
@@ -90,6 +96,7 @@ impl Turn {
                 self.writes.push(job);
             }
             Job::Compact { to, reply } => self.compactions.push((to, reply)),
+            Job::Discard { id, reply } => self.discards.push((id, reply)),
             Job::Close { reply } => self.close = Some(Some(reply)),
         }
     }
@@ -107,6 +114,16 @@ struct Compaction {
     waiting: Vec<oneshot::Sender<Result<(), Error>>>,
 }
 
+/// The log's reserve for a full disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reserve {
+    /// No write has needed to know yet.
+    Unknown,
+    Taken,
+    /// In use: only urgent writes are committed.
+    Released,
+}
+
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     log: Box<dyn Log>,
@@ -121,6 +138,7 @@ pub(crate) struct Writer {
     tidying: bool,
     last_batch: usize,
     retry_at: Option<Instant>,
+    reserve: Reserve,
 }
 
 impl Writer {
@@ -150,6 +168,7 @@ impl Writer {
             tidying: false,
             last_batch: 0,
             retry_at: None,
+            reserve: Reserve::Unknown,
         }
     }
 
@@ -169,6 +188,11 @@ impl Writer {
             self.gather(&mut turn);
             self.write(turn.writes);
             self.compact(turn.compactions);
+            for (id, reply) in turn.discards {
+                let done = self.log.discard(id);
+                let _ =
+                    reply.send(done.map_err(|failure| self.failed("changing", failure).error()));
+            }
             if let Some(reply) = turn.close {
                 while !self.deferred.is_empty() {
                     let jobs = self.deferred.drain(..).collect();
@@ -234,11 +258,25 @@ impl Writer {
     }
 
     fn write(&mut self, jobs: Vec<WriteJob>) {
-        let (proposals, callers) = self.propose(jobs);
+        let (mut proposals, mut callers) = self.propose(jobs);
         if proposals.is_empty() {
             return;
         }
-        match self.log.commit(&proposals) {
+        if self.reserve != Reserve::Taken
+            && let Err(failure) = self.take_reserve()
+        {
+            self.keep_urgent(&mut proposals, &mut callers, failure);
+        }
+        let done = match self.commit(&proposals) {
+            Err(failure @ LogError::Full(_))
+                if proposals.iter().any(|proposal| proposal.urgent) && self.release_reserve() =>
+            {
+                self.keep_urgent(&mut proposals, &mut callers, failure);
+                self.commit(&proposals)
+            }
+            done => done,
+        };
+        match done {
             Ok(outcomes) => self.publish(proposals, &outcomes, callers),
             Err(failure) => {
                 let failed = self.failed("writing to", failure);
@@ -247,6 +285,72 @@ impl Writer {
                 }
             }
         }
+    }
+
+    fn commit(&mut self, proposals: &[Proposal]) -> Result<Vec<Outcome>, LogError> {
+        if proposals.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.log.commit(proposals)
+    }
+
+    /// Takes the log's reserve. Fails while there is not enough space for it.
+    fn take_reserve(&mut self) -> Result<(), LogError> {
+        match self.log.take_reserve() {
+            Ok(()) if self.reserve == Reserve::Released => {
+                tracing::info!("{} has space again", self.log.place());
+            }
+            Ok(()) => {}
+            Err(full @ LogError::Full(_)) => {
+                self.reserve = Reserve::Released;
+                return Err(full);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "{} has no reserve for a full disk", self.log.place());
+            }
+        }
+        self.reserve = Reserve::Taken;
+        Ok(())
+    }
+
+    /// Gives the reserve back to a full disk; returns whether there was any.
+    fn release_reserve(&mut self) -> bool {
+        let released = self.log.release_reserve().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the reserve of {} cannot be released", self.log.place());
+            false
+        });
+        if released {
+            tracing::warn!(
+                "the disk of {} is full: until it has space again, only writes that free space are committed",
+                self.log.place()
+            );
+            self.reserve = Reserve::Released;
+        }
+        released
+    }
+
+    /// Removes the proposals that are not urgent, and answers their callers.
+    fn keep_urgent(
+        &mut self,
+        proposals: &mut Vec<Proposal>,
+        callers: &mut Vec<Option<Caller>>,
+        failure: LogError,
+    ) {
+        if proposals.iter().all(|proposal| proposal.urgent) {
+            return;
+        }
+        let failed = self.failed("writing to", failure);
+        let pairs = std::mem::take(proposals).into_iter().zip(callers.drain(..));
+        let (urgent, others): (Vec<_>, Vec<_>) = pairs
+            .collect::<Vec<_>>()
+            .into_iter()
+            .partition(|(proposal, _)| proposal.urgent);
+        for (_, caller) in others {
+            if let Some(caller) = caller {
+                caller.answer(Err(failed.error()));
+            }
+        }
+        (*proposals, *callers) = urgent.into_iter().unzip();
     }
 
     /// Turns writes, and the deletions of expired keys, into the proposals of one batch. Each proposal has its

@@ -1,22 +1,22 @@
-//! This test program again as a child process, so that it can be killed and limited.
+//! Runs this test program again as a child process, which can be killed and limited.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// The role of the child; without it the tests that are children do nothing.
+/// Names the role of the child; without it the tests for children return at once.
 const ROLE: &str = "RDD_STORE_TEST_ROLE";
 const DATABASE: &str = "RDD_STORE_TEST_DATABASE";
 
-/// Starts the test `name` in a process of its own. A write beyond a file size limit fails in it, instead of
-/// ending it: what is ignored stays so across an exec.
+/// Starts the test `name` in a process of its own, which ignores SIGXFSZ: a write beyond a file size limit fails
+/// there instead of killing the process. An ignored signal stays ignored across an exec.
 pub(crate) fn start(name: &str, role: &str, database: &Path) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new("/bin/sh")
         .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--ignored", "--nocapture"])
-        .env(ROLE, role)
-        .env(DATABASE, database)
+        .envs(environment(role, database))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -25,20 +25,25 @@ pub(crate) fn start(name: &str, role: &str, database: &Path) -> (Child, BufReade
     (child, output)
 }
 
-/// In the child: its role and its database.
+/// The variables that make a process a child with this role.
+pub(crate) fn environment(role: &str, database: &Path) -> [(&'static str, OsString); 2] {
+    [(ROLE, role.into()), (DATABASE, database.into())]
+}
+
+/// The role and the database of this process, if it is a child.
 pub(crate) fn role() -> Option<(String, std::path::PathBuf)> {
     let role = std::env::var(ROLE).ok()?;
     Some((role, std::env::var_os(DATABASE)?.into()))
 }
 
-/// In the child: tells the parent. The line is in the pipe when this returns, whatever happens then.
-pub(crate) fn tell(word: &str, number: u64, text: &str) {
+/// Reports to the parent. When this returns, the line is in the pipe, so a kill does not lose it.
+pub(crate) fn report(word: &str, number: u64, text: &str) {
     let line = format!("{word}\t{number}\t{text}\n");
     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
 }
 
-/// In the parent: the next line that the child told, past what the test harness prints.
-pub(crate) fn hear(output: &mut impl BufRead) -> Option<(String, u64, String)> {
+/// Reads the child's next report and skips the output of the test harness.
+pub(crate) fn next_report(output: &mut impl BufRead) -> Option<(String, u64, String)> {
     let mut line = String::new();
     loop {
         line.clear();
@@ -46,13 +51,13 @@ pub(crate) fn hear(output: &mut impl BufRead) -> Option<(String, u64, String)> {
             return None;
         }
         let Some(line) = line.strip_suffix('\n') else {
-            continue; // cut off by the kill
+            continue; // The kill interrupted the line.
         };
         let mut fields = line.splitn(3, '\t');
         if let (Some(word), Some(number), Some(text)) =
             (fields.next(), fields.next(), fields.next())
         {
-            // The harness's "test name ... " has no newline before the first line that is told.
+            // The harness prints "test name ... " without a newline before the first report.
             let word = word.rsplit(' ').next().unwrap();
             return Some((word.to_owned(), number.parse().unwrap(), text.to_owned()));
         }

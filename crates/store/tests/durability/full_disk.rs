@@ -1,4 +1,4 @@
-//! The disk is full, and then it is not.
+//! No file can grow any more, and later they can again.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use store::{Error, Expect, Store};
@@ -8,22 +8,22 @@ use crate::child;
 use crate::history::{line, open, put, read};
 
 #[tokio::test]
-async fn a_full_disk_fails_writes_and_nothing_else() {
+async fn full_disk_fails_writes_and_nothing_else() {
     let folder = TempDir::new().unwrap();
     let database = folder.path().join("state.db");
     let (mut process, mut output) = child::start("full_disk::writer", "fill", &database);
-    let mut told = Vec::new();
-    while let Some((_, revision, text)) = child::hear(&mut output) {
-        told.push((revision, text));
+    let mut reported = Vec::new();
+    while let Some((_, revision, text)) = child::next_report(&mut output) {
+        reported.push((revision, text));
     }
     assert!(process.wait().unwrap().success());
     let store = open(&database);
     let (_, changes) = read(&store).await;
-    assert_eq!(changes, told, "what was acknowledged, and nothing else");
+    assert_eq!(changes, reported, "exactly the acknowledged writes");
     store.close().await;
 }
 
-/// The child: writes until no file may grow any more, looks around, gets room, and goes on.
+/// The child: writes until no file can grow any more, checks the reads, gets space, and continues.
 #[tokio::test]
 #[ignore = "run by another test, in a process of its own"]
 async fn writer() {
@@ -31,6 +31,7 @@ async fn writer() {
         return;
     };
     let store = open(&database);
+    let start = store.revision();
     let unlimited = getrlimit(Resource::Fsize);
     setrlimit(
         Resource::Fsize,
@@ -46,7 +47,7 @@ async fn writer() {
         let key = format!("k{written}");
         match store.write(put(&key, Expect::Absent, &large)).await {
             Ok(entry) => {
-                child::tell("wrote", entry.revision, &line('+', &entry));
+                child::report("wrote", entry.revision, &line('+', &entry));
                 written += 1;
             }
             Err(error) => break error,
@@ -57,11 +58,11 @@ async fn writer() {
     let message = failure.to_string();
     assert!(message.contains("state.db"), "{message}");
 
-    // Many at once, each of which depends on the one before, and one that only the first one could refuse: none
-    // of them happened, and nobody is told of a revision that does not exist.
+    // Many concurrent writes of one key: none of them happens, and no caller receives a revision that does not
+    // exist.
     let expectations = (0..20).map(|n| match n {
         0 | 1 => Expect::Absent,
-        n => Expect::At(written + n - 1),
+        n => Expect::At(start + written + n - 1),
     });
     let writes = expectations.map(|expect| store.write(put("chain", expect, &large)));
     for result in futures::future::join_all(writes).await {
@@ -70,17 +71,17 @@ async fn writer() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(store.revision(), written);
+    assert_eq!(store.revision(), start + written);
     assert!(store.get("chain").is_none());
     assert_eq!(read(&store).await.1.len() as u64, written);
-    // A condition that does not hold is told as such even now.
+    // A condition that does not hold is still reported as a conflict.
     let conflict = store.write(put("k0", Expect::Absent, "x")).await;
     assert!(matches!(
         conflict,
         Err(Error::Conflict {
-            actual: Some(1),
+            actual: Some(actual),
             ..
-        })
+        }) if actual == start + 1
     ));
 
     setrlimit(Resource::Fsize, unlimited).unwrap();
@@ -90,8 +91,12 @@ async fn writer() {
             .write(put(&key, Expect::Absent, "room"))
             .await
             .unwrap();
-        assert_eq!(entry.revision, written + n + 1, "no gap, nothing reissued");
-        child::tell("wrote", entry.revision, &line('+', &entry));
+        assert_eq!(
+            entry.revision,
+            start + written + n + 1,
+            "no revision is skipped or reused"
+        );
+        child::report("wrote", entry.revision, &line('+', &entry));
     }
     store.close().await;
 }

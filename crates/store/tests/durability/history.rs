@@ -32,14 +32,14 @@ pub(crate) fn put(key: &str, expect: store::Expect, text: &str) -> Write {
     }
 }
 
-/// One change, as key and value with the sign of what it did.
+/// Revisions, with `+key=value` for a put and `-key=value` for a delete.
 pub(crate) type Changes = Vec<(Revision, String)>;
 
-/// The oldest revision that is kept, and every change after it.
+/// Returns the oldest revision that is kept, and every change after it.
 pub(crate) async fn read(store: &IndexedStore) -> (Revision, Changes) {
     let oldest = match store.watch("", 0).err() {
         Some(Error::Compacted { oldest, .. }) => oldest,
-        _ => 0,
+        other => panic!("a watch from revision 0 is refused: {other:?}"),
     };
     let mut watch = store.watch("", oldest).unwrap();
     let mut changes = Changes::new();

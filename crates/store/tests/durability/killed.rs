@@ -1,5 +1,5 @@
-//! A process that writes is killed (SIGKILL) again and again: what it was told has been written is there, in
-//! order, and no revision stands for two things.
+//! A process that writes is killed (SIGKILL) again and again: every acknowledged write is there, in order, and no
+//! revision is used for two changes.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -12,55 +12,71 @@ use crate::child;
 use crate::history::{around, line, open, put, read};
 
 const ROUNDS: usize = 12;
-/// The child is killed after at most so many acknowledged writes.
+/// The largest number of acknowledged writes before a kill.
 const MOST_WRITES: u64 = 300;
 
 #[tokio::test]
-async fn a_kill_loses_no_acknowledged_write() {
+async fn kill_loses_no_acknowledged_write() {
     rounds("write").await;
 }
 
 #[tokio::test]
-async fn a_kill_while_compacting_loses_no_acknowledged_write() {
+async fn kill_during_compaction_loses_no_acknowledged_write() {
     rounds("compact").await;
 }
 
 async fn rounds(role: &str) {
     let folder = TempDir::new().unwrap();
     let database = folder.path().join("state.db");
+    let mut start = None;
     let mut known: BTreeMap<Revision, String> = BTreeMap::new();
-    let mut newest = 0;
+    let mut newest = None;
     for round in 0..ROUNDS {
         let writes = 1 + RandomState::new().hash_one(round) % MOST_WRITES;
         let (mut process, mut output) = child::start("killed::writer", role, &database);
-        let mut told: Vec<(Revision, String)> = Vec::new();
-        while let Some((word, number, text)) = child::hear(&mut output) {
+        let mut reported: Vec<(Revision, String)> = Vec::new();
+        while let Some((word, number, text)) = child::next_report(&mut output) {
             match word.as_str() {
-                "open" => assert_eq!(number, newest, "the child starts where the last one ended"),
-                _ => told.push((number, text)),
+                "open" => {
+                    let before = *newest.get_or_insert(number);
+                    assert_eq!(number, before, "the child starts where the last one ended");
+                    start.get_or_insert(number);
+                }
+                _ => reported.push((number, text)),
             }
-            if told.len() as u64 == writes {
+            if reported.len() as u64 == writes {
                 process.kill().unwrap();
             }
         }
         process.wait().unwrap();
-        assert!(told.len() as u64 >= writes, "the child ended by itself");
+        assert!(
+            reported.len() as u64 >= writes,
+            "the child exited by itself"
+        );
 
         let store = open(&database);
-        newest = store.revision();
+        assert_eq!(store.opening().problems, [""; 0], "a kill is no damage");
+        let newest_now = store.revision();
+        newest = Some(newest_now);
         let (oldest, changes) = read(&store).await;
         let revisions: Vec<_> = changes.iter().map(|(revision, _)| *revision).collect();
-        assert_eq!(revisions, (oldest + 1..=newest).collect::<Vec<_>>());
-        for (revision, change) in changes.into_iter().chain(told) {
+        assert_eq!(revisions, (oldest + 1..=newest_now).collect::<Vec<_>>());
+        for (revision, change) in changes.into_iter().chain(reported) {
             assert!(
-                revision <= newest,
+                revision <= newest_now,
                 "{revision} {change} was acknowledged and is lost"
             );
             let other = known.entry(revision).or_insert_with(|| change.clone());
-            assert_eq!(*other, change, "revision {revision} stands for two changes");
+            assert_eq!(
+                *other, change,
+                "revision {revision} is used for two changes"
+            );
         }
         if role == "write" {
-            assert_eq!(known.len() as u64, newest);
+            assert_eq!(
+                Some(known.len() as u64),
+                start.map(|start| newest_now - start)
+            );
         }
         // The current state is that of the newest known change of each key.
         let mut state = BTreeMap::new();
@@ -78,7 +94,7 @@ async fn rounds(role: &str) {
     }
 }
 
-/// The child: writes until it is killed, and tells what was acknowledged.
+/// The child: writes until it is killed, and reports the acknowledged writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by another test, in a process of its own"]
 async fn writer() {
@@ -86,7 +102,7 @@ async fn writer() {
         return;
     };
     let store = Arc::new(open(&database));
-    child::tell("open", store.revision(), "");
+    child::report("open", store.revision(), "");
     let writers = (0..8).map(|writer| tokio::spawn(write(Arc::clone(&store), writer)));
     let writers: Vec<_> = writers.collect();
     if role == "compact" {
@@ -103,7 +119,7 @@ async fn writer() {
 
 async fn write(store: Arc<IndexedStore>, writer: usize) {
     for n in 0_u64.. {
-        // Some keys are this writer's own, one is everybody's.
+        // Three keys of this writer alone, and one that all writers share.
         let key = match n % 4 {
             0 => "shared".to_owned(),
             own => format!("k{writer}-{own}"),
@@ -120,7 +136,7 @@ async fn write(store: Arc<IndexedStore>, writer: usize) {
             ('+', put(&key, expect, &format!("v{n}")))
         };
         match store.write(write).await {
-            Ok(entry) => child::tell("wrote", entry.revision, &line(sign, &entry)),
+            Ok(entry) => child::report("wrote", entry.revision, &line(sign, &entry)),
             Err(Error::Conflict { .. }) => {}
             Err(other) => panic!("{other}"),
         }

@@ -1,4 +1,4 @@
-//! What the database file goes through: kills, full disks, other programs.
+//! The database file: kills, full disks, damage, upgrades, other programs.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -7,7 +7,12 @@
 )]
 
 mod child;
+mod damage;
 mod full_disk;
 mod history;
 mod killed;
 mod opening;
+mod reserve;
+mod revisions;
+mod upgrade;
+mod wal;
