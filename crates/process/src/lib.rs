@@ -13,6 +13,7 @@
 //! | [`tree`] | the end of a process and of all that it started |
 //! | [`mod@file`] | files that are there whole or not at all |
 //! | [`crash`] | where a test may kill us |
+//! | [`start_state`] | what this process inherited and does not depend on |
 //! | [`stop`] | how the outside asks this process to stop |
 //! | `mounts` (Linux) | file systems that only we and our children see |
 //! | `open_files` (macOS) | who has a file open |
@@ -26,6 +27,7 @@ pub mod held;
 pub mod identity;
 pub mod lock;
 pub mod spawn;
+pub mod start_state;
 pub mod stop;
 pub mod tree;
 

@@ -31,9 +31,11 @@ pub struct Attributes {
     /// The kernel kills the child when the *thread* that started it ends (Linux; ignored elsewhere). Only for a thread
     /// that waits for the child.
     pub dies_with_us: bool,
-    /// The child and all that it starts are in a control group of their own, where the system lets us make one (Linux;
-    /// ignored elsewhere, and where it does not). See [`Spawn::contained`].
+    /// The child and all that it starts are in a control group of their own, where the system lets this user make one
+    /// (Linux; ignored elsewhere). See [`Spawn::contained`].
     pub contained: bool,
+    /// The child outlives its starter. See [`Spawn::long_lived`].
+    pub long_lived: bool,
 }
 
 impl Attributes {
@@ -44,6 +46,7 @@ impl Attributes {
             subreaper: self.subreaper || other.subreaper,
             dies_with_us: self.dies_with_us || other.dies_with_us,
             contained: self.contained || other.contained,
+            long_lived: self.long_lived || other.long_lived,
         }
     }
 }
@@ -219,6 +222,18 @@ impl Spawn {
         self.attributes(Attributes {
             contained: true,
             subreaper: true,
+            ..Attributes::default()
+        })
+    }
+
+    /// For a child that outlives its starter: the daemon, a hostagent, QEMU. Its umask is 077, so that its files are for
+    /// their owner only, and its working directory is `/` unless [`Spawn::cwd`] sets another one, so that it keeps no file
+    /// system busy.
+    #[must_use]
+    pub fn long_lived(mut self) -> Self {
+        self.cwd.get_or_insert_with(|| PathBuf::from("/"));
+        self.attributes(Attributes {
+            long_lived: true,
             ..Attributes::default()
         })
     }
@@ -513,9 +528,11 @@ mod tests {
             Attributes {
                 subreaper: true,
                 dies_with_us: true,
-                contained: false
+                contained: false,
+                long_lived: false
             }
         );
-        assert!(spawn.contained().attributes.dies_with_us);
+        let spawn = spawn.contained().long_lived();
+        assert!(spawn.attributes.dies_with_us && spawn.attributes.contained);
     }
 }

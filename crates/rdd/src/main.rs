@@ -38,6 +38,7 @@ use crate::exit::Exit;
 use crate::logging::{LogFormat, Logging};
 
 fn main() -> ExitCode {
+    process::start_state::reset();
     // Until the flags are known, an error is written as a line of text.
     let mut logging = Logging {
         level: log_level::LogLevel::Warn,

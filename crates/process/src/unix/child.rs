@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::start_state;
 use crate::cgroup::Entrance;
 use crate::spawn::Attributes;
 
@@ -52,7 +53,7 @@ impl Prepared {
                 cgroup.enter();
             }
             rustix::process::setsid()?;
-            heed_the_keyboard();
+            start_state::set_in_child(attributes.long_lived);
             close_on_exec_from(FIRST_FREE)?;
             for fd in &pass {
                 // SAFETY: `Prepared` keeps these open in the parent until after the fork, so they are open here.
@@ -91,17 +92,6 @@ impl Prepared {
     )]
     pub(crate) fn started(&mut self, _child: &Child, _marks: &str) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// A shell starts what it runs in the background with SIGINT and SIGQUIT ignored, and so would be all below it. A child
-/// leads a session of its own: no key reaches it by accident, and who sends it the signal means it.
-fn heed_the_keyboard() {
-    for signal in [libc::SIGINT, libc::SIGQUIT] {
-        // SAFETY: async-signal-safe, and the default action needs no handler. It cannot fail for these two.
-        unsafe {
-            libc::signal(signal, libc::SIG_DFL);
-        }
     }
 }
 

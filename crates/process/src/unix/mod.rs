@@ -19,6 +19,7 @@ pub(crate) mod capture;
 pub(crate) mod child;
 pub(crate) mod files;
 pub(crate) mod lock;
+pub(crate) mod start_state;
 pub(crate) mod stop;
 
 use crate::held::Signal;

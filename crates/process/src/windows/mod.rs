@@ -15,6 +15,7 @@ pub(crate) mod files;
 mod handle;
 mod job;
 pub(crate) mod lock;
+pub(crate) mod start_state;
 pub(crate) mod stop;
 mod table;
 

@@ -61,12 +61,20 @@ fn play() {
     let arg = PathBuf::from(std::env::var_os(ARG).unwrap());
     match role.as_str() {
         "nothing" => {}
+        // Starts a long-lived child that prints the state which it inherited.
         #[cfg(target_os = "linux")]
-        "starts who tells what it ignores" => {
+        "start-a-child-that-prints-its-state" => {
+            process::start_state::reset();
             let out = std::fs::File::create(&arg).unwrap();
-            let child = Spawn::new("grep").args(["^SigIgn:", "/proc/self/status"]);
+            let script =
+                "grep ^Sig /proc/self/status; echo fsize $(ulimit -f) umask $(umask) cwd $(pwd)";
+            let child = Spawn::new("sh").args(["-c", script]).long_lived();
             let mut child = child.stdout(out).spawn().unwrap();
-            assert!(child.wait(crate::soon()).is_exited());
+            let ended = child.wait(crate::soon());
+            assert!(
+                matches!(ended, process::Exit::Exited(Some(status)) if status.success()),
+                "{ended:?}"
+            );
         }
         "sleep" => {
             tell(&arg);

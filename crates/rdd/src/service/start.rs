@@ -218,6 +218,7 @@ fn spawn(context: &Context, overrides: &ServeSettings) -> anyhow::Result<Child> 
         .args(settings::as_arguments(overrides))
         .args(["--log-format", context.logging.format.name()])
         .cwd(&context.paths.dir)
+        .long_lived()
         .stdout(stdout)
         .stderr(stderr)
         .readiness(READY_VARIABLE)
