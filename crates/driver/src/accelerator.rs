@@ -29,7 +29,7 @@ impl Accelerator {
         }
     }
 
-    /// The one that names itself so.
+    /// Returns the accelerator with QEMU's name `name`.
     pub fn from_name(name: &str) -> Option<Accelerator> {
         [
             Accelerator::Kvm,
@@ -41,7 +41,7 @@ impl Accelerator {
         .find(|a| a.name() == name)
     }
 
-    /// The accelerator of this host's operating system, if it has one.
+    /// Returns the accelerator of this host's operating system, if it has one.
     pub fn of_host() -> Option<Accelerator> {
         match std::env::consts::OS {
             "linux" => Some(Accelerator::Kvm),
@@ -51,7 +51,7 @@ impl Accelerator {
         }
     }
 
-    /// Whether the guest's instructions run on the processor itself.
+    /// Returns whether the guest's instructions run on the processor itself.
     pub fn is_hardware(self) -> bool {
         self != Accelerator::Tcg
     }

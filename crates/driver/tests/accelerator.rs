@@ -127,7 +127,12 @@ async fn an_accelerator_that_hangs_is_given_up_and_remembered() {
     for _ in 0..2 {
         let choice = choose(&program, arch(), None, &cache).await.unwrap();
         assert_eq!(choice.accelerator, Accelerator::Tcg);
-        assert!(choice.warning.unwrap().contains("was not done after 2 s"));
+        assert!(
+            choice
+                .warning
+                .unwrap()
+                .contains("did not finish within 2 s")
+        );
     }
     assert_eq!(runs(folder.path()), 1);
     // A broken cache is an empty one.

@@ -8,15 +8,17 @@
     reason = "a panic is how a test fails"
 )]
 
+#[path = "contract/mod.rs"]
+mod contract;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use driver::qemu::tcg_threads::TcgThreads;
-use driver::qemu::{Emulation, Qemu, last_record};
+use driver::qemu::{AgentPort, Boot, Disk, Emulation, Firmware, MachineSpec, Qemu, QemuFiles};
 use driver::{
-    Accelerator, AgentPort, Boot, Disk, Driver, DriverError, Firmware, Machine, MachineEvent,
-    MachineFiles, MachineSpec, MachineState, RunStatus,
+    Accelerator, Driver, DriverError, Machine, MachineEvent, MachineState, RunStatus, StartRequest,
 };
 use lima::image::{DiskFormat, RootBus};
 use lima::layout::InstanceDir;
@@ -30,7 +32,8 @@ const HOSTILE: &str = "a[1] *b,c='é\"$x";
 /// An instance folder with an empty disk. Whatever QEMU was started in it is gone when it is dropped.
 struct Instance {
     _root: tempfile::TempDir,
-    files: MachineFiles,
+    dir: InstanceDir,
+    files: QemuFiles,
     spec: MachineSpec,
     driver: Qemu,
 }
@@ -47,7 +50,8 @@ impl Instance {
             .set_len(1 << 20)
             .unwrap();
         Instance {
-            files: MachineFiles::of(&dir),
+            files: QemuFiles::of(&dir),
+            dir,
             spec: MachineSpec {
                 name: "vm".into(),
                 arch: Arch::X86_64,
@@ -72,13 +76,19 @@ impl Instance {
     }
 
     async fn start(&self) -> Arc<dyn Machine> {
-        self.driver.start(&self.spec, &self.files).await.unwrap()
+        self.driver
+            .start_machine(&self.spec, &self.files)
+            .await
+            .unwrap()
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(identity) = last_record(&self.files).and_then(|record| record.identity)
+        if let Some(identity) = self
+            .driver
+            .last_record(&self.dir)
+            .and_then(|record| record.identity)
             && let Ok(Some(process)) = Process::open(&identity)
         {
             let _ = process.signal(Signal::Kill);
@@ -105,10 +115,36 @@ async fn exited(machine: &Arc<dyn Machine>) -> driver::Exit {
 }
 
 #[tokio::test]
+async fn qemu_keeps_the_contract_of_drivers() {
+    let vm = Instance::new();
+    let made = process::command::Run::new("qemu-img", PATIENCE)
+        .args(["create", "-q", "-f", "qcow2"])
+        .arg(vm.dir.diff_disk())
+        .arg("1M")
+        .run();
+    made.unwrap();
+    let template = "vmType: qemu\narch: x86_64\ncpus: 1\nmemory: 64MiB\nimages: []\n";
+    let request = StartRequest {
+        dir: &vm.dir,
+        template: &lima::template::Template::parse(template).unwrap().template,
+        hints: &lima::instance::BootHints {
+            location: "none".into(),
+            arch: Arch::X86_64,
+            disk_format: DiskFormat::Qcow2,
+            root_bus: RootBus::Virtio,
+            firmware: None,
+        },
+        ssh_local_port: free_port(),
+        accelerator: Some(Accelerator::Tcg),
+    };
+    contract::check(&vm.driver, &request).await;
+}
+
+#[tokio::test]
 async fn a_machine_outlives_its_handle_and_is_adopted_untouched() {
     let vm = Instance::new();
-    assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
-    assert!(vm.driver.adopt(&vm.files).await.unwrap().is_none());
+    assert_eq!(vm.driver.observe(&vm.dir).await, MachineState::Absent);
+    assert!(vm.driver.adopt(&vm.dir).await.unwrap().is_none());
 
     let machine = vm.start().await;
     let identity = machine.identity().clone();
@@ -117,12 +153,12 @@ async fn a_machine_outlives_its_handle_and_is_adopted_untouched() {
     drop(machine);
 
     assert_eq!(
-        vm.driver.observe(&vm.files).await,
+        vm.driver.observe(&vm.dir).await,
         MachineState::Alive {
             identity: identity.clone()
         }
     );
-    let adopted = vm.driver.adopt(&vm.files).await.unwrap().expect("it runs");
+    let adopted = vm.driver.adopt(&vm.dir).await.unwrap().expect("it runs");
     assert_eq!((adopted.identity(), adopted.record()), (&identity, &record));
     assert_eq!(adopted.status().await.unwrap(), RunStatus::Running);
     assert!(is_alive(&identity));
@@ -145,9 +181,9 @@ async fn a_machine_outlives_its_handle_and_is_adopted_untouched() {
     );
     assert_eq!(events.recv().await.unwrap(), MachineEvent::Exited(exit));
     assert!(!is_alive(&identity));
-    assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+    assert_eq!(vm.driver.observe(&vm.dir).await, MachineState::Absent);
     adopted.kill(PATIENCE).await.unwrap();
-    vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
+    vm.driver.destroy(&vm.dir, PATIENCE).await.unwrap();
 }
 
 #[tokio::test]
@@ -163,7 +199,7 @@ async fn its_death_is_told_with_what_is_known() {
     assert!(!exit.guest_powered_off);
     assert!(
         exit.reason
-            .starts_with("QEMU ended without a word (signal: 9"),
+            .starts_with("QEMU ended without a reason (signal: 9"),
         "{}",
         exit.reason
     );
@@ -171,7 +207,7 @@ async fn its_death_is_told_with_what_is_known() {
     // And so is that of one that was adopted, whose exit status nobody knows.
     let machine = vm.start().await;
     drop(machine);
-    let adopted = vm.driver.adopt(&vm.files).await.unwrap().unwrap();
+    let adopted = vm.driver.adopt(&vm.dir).await.unwrap().unwrap();
     Process::open(adopted.identity())
         .unwrap()
         .unwrap()
@@ -181,7 +217,7 @@ async fn its_death_is_told_with_what_is_known() {
         exited(&adopted)
             .await
             .reason
-            .starts_with("QEMU ended without a word")
+            .starts_with("QEMU ended without a reason")
     );
 }
 
@@ -198,14 +234,14 @@ async fn a_hung_one_is_destroyed_and_says_so_to_who_would_adopt_it() {
     drop(machine);
     // It still counts as running: its socket has a listener.
     assert_eq!(
-        vm.driver.observe(&vm.files).await,
+        vm.driver.observe(&vm.dir).await,
         MachineState::Alive {
             identity: identity.clone()
         }
     );
-    vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
+    vm.driver.destroy(&vm.dir, PATIENCE).await.unwrap();
     assert!(!is_alive(&identity));
-    assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+    assert_eq!(vm.driver.observe(&vm.dir).await, MachineState::Absent);
 }
 
 /// Hazard 15: whatever is removed or overwritten while QEMU runs, it is found, and taken over by its spare names.
@@ -220,32 +256,35 @@ async fn h18_one_whose_sockets_and_record_were_removed_is_adopted() {
             std::fs::remove_file(path).unwrap();
         }
         match spoil {
-            "removed" => std::fs::remove_file(&vm.files.identity).unwrap(),
-            _ => std::fs::write(&vm.files.identity, "{}").unwrap(),
+            "removed" => std::fs::remove_file(&vm.files.record).unwrap(),
+            _ => std::fs::write(&vm.files.record, "{}").unwrap(),
         }
         let alive = MachineState::Alive {
             identity: identity.clone(),
         };
-        assert_eq!(vm.driver.observe(&vm.files).await, alive, "{spoil}");
-        let adopted = vm.driver.adopt(&vm.files).await.unwrap().expect("it runs");
+        assert_eq!(vm.driver.observe(&vm.dir).await, alive, "{spoil}");
+        let adopted = vm.driver.adopt(&vm.dir).await.unwrap().expect("it runs");
         assert_eq!(adopted.identity(), &identity);
         assert_eq!(adopted.record().ssh_local_port, record.ssh_local_port);
         assert!(vm.files.qmp_socket.exists() && vm.files.agent_socket.exists());
         assert_eq!(adopted.status().await.unwrap(), RunStatus::Running);
-        assert_eq!(last_record(&vm.files).as_ref(), Some(adopted.record()));
+        assert_eq!(
+            vm.driver.last_record(&vm.dir).as_ref(),
+            Some(adopted.record())
+        );
     }
 
     // Who started it died before it had second names: who adopts it gives it some.
     for path in [&vm.files.qmp_spare, &vm.files.agent_spare] {
         std::fs::remove_file(path).unwrap();
     }
-    drop(vm.driver.adopt(&vm.files).await.unwrap().expect("it runs"));
+    drop(vm.driver.adopt(&vm.dir).await.unwrap().expect("it runs"));
     assert!(vm.files.qmp_spare.exists() && vm.files.agent_spare.exists());
 
     // Somebody else has taken the first name: here it is the test itself.
     std::fs::remove_file(&vm.files.qmp_socket).unwrap();
     let stranger = std::os::unix::net::UnixListener::bind(&vm.files.qmp_socket).unwrap();
-    let adopted = vm.driver.adopt(&vm.files).await.unwrap().expect("it runs");
+    let adopted = vm.driver.adopt(&vm.dir).await.unwrap().expect("it runs");
     assert_eq!(adopted.identity(), &identity);
     assert_eq!(adopted.status().await.unwrap(), RunStatus::Running);
     drop((adopted, stranger));
@@ -253,21 +292,21 @@ async fn h18_one_whose_sockets_and_record_were_removed_is_adopted() {
     for path in [&vm.files.qmp_socket, &vm.files.qmp_spare] {
         std::fs::remove_file(path).unwrap();
     }
-    let error = vm.driver.adopt(&vm.files).await.map(drop).unwrap_err();
+    let error = vm.driver.adopt(&vm.dir).await.map(drop).unwrap_err();
     assert!(
         error.to_string().contains("its control socket is gone"),
         "{error}"
     );
-    vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
+    vm.driver.destroy(&vm.dir, PATIENCE).await.unwrap();
     assert!(!is_alive(&identity));
-    assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+    assert_eq!(vm.driver.observe(&vm.dir).await, MachineState::Absent);
 }
 
 #[tokio::test]
 async fn h34_there_is_one_qemu_for_a_vm_whoever_starts_it() {
     let vm = Instance::new();
     let machine = vm.start().await;
-    let error = vm.driver.start(&vm.spec, &vm.files).await.map(drop);
+    let error = vm.driver.start_machine(&vm.spec, &vm.files).await.map(drop);
     assert!(
         matches!(&error, Err(DriverError::StillRuns { lock, .. }) if *lock == vm.files.lock),
         "{error:?}"
@@ -282,9 +321,9 @@ async fn h34_there_is_one_qemu_for_a_vm_whoever_starts_it() {
 async fn h06_a_stranger_on_the_control_socket_is_left_alone() {
     let vm = Instance::new();
     let stranger = std::os::unix::net::UnixListener::bind(&vm.files.qmp_socket).unwrap();
-    assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
-    assert!(vm.driver.adopt(&vm.files).await.unwrap().is_none());
-    vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
+    assert_eq!(vm.driver.observe(&vm.dir).await, MachineState::Absent);
+    assert!(vm.driver.adopt(&vm.dir).await.unwrap().is_none());
+    vm.driver.destroy(&vm.dir, PATIENCE).await.unwrap();
     let machine = vm.start().await;
     machine.kill(PATIENCE).await.unwrap();
     drop(stranger);
@@ -361,9 +400,9 @@ async fn emulated_cpus_run_side_by_side_only_where_qemu_can() {
         let words =
             std::fs::read_to_string(format!("/proc/{}/cmdline", machine.identity().pid())).unwrap();
         let thread = if takes_turns {
-            "tcg,thread=single"
+            "tcg,thread=single,tb-size=64"
         } else {
-            "tcg,thread=multi"
+            "tcg,thread=multi,tb-size=64"
         };
         assert!(
             words.split('\0').any(|word| word == thread),
@@ -406,7 +445,7 @@ async fn h06_a_forged_record_harms_no_bystander() {
         let record = format!(
             r#"{{"accelerator":"tcg","ssh_local_port":1,"started_at":1,"program":"/x","identity":{identity}}}"#
         );
-        std::fs::write(&vm.files.identity, record).unwrap();
+        std::fs::write(&vm.files.record, record).unwrap();
     };
     let boot = process::identity::boot_id().unwrap();
     let own_start = Identity::of_current().unwrap().start_time();
@@ -425,9 +464,9 @@ async fn h06_a_forged_record_harms_no_bystander() {
         format!(r#"{{"pid":-1,"start_time":0,"boot_id":"{boot}"}}"#),
     ] {
         forge(identity);
-        assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
-        assert!(vm.driver.adopt(&vm.files).await.unwrap().is_none());
-        vm.driver.destroy(&vm.files, PATIENCE).await.unwrap();
+        assert_eq!(vm.driver.observe(&vm.dir).await, MachineState::Absent);
+        assert!(vm.driver.adopt(&vm.dir).await.unwrap().is_none());
+        vm.driver.destroy(&vm.dir, PATIENCE).await.unwrap();
         bystander.assert_untouched();
     }
     // And it does not keep the VM from starting, nor do stale sockets (hazard 15).
@@ -444,12 +483,12 @@ async fn a_start_that_fails_says_what_qemu_said_and_leaves_nothing() {
     async fn failure(vm: &Instance) -> String {
         let error = vm
             .driver
-            .start(&vm.spec, &vm.files)
+            .start_machine(&vm.spec, &vm.files)
             .await
             .map(drop)
             .unwrap_err()
             .to_string();
-        assert_eq!(vm.driver.observe(&vm.files).await, MachineState::Absent);
+        assert_eq!(vm.driver.observe(&vm.dir).await, MachineState::Absent);
         error
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -457,7 +496,10 @@ async fn a_start_that_fails_says_what_qemu_said_and_leaves_nothing() {
     vm.spec.ssh_local_port = taken.local_addr().unwrap().port();
     let error = failure(&vm).await;
     assert!(
-        error.contains("Could not set up host forwarding rule"),
+        error.contains(&format!(
+            "port {} of 127.0.0.1 is in use",
+            vm.spec.ssh_local_port
+        )),
         "{error}"
     );
 
@@ -470,7 +512,7 @@ async fn a_start_that_fails_says_what_qemu_said_and_leaves_nothing() {
     );
 
     let mut vm = Instance::new();
-    vm.driver = Qemu::new("/nonexistent", vm.files.identity.parent().unwrap());
+    vm.driver = Qemu::new("/nonexistent", vm.files.record.parent().unwrap());
     let error = failure(&vm).await;
     assert!(
         error.contains("cannot find qemu-system-x86_64 in \"/nonexistent\": install QEMU"),
@@ -512,7 +554,7 @@ fn command_lines() {
     };
     let lines = |spec: &MachineSpec, accelerator, threads| {
         let mut text = String::new();
-        let files = MachineFiles::of(&dir);
+        let files = QemuFiles::of(&dir);
         let emulation = Emulation {
             threads,
             counter_khz: Some(2_600_000),
@@ -537,7 +579,7 @@ fn command_lines() {
         -no-user-config
         -display none
         -machine q35,hpet=off,smm=off,usb=off,vmport=off,graphics=off,sata=off,smbus=off,i8042=off
-        -accel tcg,thread=single
+        -accel tcg,thread=single,tb-size=128
         -cpu Nehalem,+rdrand
         -smp 2,sockets=1,cores=2,threads=1
         -m 512
@@ -552,7 +594,7 @@ fn command_lines() {
         -device nvme-ns,bus=nvme0,drive=cidata,nsid=2
         -netdev user,id=net0,ipv6=off,hostfwd=tcp:127.0.0.1:60022-10.0.2.15:22
         -device virtio-net-pci,netdev=net0,romfile=
-        -chardev file,id=serial,path=/home/x/a[1] *b,,c='é"$x/serial.log
+        -chardev file,id=serial,append=on,path=/home/x/a[1] *b,,c='é"$x/serial.log
         -serial chardev:serial
         -chardev socket,id=agent,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/ga.sock
         -serial chardev:agent
@@ -579,11 +621,11 @@ fn command_lines() {
         -rtc base=utc
         -drive if=none,id=disk0,format=qcow2,cache=writeback,discard=unmap,file=/home/x/a[1] *b,,c='é"$x/diffdisk
         -drive if=none,id=cidata,format=raw,readonly=on,file=/home/x/a[1] *b,,c='é"$x/cidata.iso
-        -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1
-        -device virtio-blk-pci,drive=cidata,serial=cidata,bootindex=2
+        -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1,werror=stop,rerror=stop
+        -device virtio-blk-pci,drive=cidata,serial=cidata,bootindex=2,werror=stop,rerror=stop
         -netdev user,id=net0,ipv6=off,hostfwd=tcp:127.0.0.1:60022-10.0.2.15:22
         -device virtio-net-pci,netdev=net0,romfile=
-        -chardev file,id=serial,path=/home/x/a[1] *b,,c='é"$x/serial.log
+        -chardev file,id=serial,append=on,path=/home/x/a[1] *b,,c='é"$x/serial.log
         -serial chardev:serial
         -chardev socket,id=agent,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/ga.sock
         -serial chardev:agent
@@ -602,7 +644,7 @@ fn command_lines() {
         -no-user-config
         -display none
         -machine virt
-        -accel tcg,thread=multi
+        -accel tcg,thread=multi,tb-size=128
         -cpu max
         -smp 2,sockets=1,cores=2,threads=1
         -m 512
@@ -610,11 +652,11 @@ fn command_lines() {
         -drive if=pflash,unit=0,format=raw,readonly=on,file=/opt/edk2.fd
         -drive if=none,id=disk0,format=qcow2,cache=writeback,discard=unmap,file=/home/x/a[1] *b,,c='é"$x/diffdisk
         -drive if=none,id=cidata,format=raw,readonly=on,file=/home/x/a[1] *b,,c='é"$x/cidata.iso
-        -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1
-        -device virtio-blk-pci,drive=cidata,serial=cidata,bootindex=2
+        -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1,werror=stop,rerror=stop
+        -device virtio-blk-pci,drive=cidata,serial=cidata,bootindex=2,werror=stop,rerror=stop
         -netdev user,id=net0,ipv6=off,hostfwd=tcp:127.0.0.1:60022-10.0.2.15:22
         -device virtio-net-pci,netdev=net0,romfile=
-        -chardev file,id=serial,path=/home/x/a[1] *b,,c='é"$x/serial.log
+        -chardev file,id=serial,append=on,path=/home/x/a[1] *b,,c='é"$x/serial.log
         -serial chardev:serial
         -chardev socket,id=agent,server=on,wait=off,path=/home/x/a[1] *b,,c='é"$x/ga.sock
         -device virtio-serial-pci
@@ -630,7 +672,7 @@ fn command_lines() {
         threads: TcgThreads::Single,
         counter_khz: None,
     };
-    let files = MachineFiles::of(&dir);
+    let files = QemuFiles::of(&dir);
     let error = driver::qemu::command_line(&spec, &files, Accelerator::Tcg, emulation).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -646,7 +688,7 @@ fn a_template_and_its_folder_make_a_machine() {
                     images: [{location: /dev/null}]\n";
     let template = lima::template::Template::parse(template).unwrap().template;
     let make = || {
-        let decided = driver::Decided {
+        let decided = driver::qemu::Decided {
             root_bus: RootBus::Nvme,
             firmware: Some("qboot.rom".into()),
             ssh_local_port: 60022,

@@ -175,7 +175,7 @@ async fn what_is_no_qemu_is_refused() {
     let closed: &[u8] = b"";
     for (first, expected) in [
         (&b"SSH-2.0-OpenSSH_9.2\n"[..], "does not speak QMP"),
-        (b"{}\n", "no greeting"),
+        (b"{}\n", "not a greeting"),
         (&endless, "longer than"),
     ] {
         let error = against(first, None).await.unwrap_err().to_string();

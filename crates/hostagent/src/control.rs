@@ -1,14 +1,14 @@
-//! `ha.sock`: HTTP/1.1 for whoever asks, stops or listens.
+//! `ha.sock`: HTTP/1.1 for clients that read the status, watch it, or stop the VM.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /v1/info` | [`Info`](crate::status::Info), Lima's fields among it |
-//! | `GET /v1/events` | a stream of [`Event`](crate::status::Event)s, a JSON object a line, the present status first |
+//! | `GET /v1/info` | [`Info`](crate::status::Info), which includes Lima's fields |
+//! | `GET /v1/events` | a stream of [`Event`](crate::status::Event)s, one JSON object a line, starting with the current status |
 //! | `POST /v1/stop?grace=30s` | 202 at once; the VM is gone within the grace period and 10 s |
 //! | `POST /v1/detach` | 202 at once; the hostagent exits and its VM goes on |
 //!
-//! The socket is the owner's only (mode 0600, in a folder of mode 0700, and the peer's user is checked; on Windows a
-//! named pipe with an access list). Its task only reads the status and passes requests on, so it answers in every phase.
+//! Only the owner can use the socket (mode 0600, in a folder of mode 0700, and the peer's user is checked; on Windows a
+//! named pipe with an access list). Its task only reads the status and passes commands on, so it answers in every phase.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,21 +28,21 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::report::Report;
 use crate::sys;
 
-/// Connections served at once: a daemon, a front end and a few people. More wait.
+/// Connections served at once: a daemon, a front end and a few commands. Further connections wait.
 const CONNECTIONS: usize = 64;
-/// How long a client may take to send its request: it is one line.
+/// How long a client may take to send its request, which is one line.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
-/// After a failed accept: out of descriptors, most likely, and some will be closed soon.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// The longest grace period that can be asked for. A day is no stop any more.
+/// The pause after a failed accept. Most likely no descriptor is free, and some will be closed soon.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The longest grace period. Longer ones are cut to it.
 const LONGEST_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a client asks the supervisor to do.
+/// A command of a client to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// Stop the VM; without a grace period the default one.
+pub(crate) enum Command {
+    /// Stop the VM within the grace period; the default one if `None`.
     Stop(Option<Duration>),
-    /// Leave the VM alone and exit.
+    /// Exit and leave the VM running.
     Detach,
 }
 
@@ -56,25 +56,25 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Listens on `socket`, where nothing may be, and answers from now on.
+    /// Listens on `socket`, where no file may be, and answers from now on.
     pub(crate) fn start(
         socket: &Path,
         report: Arc<Report>,
-        wishes: mpsc::Sender<Wish>,
+        commands: mpsc::Sender<Command>,
     ) -> io::Result<Control> {
         let listener = sys::Listener::bind(socket)?;
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        let accepting = tokio::spawn(accept(listener, slots.clone(), report, wishes));
+        let accepting = tokio::spawn(accept(listener, slots.clone(), report, commands));
         Ok(Control { accepting, slots })
     }
 
-    /// Takes no more connections, ends the streams of events after their last one, and waits for the clients to have
-    /// read it, at most `limit`.
+    /// Accepts no more connections, ends the streams after the last event, and waits at most `limit` until the clients have
+    /// read it.
     pub(crate) async fn stop(self, report: &Report, limit: Duration) {
         self.accepting.abort();
         report.close();
         let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
-        // Whoever does not read in time has the log.
+        // Clients that do not read in time find the events in the log.
         let _ = tokio::time::timeout(limit, self.slots.acquire_many(all)).await;
     }
 }
@@ -83,7 +83,7 @@ async fn accept(
     mut listener: sys::Listener,
     slots: Arc<Semaphore>,
     report: Arc<Report>,
-    wishes: mpsc::Sender<Wish>,
+    commands: mpsc::Sender<Command>,
 ) {
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else {
@@ -94,18 +94,18 @@ async fn accept(
             Ok(None) => continue,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection on ha.sock");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let (report, wishes) = (report.clone(), wishes.clone());
+        let (report, commands) = (report.clone(), commands.clone());
         tokio::spawn(async move {
             let service =
-                service_fn(move |request| answer(request, report.clone(), wishes.clone()));
+                service_fn(move |request| answer(request, report.clone(), commands.clone()));
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(REQUEST_DEADLINE)
-                // A connection for each request: nobody keeps a slot for nothing.
+                // One request for each connection, so that no idle connection keeps a slot.
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -120,16 +120,16 @@ async fn accept(
 async fn answer(
     request: Request<Incoming>,
     report: Arc<Report>,
-    wishes: mpsc::Sender<Wish>,
+    commands: mpsc::Sender<Command>,
 ) -> Result<Response<Body>, Infallible> {
     let response = match (request.method(), request.uri().path()) {
         (&Method::GET, "/v1/info") => json(StatusCode::OK, &report.info()),
         (&Method::GET, "/v1/events") => events(&report),
         (&Method::POST, "/v1/stop") => match grace_of(request.uri().query()) {
-            Ok(grace) => pass_on(&wishes, Wish::Stop(grace)).await,
+            Ok(grace) => pass_on(&commands, Command::Stop(grace)).await,
             Err(reason) => text(StatusCode::BAD_REQUEST, reason),
         },
-        (&Method::POST, "/v1/detach") => pass_on(&wishes, Wish::Detach).await,
+        (&Method::POST, "/v1/detach") => pass_on(&commands, Command::Detach).await,
         (_, "/v1/info" | "/v1/events" | "/v1/stop" | "/v1/detach") => text(
             StatusCode::METHOD_NOT_ALLOWED,
             "wrong method for this path".into(),
@@ -139,16 +139,16 @@ async fn answer(
     Ok(response)
 }
 
-async fn pass_on(wishes: &mpsc::Sender<Wish>, wish: Wish) -> Response<Body> {
-    match wishes.send(wish).await {
+async fn pass_on(commands: &mpsc::Sender<Command>, command: Command) -> Response<Body> {
+    match commands.send(command).await {
         Ok(()) => text(StatusCode::ACCEPTED, String::new()),
-        // The supervisor is gone: it is exiting, which is what was asked for.
+        // The supervisor has ended, so the hostagent is exiting, as requested.
         Err(_) => text(StatusCode::ACCEPTED, String::new()),
     }
 }
 
 fn events(report: &Report) -> Response<Body> {
-    let lines = report.listen().map(|event| {
+    let lines = report.subscribe().map(|event| {
         let mut line = serde_json::to_vec(&event).unwrap_or_default();
         line.push(b'\n');
         Ok(Frame::data(Bytes::from(line)))
@@ -169,7 +169,7 @@ fn grace_of(query: Option<&str>) -> Result<Option<Duration>, String> {
     else {
         return Ok(None);
     };
-    let wrong = || format!("grace={value} is no duration; write it as 30s, 500ms, 2m or 0");
+    let wrong = || format!("grace={value} is not a duration; write it as 30s, 500ms, 2m or 0");
     let digits = value
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(value.len());
@@ -222,7 +222,7 @@ mod tests {
     use crate::client::{Client, ClientError};
     use crate::status::Phase;
 
-    /// Longer than anything here takes; reached by failing tests only.
+    /// Longer than any step takes; only failing tests reach it.
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn instance() -> (TempDir, InstanceDir) {
@@ -234,14 +234,14 @@ mod tests {
 
     fn report(dir: &InstanceDir) -> Arc<Report> {
         let identity = process::Identity::of_current().unwrap();
-        Arc::new(Report::new(crate::first_info(dir, identity), None))
+        Arc::new(Report::new(crate::run::first_info(dir, identity), None))
     }
 
     #[tokio::test]
-    async fn h12_a_client_asks_listens_and_stops_over_the_socket() {
+    async fn h12_client_reads_watches_and_stops_over_the_socket() {
         let (_home, dir) = instance();
         let report = report(&dir);
-        let (sender, mut wishes) = mpsc::channel(1);
+        let (sender, mut commands) = mpsc::channel(1);
         assert!(matches!(
             Client::connect(&dir).await,
             Err(ClientError::Connect { .. })
@@ -261,9 +261,9 @@ mod tests {
 
         let grace = Duration::from_secs(7);
         client.stop(grace).await.unwrap();
-        assert_eq!(wishes.recv().await, Some(Wish::Stop(Some(grace))));
+        assert_eq!(commands.recv().await, Some(Command::Stop(Some(grace))));
         client.detach().await.unwrap();
-        assert_eq!(wishes.recv().await, Some(Wish::Detach));
+        assert_eq!(commands.recv().await, Some(Command::Detach));
 
         control.stop(&report, PATIENCE).await;
         assert_eq!(phase().await, None);
@@ -271,13 +271,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_clients_at_once_are_all_answered() {
+    async fn many_concurrent_clients_are_all_answered() {
         let (_home, dir) = instance();
         let report = report(&dir);
-        let (sender, _wishes) = mpsc::channel(1);
+        let (sender, _commands) = mpsc::channel(1);
         let _control = Control::start(&dir.ha_sock(), report.clone(), sender).unwrap();
-        // More than are served at once; on Windows more than wait on the pipe (Wine takes 20 ms for each, and a client
-        // waits three seconds at most).
+        // More clients than are served at once; on Windows more than wait on the pipe (Wine takes 20 ms for each, and a
+        // client waits three seconds at most).
         let clients = if cfg!(windows) { 24 } else { 2 * CONNECTIONS };
         let asked = (0..clients).map(|_| async {
             let client = Client::connect(&dir).await.unwrap();
@@ -289,19 +289,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn h34_a_second_server_gets_no_clients() {
+    async fn h34_second_server_cannot_listen() {
         #[cfg(windows)]
         if testutils::differs_under_wine("a pipe's first instance can be made twice") {
             return;
         }
         let (_home, dir) = instance();
-        let (sender, _wishes) = mpsc::channel(1);
+        let (sender, _commands) = mpsc::channel(1);
         let _first = Control::start(&dir.ha_sock(), report(&dir), sender.clone()).unwrap();
         assert!(Control::start(&dir.ha_sock(), report(&dir), sender).is_err());
     }
 
     #[test]
-    fn grace_reads_what_people_write() {
+    fn grace_is_parsed_in_all_usual_forms() {
         let cases = [
             (None, Ok(None)),
             (Some("x=1"), Ok(None)),

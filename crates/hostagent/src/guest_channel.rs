@@ -1,7 +1,7 @@
-//! The line to the agent inside the guest: `guestagent::protocol` over `ga.sock`.
+//! The connection to the agent inside the guest: `guestagent::protocol` over `ga.sock`.
 //!
-//! The socket is QEMU's and leads to a serial port of the guest. It is there as soon as QEMU is, whether or not anybody
-//! listens inside; so the agent counts as connected once it has said something, and is asked until it does.
+//! The socket is QEMU's and leads to a serial port of the guest. It exists as soon as QEMU runs, whether or not an agent
+//! listens inside. So the agent counts as connected after its first message, and is asked until then.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,38 +14,37 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, timeout};
 
 /// How often the agent is asked until it answers for the first time.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
-/// Between two attempts to connect: QEMU is gone, or another hostagent is just leaving.
+const ASK_INTERVAL: Duration = Duration::from_secs(2);
+/// Between two attempts to connect, which fail while QEMU is gone or an earlier hostagent is still connected.
 const RECONNECT: Duration = Duration::from_millis(500);
-/// How long a line of ours may wait to be taken. The serial port's buffer takes it at once, unless nobody has read it
-/// for long.
+/// How long writing a line may take. The serial port's buffer takes it at once, unless the guest has not read for long.
 const WRITE_DEADLINE: Duration = Duration::from_secs(1);
-/// How long the agent may take to answer. It is a process in a guest that may be emulated and busy.
+/// How long the agent may take to answer. The guest may be emulated and busy.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
-/// Requests and news that wait at most.
+/// The most requests and news that wait.
 const BACKLOG: usize = 16;
 
-/// What is heard from the guest.
+/// News from the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GuestNews {
     /// The agent's state, at each change and after each answer.
     Status(GuestStatus),
-    /// The line is broken; it is being made again.
+    /// The connection broke and is being restored.
     Lost,
 }
 
-/// Why the agent did not do what it was asked.
+/// Why a request to the agent failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum GuestError {
     #[error("the guest agent did not answer within {} s", ANSWER_DEADLINE.as_secs())]
     TimedOut,
-    #[error("the line to the guest agent is broken")]
+    #[error("the connection to the guest agent is broken")]
     Broken,
     #[error("the guest agent refused: {0}")]
     Refused(String),
 }
 
-/// The line to one guest's agent. Ends with its last clone.
+/// The connection to one guest's agent. Closes when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct GuestChannel {
     requests: mpsc::Sender<Asked>,
@@ -58,7 +57,7 @@ struct Asked {
 }
 
 impl GuestChannel {
-    /// Opens the line and keeps it open.
+    /// Connects, and reconnects whenever the connection breaks.
     pub(crate) fn open(socket: PathBuf) -> (GuestChannel, mpsc::Receiver<GuestNews>) {
         let (requests, asked) = mpsc::channel(BACKLOG);
         let (news, heard) = mpsc::channel(BACKLOG);
@@ -66,7 +65,7 @@ impl GuestChannel {
         (GuestChannel { requests }, heard)
     }
 
-    /// Asks the agent for something and waits for its answer, a bounded time.
+    /// Sends a request and waits for the answer, a bounded time.
     pub(crate) async fn ask(&self, request: Request) -> Result<GuestStatus, GuestError> {
         let exchange = async {
             let (answer, result) = oneshot::channel();
@@ -89,14 +88,14 @@ async fn keep_open(
 ) {
     loop {
         if let Err(error) = talk(&socket, &mut asked, &news).await {
-            tracing::debug!(%error, socket = %socket.display(), "the line to the guest agent");
+            tracing::debug!(%error, socket = %socket.display(), "the connection to the guest agent broke");
         } else {
             return;
         }
         if news.send(GuestNews::Lost).await.is_err() {
             return;
         }
-        // Whoever asks while the line is broken is told so by the dropped answer.
+        // A request while the connection is broken fails, because its answer is dropped.
         tokio::select! {
             () = tokio::time::sleep(RECONNECT) => {}
             request = asked.recv() => if request.is_none() { return },
@@ -104,7 +103,7 @@ async fn keep_open(
     }
 }
 
-/// One connection, until it breaks. `Ok` when nobody wants it any more.
+/// Serves one connection until it breaks. `Ok` if the last [`GuestChannel`] was dropped.
 async fn talk(
     socket: &Path,
     asked: &mut mpsc::Receiver<Asked>,
@@ -115,9 +114,9 @@ async fn talk(
     let mut pending: HashMap<u64, oneshot::Sender<Result<GuestStatus, GuestError>>> =
         HashMap::new();
     let mut last_id = 0u64;
-    let mut heard_of = false;
+    let mut heard = false;
     let mut buffer = vec![0u8; 4096];
-    let mut ask_again = interval_at(Instant::now(), ASK_AGAIN);
+    let mut ask_tick = interval_at(Instant::now(), ASK_INTERVAL);
     loop {
         let request = tokio::select! {
             read = read.read(&mut buffer) => {
@@ -126,7 +125,7 @@ async fn talk(
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 for message in lines.push::<GuestMessage>(&buffer[..count]) {
-                    heard_of = true;
+                    heard = true;
                     let status = match message {
                         GuestMessage::Status { status } => status,
                         GuestMessage::Reply { id, error, status } => {
@@ -153,7 +152,7 @@ async fn talk(
                 }
                 None => return Ok(()),
             },
-            _ = ask_again.tick(), if !heard_of => Request::Status,
+            _ = ask_tick.tick(), if !heard => Request::Status,
         };
         last_id += 1;
         let line = to_line(&Envelope {
@@ -161,7 +160,7 @@ async fn talk(
             request,
         })
         .map_err(io::Error::other)?;
-        // A guest whose agent is not there yet leaves its serial port unread, and the buffers fill up in the end.
+        // A guest without an agent does not read its serial port, and the buffers fill up.
         match timeout(WRITE_DEADLINE, write.write_all(&line)).await {
             Ok(written) => written?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),

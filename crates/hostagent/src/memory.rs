@@ -1,6 +1,6 @@
-//! What the next hostagent of the same VM should know, so that adopting a VM does not look like a boot.
+//! What the next hostagent of the same VM needs to know, so that adopting the VM does not look like a boot.
 //!
-//! A file in the instance folder; it holds for one process of QEMU only and is forgotten with it.
+//! A file in the instance folder, valid for one process of the VM only.
 
 use lima::layout::InstanceDir;
 use process::Identity;
@@ -9,27 +9,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::Stage;
 
-/// A few hundred bytes; more is not ours.
+/// The file has a few hundred bytes. A longer one was not written by a hostagent.
 const LIMIT: u64 = 64 * 1024;
 
-/// What is known about the guest of one QEMU.
+/// What is known about the guest of one VM process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Memory {
-    /// For which QEMU it holds.
+    /// The VM's process for which the rest is valid.
     pub(crate) qemu: Identity,
-    /// How often the guest started in it.
+    /// How often the guest booted in it.
     pub(crate) boot_count: u32,
-    /// When the user could log in first since the guest started, in seconds since 1970.
+    /// When the first login since the guest's boot worked, in seconds since 1970.
     pub(crate) ready_at: Option<u64>,
-    /// The guest kernel's boot id, when its agent told.
+    /// The guest kernel's boot id, if its agent reported it.
     pub(crate) boot_id: Option<String>,
-    /// How long its start took.
+    /// The stages of its start.
     #[serde(default)]
     pub(crate) stages: Vec<Stage>,
 }
 
 impl Memory {
-    /// What an earlier hostagent knew about the guest of `qemu`.
+    /// Reads what an earlier hostagent knew about the guest of the process `qemu`.
     pub(crate) fn read(dir: &InstanceDir, qemu: &Identity) -> Option<Memory> {
         let path = path(dir);
         if std::fs::metadata(&path).ok()?.len() > LIMIT {
@@ -39,7 +39,7 @@ impl Memory {
         (memory.qemu == *qemu).then_some(memory)
     }
 
-    /// Keeps it. Without it an adopted VM is only told to be `Booting` until somebody logs in.
+    /// Writes the file. Best effort: without it an adopted VM is `Booting` until the next login works.
     pub(crate) fn write(&self, dir: &InstanceDir) {
         let written = serde_json::to_vec(self)
             .map_err(|error| error.to_string())
@@ -47,7 +47,7 @@ impl Memory {
                 write_atomic(&path(dir), &bytes, 0o600).map_err(|error| error.to_string())
             });
         if let Err(error) = written {
-            tracing::warn!(%error, "the next hostagent will not know that this VM was up");
+            tracing::warn!(%error, "cannot write ha.json; the next hostagent will not know that this VM was running");
         }
     }
 }

@@ -1,37 +1,36 @@
-//! What a hostagent is started with.
-
+//! The options of a hostagent.
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use lima::layout::InstanceDir;
 
-/// What a hostagent is started with. The program that calls [`crate::run`] takes them from its command line.
+/// The options of a hostagent. The program that calls [`crate::run`] takes them from its command line.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The VM's folder. It was prepared (template, disks, keys) before.
+    /// The VM's folder, already prepared (template, disks, keys).
     pub dir: InstanceDir,
     /// The folder with the ssh key pair: `lima_home/_config`.
     pub config_dir: PathBuf,
-    /// Where the answer of the accelerator probe is kept; shared by all VMs of the user.
+    /// Where the result of the accelerator probe is cached; shared by all VMs of the user.
     pub cache_dir: PathBuf,
     /// Where programs (QEMU, ssh) are looked for: the value of `PATH`.
     pub search_path: std::ffi::OsString,
-    /// The accelerator that the user insists on; chosen by a probe when `None`.
+    /// The accelerator that the user insists on; chosen by a probe if `None`.
     pub accelerator: Option<driver::Accelerator>,
-    /// How long things may take.
+    /// How long each step may take.
     pub limits: Limits,
-    /// This host's clock, which the guest's is set by: [`SystemTime::now`], except in a test that lets it jump.
+    /// This host's clock, from which the guest's clock is set: [`SystemTime::now`], except in tests of clock jumps.
     pub wall_clock: fn() -> SystemTime,
 }
 
-/// How long things may take.
+/// How long each step may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// From the start of the VM to a login; after that the VM is `Degraded`, and still tried.
+    /// From the start of the VM to a login. After that the VM is `Degraded`, and logins are still tried.
     pub ready: Duration,
-    /// How long the guest may take to shut down when the stop request does not say.
+    /// How long the guest may take to shut down, if the stop request does not say.
     pub grace: Duration,
-    /// How often the guest's health is looked at, once it runs.
+    /// How often the guest's health is checked.
     pub health: Duration,
 }
 

@@ -1,26 +1,26 @@
-//! How a hostagent's life ended.
+//! How a hostagent ended.
 
 use std::path::PathBuf;
 
-/// How a hostagent's life ended, when nothing failed on its own side.
+/// How a hostagent ended without an error of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Somebody asked it to stop, and the VM is gone.
+    /// A stop was requested, and the VM is gone.
     Stopped,
-    /// It was asked to leave, and the VM goes on.
+    /// A detach was requested, and the VM runs on.
     Detached,
     /// The guest powered itself off.
     GuestPoweredOff,
-    /// The VM's process ended by itself: it crashed, or somebody killed it.
+    /// The VM's process ended by itself: it crashed, or another process killed it.
     MachineEnded {
-        /// What is known of the cause.
+        /// The known cause.
         reason: String,
     },
 }
 
 impl Outcome {
-    /// The exit code of the process: 0 for what was asked for, 10 when the guest powered itself off, 11 when the VM's
-    /// process ended by itself. (1 is every error, as for every command.)
+    /// Returns the exit code of the process: 0 for what was requested, 10 if the guest powered itself off, 11 if the VM's
+    /// process ended by itself. (1 is for errors, as for every command.)
     pub fn exit_code(&self) -> u8 {
         match self {
             Outcome::Stopped | Outcome::Detached => 0,
@@ -30,7 +30,7 @@ impl Outcome {
     }
 }
 
-/// Why a hostagent could not do its work.
+/// Why a hostagent failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Another hostagent runs this VM.
@@ -38,7 +38,7 @@ pub enum RunError {
     AlreadyRunning {
         /// The instance.
         name: String,
-        /// Who holds the lock.
+        /// The holder of the lock.
         holder: String,
     },
     /// A file of the instance cannot be used.
@@ -51,7 +51,7 @@ pub enum RunError {
         /// Why it failed.
         reason: String,
     },
-    /// The template or the image does not fit.
+    /// The VM's files cannot be prepared.
     #[error("cannot prepare {name}: {reason}")]
     Prepare {
         /// The instance.

@@ -1,33 +1,37 @@
-//! Getting to a running VM: take over the one that runs, or write its files and start it.
+//! Gets to a running VM: adopts the one that runs, or writes its files and starts it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driver::{Decided, Driver, DriverError, Machine, MachineFiles, MachineSpec, MachineState};
+use driver::{Driver, DriverError, Machine, MachineState, StartRequest};
 use lima::instance::Instance;
-use lima::ssh_config::Settings;
+use lima::ssh_config::{self, Settings};
 
+use crate::known_hosts::KnownHosts;
+use crate::options::Options;
+use crate::outcome::RunError;
 use crate::report::Report;
+use crate::ssh_port;
 use crate::ssh_probe::SshProbe;
 use crate::status::{Phase, StageName};
-use crate::{Options, RunError, ssh_port};
 
-/// Tries for a port that somebody takes between our choice and QEMU's bind.
-const PORT_TRIES: usize = 3;
-
-/// Between two attempts to take over a VM that does not answer; each attempt takes seconds by itself.
-const ADOPT_AGAIN: Duration = Duration::from_secs(1);
+/// Attempts with another port if another program takes the chosen one before QEMU binds it.
+const PORT_ATTEMPTS: usize = 3;
+/// Between two attempts to adopt a VM that does not answer; each attempt takes seconds by itself.
+const ADOPT_INTERVAL: Duration = Duration::from_secs(1);
+/// The images of this scheme were built by rdd and contain the guest agent, which reports the guest's host keys.
+const BUILT_IMAGE: &str = "image://";
 
 /// A VM that runs, and how to log in to it.
 pub(crate) struct Prepared {
     pub(crate) machine: Arc<dyn Machine>,
-    pub(crate) probe: SshProbe,
-    /// A stop that came while it was being prepared: since when, and the grace period.
+    pub(crate) ssh: SshProbe,
+    /// A stop that was requested meanwhile: when, and with which grace period.
     pub(crate) stop: Option<(Instant, Duration)>,
 }
 
 impl Prepared {
-    /// A VM that this hostagent started or took over; says so.
+    /// A VM that this hostagent started or adopted; updates the status.
     pub(crate) fn new(
         options: &Options,
         machine: Arc<dyn Machine>,
@@ -36,7 +40,7 @@ impl Prepared {
     ) -> Prepared {
         let record = machine.record().clone();
         let reason = if adopted {
-            "took over the VM that was running"
+            "adopted the VM that was running"
         } else {
             "the VM was started"
         };
@@ -46,45 +50,40 @@ impl Prepared {
             report.begin(StageName::Booting);
         }
         report.update(Some(reason), |info| {
-            // One that was running may be up already: the supervisor says so in a moment.
+            // An adopted VM may have booted long ago; the supervisor sets its phase in a moment.
             if !adopted {
                 info.phase = Phase::Booting;
             }
             info.ssh_local_port = record.ssh_local_port;
             info.qemu = Some(machine.identity().clone());
             info.adopted = adopted;
-            info.accelerator = Some(record.accelerator);
+            info.accelerator = record.accelerator;
             info.accelerator_warning = record.accelerator_warning;
             info.started_at = Some(record.started_at);
             info.boot_count = 1;
         });
-        let probe = SshProbe {
-            config: options.dir.ssh_config(),
-            host: host(options),
-            search_path: options.search_path.clone(),
-        };
         Prepared {
             machine,
-            probe,
+            ssh: ssh(options),
             stop: None,
         }
     }
 }
 
-/// Gets to a running VM. Cancelling it may leave one that is just starting; [`Driver::destroy`] finds it.
+/// Adopts the VM that runs, or starts one. Cancelling it may leave a VM that is just starting; [`Driver::destroy`] finds
+/// it.
 pub(crate) async fn prepare(
     options: &Options,
     driver: &dyn Driver,
-    files: &MachineFiles,
     report: &Report,
 ) -> Result<Prepared, RunError> {
-    if driver.observe(files).await != MachineState::Absent {
-        // Said before it is tried, so that a stop in between asks the guest.
+    if driver.observe(&options.dir).await != MachineState::Absent {
+        // Set before the attempt, so that a stop in between asks the guest to shut down.
         report.update(None, |info| info.adopted = true);
         report.begin(StageName::Adopting);
-        if let Some(machine) = adopted(driver, files, report).await {
+        if let Some(machine) = adopted(options, driver, report).await {
             process::crash::point("hostagent.after-adoption");
-            if !options.dir.ssh_config().exists() {
+            if driver.capabilities().ssh_port && !options.dir.ssh_config().exists() {
                 let port = machine.record().ssh_local_port;
                 in_background(options, move |options| {
                     write_ssh_config(options, &load(options)?, port)
@@ -93,26 +92,28 @@ pub(crate) async fn prepare(
             }
             return Ok(Prepared::new(options, machine, true, report));
         }
-        // It ended in between.
+        // The VM ended in between.
         report.update(None, |info| info.adopted = false);
         report.begin(StageName::Preparing);
     }
-    start(options, driver, files, report).await
+    // A shared connection of an earlier run would otherwise lead to whatever listens on its port now.
+    ssh(options).end_master().await;
+    start(options, driver, report).await
 }
 
-/// Takes over the VM that runs; `None` when it ended. One that does not answer (stopped, swapped out, its socket lost) is
-/// asked again for as long as it lives: it goes on without us, and somebody who wants it stopped is heard meanwhile.
+/// Adopts the VM that runs; `None` if it ended. A VM that does not answer (stopped, swapped out, its socket lost) is
+/// retried for as long as it lives: it keeps running without a hostagent, and a request to stop it is still handled.
 async fn adopted(
+    options: &Options,
     driver: &dyn Driver,
-    files: &MachineFiles,
     report: &Report,
 ) -> Option<Arc<dyn Machine>> {
-    let mut reason = Some("the VM that runs cannot be taken over yet");
+    let mut reason = Some("the VM that runs cannot be adopted yet");
     loop {
-        match driver.adopt(files).await {
+        match driver.adopt(&options.dir).await {
             Ok(machine) => return machine,
             Err(error) => {
-                let qemu = match driver.observe(files).await {
+                let qemu = match driver.observe(&options.dir).await {
                     MachineState::Alive { identity } => Some(identity),
                     MachineState::Absent | MachineState::Unknown { .. } => None,
                 };
@@ -123,14 +124,13 @@ async fn adopted(
                 });
             }
         }
-        tokio::time::sleep(ADOPT_AGAIN).await;
+        tokio::time::sleep(ADOPT_INTERVAL).await;
     }
 }
 
 async fn start(
     options: &Options,
     driver: &dyn Driver,
-    files: &MachineFiles,
     report: &Report,
 ) -> Result<Prepared, RunError> {
     let instance = in_background(options, |options| {
@@ -141,40 +141,44 @@ async fn start(
     })
     .await?;
     let wanted = instance.template.ssh.local_port;
-    let mut last = driver::qemu::last_record(files).map(|record| record.ssh_local_port);
-    let mut tries = 0;
+    let last = driver.last_record(&options.dir);
+    let mut last = last.map(|record| record.ssh_local_port);
+    let mut attempts = 0;
     loop {
-        tries += 1;
-        let port = ssh_port::choose(wanted, last.take())?;
-        report.update(None, |info| info.ssh_local_port = port);
-        let for_config = instance.clone();
-        in_background(options, move |options| {
-            write_ssh_config(options, &for_config, port)
-        })
-        .await?;
+        attempts += 1;
+        let port = if driver.capabilities().ssh_port {
+            let port = ssh_port::choose(wanted, last.take())?;
+            report.update(None, |info| info.ssh_local_port = port);
+            let for_config = instance.clone();
+            in_background(options, move |options| {
+                write_ssh_config(options, &for_config, port)
+            })
+            .await?;
+            port
+        } else {
+            0
+        };
         process::crash::point("hostagent.start.after-ssh-config");
-        let decided = Decided {
-            root_bus: instance.hints.root_bus,
-            firmware: instance.hints.firmware.clone(),
+        let request = StartRequest {
+            dir: &options.dir,
+            template: &instance.template,
+            hints: &instance.hints,
             ssh_local_port: port,
             accelerator: options.accelerator,
         };
-        let spec = MachineSpec::from_template(&instance.template, &options.dir, decided)?;
         report.begin(StageName::Starting);
-        match driver.start(&spec, files).await {
+        match driver.start(&request).await {
             Ok(machine) => {
                 process::crash::point("hostagent.start.after-machine");
                 return Ok(Prepared::new(options, machine, false, report));
             }
-            Err(DriverError::StartFailed { tail, .. })
-                if tries < PORT_TRIES && is_port_taken(&tail) =>
-            {
-                if wanted.is_some_and(|port| port != 0) {
+            Err(DriverError::PortInUse { port }) => {
+                if attempts >= PORT_ATTEMPTS || wanted.is_some_and(|port| port != 0) {
                     return Err(RunError::PortInUse { port });
                 }
                 tracing::info!(
                     port,
-                    "somebody took the port meanwhile; choosing another one"
+                    "another program took the port meanwhile; choosing another one"
                 );
             }
             Err(error) => return Err(error.into()),
@@ -182,12 +186,7 @@ async fn start(
     }
 }
 
-/// QEMU's words when it cannot bind a forwarded port (`net/slirp.c`).
-fn is_port_taken(tail: &str) -> bool {
-    tail.contains("Could not set up host forwarding rule")
-}
-
-/// Runs what reads and writes files on a thread where it may block.
+/// Runs work that reads and writes files on a thread where it may block.
 async fn in_background<T: Send + 'static>(
     options: &Options,
     work: impl FnOnce(&Options) -> Result<T, RunError> + Send + 'static,
@@ -212,12 +211,15 @@ fn write_cidata(options: &Options, instance: &Instance) -> Result<(), RunError> 
 
 fn write_ssh_config(options: &Options, instance: &Instance, port: u16) -> Result<(), RunError> {
     let keys = lima::keys::ensure(&options.config_dir).map_err(|error| failed(options, error))?;
+    let known = KnownHosts::of(&options.dir, host(options));
     let settings = Settings {
         host: host(options),
         user: instance.template.user.name.clone().unwrap_or_default(),
         port,
         identity: keys.private,
         control_path: options.dir.ssh_sock(),
+        known_hosts: ssh_config::known_hosts(&options.dir),
+        require_known_key: known.any() || instance.hints.location.starts_with(BUILT_IMAGE),
         forward_agent: instance.template.ssh.forward_agent.unwrap_or(false),
     };
     settings
@@ -225,7 +227,17 @@ fn write_ssh_config(options: &Options, instance: &Instance, port: u16) -> Result
         .map_err(|error| failed(options, error))
 }
 
-/// The name that `ssh.config` gives the VM.
+/// How to log in to the VM of `options`.
+pub(crate) fn ssh(options: &Options) -> SshProbe {
+    SshProbe {
+        config: options.dir.ssh_config(),
+        host: host(options),
+        search_path: options.search_path.clone(),
+        control_path: options.dir.ssh_sock(),
+    }
+}
+
+/// The name of the VM in `ssh.config`.
 fn host(options: &Options) -> String {
     format!("lima-{}", options.dir.name())
 }

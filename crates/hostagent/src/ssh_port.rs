@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use crate::RunError;
 
-/// Chooses the port: what the template says, or the one of the last start if it is free, so that the user's terminals
-/// and known hosts stay valid, or any free one.
+/// Chooses the port: the template's, else the port of the last start if it is free, so that the user's own configuration
+/// stays valid, else any free port.
 pub(crate) fn choose(wanted: Option<u16>, last: Option<u16>) -> Result<u16, RunError> {
     if let Some(port) = wanted.filter(|port| *port != 0) {
         return if is_free(port) {
@@ -21,14 +21,14 @@ pub(crate) fn choose(wanted: Option<u16>, last: Option<u16>) -> Result<u16, RunE
         name: "the ssh port".into(),
         reason: format!("no port of 127.0.0.1 is free: {source}"),
     };
-    // The system gives another port each time; QEMU binds it a moment later, and its start is tried again when somebody
+    // The system chooses another port each time. QEMU binds it a moment later, and its start is repeated if another program
     // was faster.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(free)?;
     Ok(listener.local_addr().map_err(free)?.port())
 }
 
-/// Whether nobody listens on the port. (The standard library sets SO_REUSEADDR on Unix, so connections of the last VM
-/// that are only timing out do not count, as they do not for QEMU.)
+/// Returns whether no program listens on the port. (The standard library sets SO_REUSEADDR on Unix, so connections of the
+/// last VM in TIME_WAIT do not count, and neither do they for QEMU.)
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_s_port_is_taken_or_refused_and_the_last_one_is_kept_when_free() {
+    fn port_of_the_template_or_of_the_last_start_is_used_if_free() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         assert!(

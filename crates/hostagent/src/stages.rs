@@ -1,11 +1,11 @@
-//! How long each stretch of the VM's life took. One is open at a time; beginning the next one ends it.
+//! How long each stage of the VM's life took. One stage is open at a time; beginning the next one ends it.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::status::{Stage, StageName};
 
-/// Begins `name` at `now` and ends the stage that was open since `open`. One of the same name was another round: it
-/// goes, with all that came after it, so the list never holds a name twice and cannot grow.
+/// Begins `name` at `now` and ends the stage that was open since `open`. An earlier stage of the same name belongs to an
+/// earlier boot and is removed with all stages after it, so each name is in the list at most once.
 pub(crate) fn begin(
     stages: &mut Vec<Stage>,
     open: &mut Option<Instant>,
@@ -27,7 +27,7 @@ pub(crate) fn begin(
     *open = Some(now);
 }
 
-/// Ends the stage that is open, if one is.
+/// Ends the open stage, if any.
 pub(crate) fn end(stages: &mut [Stage], open: &mut Option<Instant>, now: Instant) {
     if let (Some(since), Some(stage)) = (open.take(), stages.last_mut()) {
         let took = now.saturating_duration_since(since).as_millis();
@@ -35,7 +35,7 @@ pub(crate) fn end(stages: &mut [Stage], open: &mut Option<Instant>, now: Instant
     }
 }
 
-/// Which stage is open.
+/// Returns the open stage.
 pub(crate) fn open(stages: &[Stage]) -> Option<StageName> {
     stages
         .last()
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stage_ends_with_the_next_one_and_a_reboot_begins_anew() {
+    fn stage_ends_when_the_next_begins_and_a_reboot_starts_over() {
         use StageName::{Booting, Login, Preparing, Services, Stopping};
         let (mut stages, mut since) = (Vec::new(), None);
         let start = Instant::now();

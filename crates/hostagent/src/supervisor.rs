@@ -1,86 +1,81 @@
 //! The life of one VM, and the one task that owns its state.
 //!
 //! ```text
-//!            QEMU found running: adopt
+//!            machine found running: adopt
 //!          ┌────────────────────────────┐
 //!          │                            ▼      login works
-//!  ──▶ Preparing ──QEMU started──▶ Booting ─────────────────▶ Running ◀──┐
-//!          │                        │   ▲ ▲                     │        │ all well again
+//!  ──▶ Preparing ──VM started────▶ Booting ─────────────────▶ Running ◀──┐
+//!          │                        │   ▲ ▲                     │        │ no trouble any more
 //!          │                no login│   │ └──guest reboots──────┤        │
 //!          │                in time │   │                       ▼        │
 //!          │                        └───┼────────────────▶ Degraded ─────┘
 //!          │                            └──guest reboots────────┘
 //!          │
-//!          │   stop asked for, in every phase: at once        ┌──▶ VM stays, hostagent exits (Detached)
-//!          ├──────────────▶ Stopping ──▶ Exiting              │
-//!          └── QEMU ends by itself, in every phase ──▶ Exiting└── detach asked for, in every phase but Stopping
+//!          │   stop requested, in every phase: at once         ┌──▶ VM stays, hostagent exits (Detached)
+//!          ├──────────────▶ Stopping ──▶ Exiting               │
+//!          └── machine ends by itself, in every phase ──▶ Exiting └── detach requested, in every phase but Stopping
 //! ```
-//! Inputs are QEMU's events and end, the guest agent's news, the results of logins, wishes from `ha.sock`, and time.
-//! Each changes the state and nothing else; the phase is then derived from the state ([`State::phase`]), so that no
-//! order of inputs can leave a phase that does not fit. Nothing here waits for more than one input at a time.
+//! The inputs are the end of the machine, commands from `ha.sock`, and the [`Signal`]s of the components. The phase is
+//! derived from the components ([`Component::is_booting`], [`Component::troubles`]), so no order of inputs can lead to a
+//! phase that contradicts them. The supervisor never waits for a single input.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driver::{Driver, Exit, Machine, MachineEvent, MachineFiles, RunStatus};
-use guestagent::protocol::{self, GuestStatus, Request};
-use tokio::sync::{broadcast, mpsc};
-use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, interval_at, sleep_until, timeout_at};
+use driver::{Driver, Exit, Machine};
+use futures::future::select_all;
+use guestagent::protocol::{self, GuestStatus};
+use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 
-use crate::control::Wish;
-use crate::guest_channel::{GuestChannel, GuestError, GuestNews};
-use crate::guest_clock::JumpWatch;
-use crate::login::Login;
+use crate::clock::unix_seconds;
+use crate::components::agent::AgentWatch;
+use crate::components::clock::ClockWatch;
+use crate::components::disk_space::DiskSpace;
+use crate::components::login::LoginWatch;
+use crate::components::logs::LogSizes;
+use crate::components::machine::MachineWatch;
+use crate::components::{Component, Signal};
+use crate::control::Command;
+use crate::guest_channel::GuestChannel;
+use crate::known_hosts::KnownHosts;
 use crate::memory::Memory;
+use crate::options::Options;
+use crate::outcome::{Outcome, RunError};
 use crate::prepare::{Prepared, prepare};
 use crate::report::Report;
-use crate::ssh_probe::{FIRST_LOGIN, LATER_LOGIN, SshProbe};
-use crate::state::State;
+use crate::ssh_probe::SshProbe;
 use crate::status::{Phase, StageName};
-use crate::{Options, Outcome, RunError, stop_sequence};
+use crate::stop_sequence;
 
-/// How long a VM that was being started or adopted is given to appear when a stop comes in between.
+/// How long to wait for a VM that was being started or adopted when a stop was requested.
 const ADOPT_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a half-started QEMU may take to be gone.
+/// How long a half-started VM may take to end.
 const DESTROY_DEADLINE: Duration = Duration::from_secs(5);
-/// How often the clock is looked at for a jump: the host slept, or its time was set.
-const CLOCK_LOOK: Duration = Duration::from_secs(5);
-/// Questions to an agent that answered before, in a row without an answer, until that is told: one may be a guest under
-/// load.
-const AGENT_TOLERATED: u32 = 1;
-/// What the user of a guest without our agent should know. It is no trouble: all else works.
-const NO_AGENT: &str = "the guest has no agent of rdd: an NTP service inside has to set its clock after this host slept, and a stop relies on its power button";
+/// Signals that one input can cause. More would be a loop between components.
+const SIGNALS: usize = 64;
 
-/// Runs the VM until it is gone, or until it is to be left alone.
+/// Runs the VM until it is gone, or until the hostagent is asked to detach.
 pub(crate) async fn supervise(
     options: &Options,
     driver: &dyn Driver,
     report: &Report,
-    mut wishes: mpsc::Receiver<Wish>,
+    mut commands: mpsc::Receiver<Command>,
 ) -> Result<Outcome, RunError> {
-    let files = MachineFiles::of(&options.dir);
-    let prepared = match begin(options, driver, &files, report, &mut wishes).await? {
+    let prepared = match begin(options, driver, report, &mut commands).await? {
         Begun::Runs(prepared) => *prepared,
         Begun::Ended(outcome) => return Ok(outcome),
     };
-    let (guest, news) = GuestChannel::open(files.agent_socket.clone());
-    let mut running = Running {
-        options,
-        report,
-        events: prepared.machine.events(),
-        machine: prepared.machine,
-        probe: prepared.probe,
-        guest,
-        state: State::new(Instant::now()),
-        tasks: Tasks::default(),
-        question: None,
+    let mut supervisor = Supervisor::new(options, driver, report, &prepared);
+    let ended = match prepared.stop {
+        Some((since, grace)) => supervisor.stop(&mut commands, since, grace).await,
+        None => supervisor.run(commands).await,
     };
-    running.remember_the_past();
-    if let Some((since, grace)) = prepared.stop {
-        return running.stop(&mut wishes, since, grace).await;
+    if !matches!(ended, Ok(Outcome::Detached)) {
+        prepared.ssh.end_master().await;
     }
-    running.watch(wishes, news).await
+    ended
 }
 
 enum Begun {
@@ -88,32 +83,31 @@ enum Begun {
     Ended(Outcome),
 }
 
-/// Gets to a running VM, unless somebody wants something else first.
+/// Starts or adopts the VM, unless a command comes first.
 async fn begin(
     options: &Options,
     driver: &dyn Driver,
-    files: &MachineFiles,
     report: &Report,
-    wishes: &mut mpsc::Receiver<Wish>,
+    commands: &mut mpsc::Receiver<Command>,
 ) -> Result<Begun, RunError> {
-    // `biased`: a VM that is there counts, also when a wish came in the same instant.
-    let wish = tokio::select! {
+    // `biased`: if the VM is ready and a command comes at the same instant, the VM counts.
+    let command = tokio::select! {
         biased;
-        prepared = prepare(options, driver, files, report) => return Ok(Begun::Runs(Box::new(prepared?))),
-        wish = wishes.recv() => wish,
+        prepared = prepare(options, driver, report) => return Ok(Begun::Runs(Box::new(prepared?))),
+        command = commands.recv() => command,
     };
     let since = Instant::now();
-    let grace = match wish {
-        // The next hostagent finds what there is: nothing, or a QEMU that it can adopt.
-        Some(Wish::Detach) => return Ok(Begun::Ended(Outcome::Detached)),
-        Some(Wish::Stop(grace)) => grace.unwrap_or(options.limits.grace),
+    let grace = match command {
+        // The next hostagent finds either no VM, or one that it can adopt.
+        Some(Command::Detach) => return Ok(Begun::Ended(Outcome::Detached)),
+        Some(Command::Stop(grace)) => grace.unwrap_or(options.limits.grace),
         None => options.limits.grace,
     };
     report.begin(StageName::Stopping);
     report.update(Some("stop requested"), |info| info.phase = Phase::Stopping);
-    // A guest that ran before we came deserves to be asked. One that we were just starting has nothing to lose.
+    // A guest that was already running is asked to shut down. One that was just starting has nothing to lose.
     let adopting = async {
-        let machine = driver.adopt(files).await.ok().flatten()?;
+        let machine = driver.adopt(&options.dir).await.ok().flatten()?;
         Some(Prepared::new(options, machine, true, report))
     };
     if report.info().adopted
@@ -122,163 +116,149 @@ async fn begin(
         prepared.stop = Some((since, grace));
         return Ok(Begun::Runs(Box::new(prepared)));
     }
-    driver.destroy(files, DESTROY_DEADLINE).await?;
+    driver.destroy(&options.dir, DESTROY_DEADLINE).await?;
     Ok(Begun::Ended(Outcome::Stopped))
 }
 
-struct Running<'a> {
+/// What the supervisor waits for while the VM runs.
+enum Input {
+    Exit(Exit),
+    Command(Option<Command>),
+    Signals(Vec<Signal>),
+}
+
+/// A VM that runs, with the components that watch it.
+struct Supervisor<'a> {
     options: &'a Options,
     report: &'a Report,
     machine: Arc<dyn Machine>,
-    events: broadcast::Receiver<MachineEvent>,
-    probe: SshProbe,
-    guest: GuestChannel,
-    state: State,
-    tasks: Tasks,
-    /// What the agent is asked as soon as it has answered, or not answered, the question before.
-    question: Option<Request>,
+    guest: Option<GuestChannel>,
+    /// Whether the guest can be asked to shut down by its power button.
+    power_button: bool,
+    components: Vec<Box<dyn Component>>,
+    boot_id: Option<String>,
 }
 
-/// What is being tried, one of each at a time and each bounded by itself. The supervisor never waits for one alone, so
-/// that whatever hangs, a stop is obeyed at once.
-#[derive(Default)]
-struct Tasks {
-    login: Option<JoinHandle<Result<(), String>>>,
-    look: Option<JoinHandle<Result<RunStatus, String>>>,
-    question: Option<JoinHandle<Result<GuestStatus, GuestError>>>,
-}
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        for task in [
-            self.login.as_ref().map(JoinHandle::abort_handle),
-            self.look.as_ref().map(JoinHandle::abort_handle),
-            self.question.as_ref().map(JoinHandle::abort_handle),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            task.abort();
+impl<'a> Supervisor<'a> {
+    fn new(
+        options: &'a Options,
+        driver: &dyn Driver,
+        report: &'a Report,
+        prepared: &Prepared,
+    ) -> Supervisor<'a> {
+        let machine = prepared.machine.clone();
+        let capabilities = driver.capabilities();
+        let files = driver.files(&options.dir);
+        let memory = Memory::read(&options.dir, machine.identity());
+        let known_good = memory.as_ref().is_some_and(|m| m.ready_at.is_some());
+        let boot_id = memory.as_ref().and_then(|memory| memory.boot_id.clone());
+        if let Some(memory) = memory {
+            recall(report, memory);
+        }
+        let health = options.limits.health;
+        let mut components: Vec<Box<dyn Component>> = vec![
+            Box::new(MachineWatch::new(machine.clone(), health)),
+            Box::new(LogSizes::new(logs(options, &files))),
+        ];
+        if capabilities.freeze {
+            components.push(Box::new(DiskSpace::new(
+                machine.clone(),
+                options.dir.path().to_owned(),
+            )));
+        }
+        let mut guest = None;
+        if let Some(socket) = files.agent_socket.filter(|_| capabilities.agent_channel) {
+            let (channel, news) = GuestChannel::open(socket);
+            guest = Some(channel.clone());
+            components.push(Box::new(AgentWatch::new(
+                (channel, news),
+                boot_id.clone(),
+                known_good,
+                health,
+            )));
+            components.push(Box::new(ClockWatch::new(options.wall_clock)));
+        }
+        if capabilities.ssh_port {
+            components.push(Box::new(login_watch(options, &prepared.ssh, known_good)));
+        }
+        Supervisor {
+            options,
+            report,
+            machine,
+            guest,
+            power_button: capabilities.power_button,
+            components,
+            boot_id,
         }
     }
-}
 
-impl Running<'_> {
-    async fn watch(
-        mut self,
-        mut wishes: mpsc::Receiver<Wish>,
-        mut news: mpsc::Receiver<GuestNews>,
-    ) -> Result<Outcome, RunError> {
-        self.look_at_machine();
-        let mut jumps = JumpWatch::new(Instant::now(), (self.options.wall_clock)());
-        let mut clock_look = interval(CLOCK_LOOK);
-        clock_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Not at once: an agent that lives needs a moment to be heard by a hostagent that has just taken over.
-        let every = self.options.limits.health;
-        let mut health_look = interval_at(tokio::time::Instant::now() + every, every);
-        health_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn run(&mut self, mut commands: mpsc::Receiver<Command>) -> Result<Outcome, RunError> {
         loop {
-            self.tell(None);
-            self.ask_next();
-            let limits = &self.options.limits;
-            let next_try = self
-                .state
-                .login
-                .next_try(limits)
-                .filter(|_| self.tasks.login.is_none());
-            let patience_ends = self
-                .state
-                .login
-                .patience_ends(limits)
-                .filter(|at| *at > Instant::now());
-            tokio::select! {
-                exit = self.machine.exited() => return Ok(self.ended(exit)),
-                event = self.events.recv() => self.machine_says(event),
-                Some(heard) = news.recv() => self.guest_says(heard),
-                wish = wishes.recv() => {
-                    self.tasks = Tasks::default();
-                    match wish {
-                        Some(Wish::Detach) => return Ok(Outcome::Detached),
-                        Some(Wish::Stop(grace)) => {
-                            let grace = grace.unwrap_or(self.options.limits.grace);
-                            return self.stop(&mut wishes, Instant::now(), grace).await;
-                        }
-                        None => return self.stop(&mut wishes, Instant::now(), self.options.limits.grace).await,
+            self.update_report();
+            let components = self.components.iter_mut().map(|c| c.next());
+            let input = tokio::select! {
+                exit = self.machine.exited() => Input::Exit(exit),
+                command = commands.recv() => Input::Command(command),
+                (signals, _, _) = select_all(components) => Input::Signals(signals),
+            };
+            match input {
+                Input::Exit(exit) => return Ok(self.ended(exit)),
+                Input::Signals(signals) => self.distribute(signals),
+                Input::Command(command) => {
+                    for component in &mut self.components {
+                        component.stop();
                     }
+                    let grace = match command {
+                        Some(Command::Detach) => return Ok(Outcome::Detached),
+                        Some(Command::Stop(grace)) => grace.unwrap_or(self.options.limits.grace),
+                        None => self.options.limits.grace,
+                    };
+                    return self.stop(&mut commands, Instant::now(), grace).await;
                 }
-                () = at(next_try) => self.try_login(),
-                result = finished(&mut self.tasks.login) => {
-                    self.tasks.login = None;
-                    self.login_ended(result.unwrap_or_else(|error| Err(error.to_string())));
-                }
-                result = finished(&mut self.tasks.look) => {
-                    self.tasks.look = None;
-                    self.machine_looked_at(result.unwrap_or_else(|error| Err(error.to_string())));
-                }
-                result = finished(&mut self.tasks.question) => {
-                    self.tasks.question = None;
-                    self.agent_asked(result.unwrap_or(Err(GuestError::Broken)));
-                }
-                () = at(patience_ends) => {}
-                _ = clock_look.tick() => if jumps.jumped(Instant::now(), (self.options.wall_clock)()) {
-                    tracing::info!("this host's clock jumped; looking at the guest's");
-                    self.question.get_or_insert(Request::Status);
-                },
-                _ = health_look.tick() => self.look_at_health(),
             }
         }
     }
 
-    /// What is looked at again and again, whether or not anything was heard.
-    fn look_at_health(&mut self) {
-        self.look_at_machine();
-        if self.state.login.agent_was_heard() {
-            self.question.get_or_insert(Request::Status);
-        } else if self.state.login.has_worked() && self.report.info().notes.is_empty() {
-            self.report
-                .update(Some(NO_AGENT), |info| info.notes.push(NO_AGENT.to_owned()));
+    /// Passes signals to all components, with the signals that follow from them.
+    fn distribute(&mut self, signals: Vec<Signal>) {
+        let mut queue = VecDeque::from(signals);
+        for _ in 0..SIGNALS {
+            let Some(signal) = queue.pop_front() else {
+                return;
+            };
+            self.handle(&signal);
+            for component in &mut self.components {
+                queue.extend(component.notify(&signal));
+            }
+        }
+        tracing::error!(
+            ?queue,
+            "dropped signals: components answer each other without end"
+        );
+    }
+
+    /// Takes a signal into the status.
+    fn handle(&mut self, signal: &Signal) {
+        match signal {
+            Signal::MachineStatus(status) => {
+                self.report.update(None, |info| info.run_status = *status);
+            }
+            Signal::GuestRebooted { reason, boot_id } => {
+                self.boot_id.clone_from(boot_id);
+                self.rebooted(reason);
+            }
+            Signal::GuestStatus(status) => self.guest_status(status),
+            Signal::GuestDisconnected => {
+                self.report
+                    .update(None, |info| info.guest.connected = false);
+            }
+            Signal::LoggedIn => self.logged_in(),
+            Signal::AskGuest(_) => {}
         }
     }
 
-    /// Hazard 20: a guest that was up before we came is up, and not booting.
-    fn remember_the_past(&mut self) {
-        let Some(memory) = Memory::read(&self.options.dir, self.machine.identity()) else {
-            return;
-        };
-        if memory.ready_at.is_some() {
-            self.state.login = Login::known_good(Instant::now());
-        }
-        self.state.boot_id = memory.boot_id;
-        self.report.update(None, |info| {
-            info.boot_count = memory.boot_count;
-            info.ready_at = memory.ready_at;
-            // How it came up, and then how we came to it. What was open ended unseen.
-            let ended = memory
-                .stages
-                .into_iter()
-                .filter(|stage| stage.millis.is_some() && stage.name != StageName::Adopting);
-            info.stages
-                .retain(|stage| stage.name == StageName::Adopting);
-            info.stages.splice(0..0, ended);
-        });
-    }
-
-    /// For who comes after us.
-    fn keep_memory(&self) {
-        let info = self.report.info();
-        Memory {
-            qemu: self.machine.identity().clone(),
-            boot_count: info.boot_count,
-            ready_at: info.ready_at,
-            boot_id: self.state.boot_id.clone(),
-            stages: info.stages,
-        }
-        .write(&self.options.dir);
-    }
-
-    /// The guest begins anew: nothing that was known about it holds.
-    fn rebooted(&mut self, reason: &str) {
-        self.state.rebooted(Instant::now());
+    /// The guest boots again, so what was known about it is stale.
+    fn rebooted(&self, reason: &str) {
         self.report.begin(StageName::Booting);
         self.report
             .update(Some(&format!("the guest reboots ({reason})")), |info| {
@@ -287,12 +267,83 @@ impl Running<'_> {
                 info.phase = Phase::Booting;
                 info.errors.clear();
             });
-        self.keep_memory();
+        self.write_memory();
+    }
+
+    fn guest_status(&mut self, status: &GuestStatus) {
+        self.boot_id = Some(status.boot_id.clone());
+        let provisioned = status.phase == protocol::Phase::Provisioned;
+        let ready = provisioned || status.phase == protocol::Phase::Ready;
+        match (self.report.stage(), ready) {
+            (Some(StageName::Booting), false) => self.report.begin(StageName::Services),
+            (Some(StageName::Booting | StageName::Services), true) => {
+                self.report.begin(StageName::Login);
+            }
+            _ => {}
+        }
+        self.report.update(None, |info| {
+            info.guest.connected = true;
+            info.guest.ready = ready;
+            info.guest.provisioned = provisioned;
+            info.guest.boot_id = Some(status.boot_id.clone());
+        });
+    }
+
+    fn logged_in(&self) {
+        if self.report.info().ready_at.is_some() {
+            return;
+        }
+        self.report.end_stage();
+        self.report
+            .update(None, |info| info.ready_at = Some(unix_seconds()));
+        self.write_memory();
+        process::crash::point("hostagent.after-ready");
+    }
+
+    /// Derives the phase, the errors and the notes from the components.
+    fn update_report(&self) {
+        let now = Instant::now();
+        let components = self.components.iter();
+        let errors: Vec<String> = components
+            .clone()
+            .flat_map(|component| component.troubles(now))
+            .collect();
+        let notes: Vec<String> = components
+            .clone()
+            .flat_map(|component| component.notes())
+            .collect();
+        let phase = if components.clone().any(|c| c.is_booting(now)) {
+            Phase::Booting
+        } else if errors.is_empty() {
+            Phase::Running
+        } else {
+            Phase::Degraded
+        };
+        let changed = self.report.info().notes != notes;
+        let new = notes.last().filter(|_| changed).cloned();
+        self.report.update(new.as_deref(), |info| {
+            info.phase = phase;
+            info.errors = errors;
+            info.notes = notes;
+        });
+    }
+
+    /// Writes what the next hostagent needs to know.
+    fn write_memory(&self) {
+        let info = self.report.info();
+        Memory {
+            qemu: self.machine.identity().clone(),
+            boot_count: info.boot_count,
+            ready_at: info.ready_at,
+            boot_id: self.boot_id.clone(),
+            stages: info.stages,
+        }
+        .write(&self.options.dir);
     }
 
     async fn stop(
         &mut self,
-        wishes: &mut mpsc::Receiver<Wish>,
+        commands: &mut mpsc::Receiver<Command>,
         since: Instant,
         grace: Duration,
     ) -> Result<Outcome, RunError> {
@@ -304,9 +355,13 @@ impl Running<'_> {
             info.errors.clear();
         });
         process::crash::point("hostagent.stop.after-request");
-        let default = self.options.limits.grace;
-        let exit =
-            stop_sequence::stop(&self.machine, &self.guest, since, grace, wishes, default).await?;
+        let stopping = stop_sequence::Stopping {
+            machine: &self.machine,
+            guest: self.guest.as_ref(),
+            power_button: self.power_button,
+            default_grace: self.options.limits.grace,
+        };
+        let exit = stopping.run(since, grace, commands).await?;
         tracing::info!(reason = %exit.reason, "the VM is gone");
         Ok(Outcome::Stopped)
     }
@@ -320,200 +375,40 @@ impl Running<'_> {
         self.report
             .update(Some("the VM's process ended by itself"), |info| {
                 info.phase = Phase::Exiting;
-                // What was wrong before is part of how it ended, at most.
+                // Earlier errors would hide the cause of the end.
                 info.errors = vec![exit.reason.clone()];
             });
         Outcome::MachineEnded {
             reason: exit.reason,
         }
     }
-
-    fn machine_says(&mut self, event: Result<MachineEvent, broadcast::error::RecvError>) {
-        let troubles = &mut self.state.troubles;
-        match event {
-            Ok(MachineEvent::Rebooting { reason }) => {
-                // The agent of the guest that is gone spoke with this boot id; the new one has another.
-                self.state.boot_id = None;
-                self.rebooted(&reason);
-            }
-            Ok(MachineEvent::DiskFailed { reason }) => {
-                troubles.disk = Some(format!(
-                    "the guest's disk cannot be written on this host: {reason}; make room, then restart the VM"
-                ));
-            }
-            Ok(MachineEvent::Panicked) => {
-                troubles.panicked = Some("the guest's kernel panicked".into());
-            }
-            Ok(MachineEvent::Frozen | MachineEvent::Resumed)
-            | Err(broadcast::error::RecvError::Lagged(_)) => {
-                // The look that is under way may be older than the event.
-                if let Some(look) = self.tasks.look.take() {
-                    look.abort();
-                }
-                self.look_at_machine();
-            }
-            // The end of the process is waited for by itself; the channel closes after it at the earliest.
-            Ok(MachineEvent::ShuttingDown { .. } | MachineEvent::Exited(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => {}
-        }
-    }
-
-    /// Asks QEMU whether the guest runs. Bounded by the control protocol's own deadline.
-    fn look_at_machine(&mut self) {
-        if self.tasks.look.is_none() {
-            let machine = self.machine.clone();
-            self.tasks.look = Some(tokio::spawn(async move {
-                machine.status().await.map_err(|error| error.to_string())
-            }));
-        }
-    }
-
-    fn machine_looked_at(&mut self, status: Result<RunStatus, String>) {
-        self.state.troubles.frozen = match &status {
-            Ok(RunStatus::Running) => None,
-            Ok(RunStatus::Frozen) => Some("the guest is frozen".into()),
-            Ok(RunStatus::Broken) => Some("the guest crashed and cannot go on".into()),
-            Err(error) => Some(error.clone()),
-        };
-        if matches!(status, Ok(RunStatus::Running)) {
-            self.state.troubles.disk = None;
-        }
-        self.report
-            .update(None, |info| info.run_status = status.ok());
-    }
-
-    fn guest_says(&mut self, heard: GuestNews) {
-        match heard {
-            GuestNews::Lost => self
-                .report
-                .update(None, |info| info.guest.connected = false),
-            GuestNews::Status(status) => self.guest_status(status),
-        }
-    }
-
-    fn guest_status(&mut self, status: GuestStatus) {
-        if self
-            .state
-            .boot_id
-            .as_ref()
-            .is_some_and(|known| *known != status.boot_id)
-        {
-            // QEMU's own event comes first, unless it came while nobody watched.
-            self.rebooted("seen by its agent");
-        }
-        self.state.boot_id = Some(status.boot_id.clone());
-        let ready = matches!(
-            status.phase,
-            protocol::Phase::Ready | protocol::Phase::Provisioned
-        );
-        let provisioned = status.phase == protocol::Phase::Provisioned;
-        self.state.login.agent_says(ready);
-        self.stage_by_agent(ready);
-        self.state.troubles.provisioning = status.failures.clone();
-        self.state.troubles.agent = None;
-        self.state.unanswered = 0;
-        // Setting the clock goes before any other question.
-        let clock = &mut self.state.clock;
-        if let Some(set) = clock.heard(
-            Instant::now(),
-            (self.options.wall_clock)(),
-            status.unix_millis,
-        ) {
-            self.question = Some(set);
-        }
-        self.report.update(None, |info| {
-            info.guest.connected = true;
-            info.guest.ready = ready;
-            info.guest.provisioned = provisioned;
-            info.guest.boot_id = Some(status.boot_id);
-            // Ours is the only note, and it no longer holds.
-            info.notes.clear();
-        });
-    }
-
-    /// The agent's word moves a boot on.
-    fn stage_by_agent(&self, ready: bool) {
-        match (self.report.stage(), ready) {
-            (Some(StageName::Booting), false) => self.report.begin(StageName::Services),
-            (Some(StageName::Booting | StageName::Services), true) => {
-                self.report.begin(StageName::Login);
-            }
-            _ => {}
-        }
-    }
-
-    /// Asks the agent what is to be asked, unless it still owes an answer. Its answer comes as news, too.
-    fn ask_next(&mut self) {
-        if self.tasks.question.is_none()
-            && let Some(request) = self.question.take()
-        {
-            let guest = self.guest.clone();
-            self.tasks.question = Some(tokio::spawn(async move { guest.ask(request).await }));
-        }
-    }
-
-    /// Hazard 30: an agent that hangs is told, and does not keep anything from going on.
-    fn agent_asked(&mut self, answer: Result<GuestStatus, GuestError>) {
-        let Err(error) = answer else { return };
-        tracing::debug!(%error, "the guest agent");
-        self.state.unanswered = self.state.unanswered.saturating_add(1);
-        if self.state.unanswered > AGENT_TOLERATED && self.state.login.agent_was_heard() {
-            self.state.troubles.agent = Some(error.to_string());
-        }
-    }
-
-    fn try_login(&mut self) {
-        let limit = if self.state.login.has_worked() {
-            LATER_LOGIN
-        } else {
-            FIRST_LOGIN
-        };
-        let probe = self.probe.clone();
-        self.tasks.login = Some(tokio::spawn(async move { probe.login(limit).await }));
-    }
-
-    fn login_ended(&mut self, result: Result<(), String>) {
-        let now = Instant::now();
-        match &result {
-            Ok(()) => tracing::debug!("logged in"),
-            Err(error) => tracing::debug!(%error, "cannot log in"),
-        }
-        let works = result.is_ok();
-        self.state.login.tried(now, result);
-        if works && self.report.info().ready_at.is_none() {
-            self.report.end_stage();
-            self.report
-                .update(None, |info| info.ready_at = Some(crate::unix_seconds()));
-            self.keep_memory();
-            process::crash::point("hostagent.after-ready");
-        }
-    }
-
-    fn tell(&self, reason: Option<&str>) {
-        let (now, limits) = (Instant::now(), &self.options.limits);
-        let (phase, errors) = (
-            self.state.phase(now, limits),
-            self.state.errors(now, limits),
-        );
-        self.report.update(reason, |info| {
-            info.phase = phase;
-            info.errors = errors;
-        });
-    }
 }
 
-/// Waits until `when`; for ever without one.
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when.into()).await,
-        None => std::future::pending().await,
-    }
+fn login_watch(options: &Options, ssh: &SshProbe, known_good: bool) -> LoginWatch {
+    let known_hosts = KnownHosts::of(&options.dir, ssh.host.clone());
+    LoginWatch::new(ssh.clone(), known_hosts, options.limits.clone(), known_good)
 }
 
-/// Waits for what is being tried; for ever when nothing is.
-async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
-    match task {
-        Some(task) => task.await,
-        None => std::future::pending().await,
-    }
+/// The logs that grow while the VM runs.
+fn logs(options: &Options, files: &driver::MachineFiles) -> Vec<std::path::PathBuf> {
+    let own = [options.dir.ha_stdout_log(), options.dir.ha_stderr_log()];
+    let machine = files.logs.iter().map(|log| log.path.clone());
+    machine.chain(own).collect()
+}
+
+/// Hazard 20: takes what an earlier hostagent knew into the status, so that the guest of an adopted VM that was running
+/// does not seem to boot.
+fn recall(report: &Report, memory: Memory) {
+    report.update(None, |info| {
+        info.boot_count = memory.boot_count;
+        info.ready_at = memory.ready_at;
+        // First how the guest came up, then how this hostagent adopted it. A stage that was open has no known end.
+        let ended = memory
+            .stages
+            .into_iter()
+            .filter(|stage| stage.millis.is_some() && stage.name != StageName::Adopting);
+        info.stages
+            .retain(|stage| stage.name == StageName::Adopting);
+        info.stages.splice(0..0, ended);
+    });
 }

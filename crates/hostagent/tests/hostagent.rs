@@ -223,7 +223,7 @@ async fn a_vm_that_ends_by_itself_is_told_by_event_and_exit_code() {
     assert_eq!(exit_code(&mut child).await, 11);
     assert_eq!(last.phase, Some(Phase::Exiting));
     assert!(
-        last.status.errors[0].contains("QEMU ended without a word (signal: 9"),
+        last.status.errors[0].contains("QEMU ended without a reason (signal: 9"),
         "{last:?}"
     );
     vm.assert_no_sockets();
@@ -300,12 +300,12 @@ async fn h06_h15_stale_and_forged_files_keep_nothing_from_starting_and_harm_nobo
     ] {
         let forged =
             format!(r#"{{"pid":{pid},"start_time":{start},"boot_id":"{boot}","label":"forged"}}"#);
-        std::fs::write(driver::MachineFiles::of(&vm.dir).lock, &forged).unwrap();
+        std::fs::write(driver::qemu::QemuFiles::of(&vm.dir).lock, &forged).unwrap();
         std::fs::write(vm.dir.ha_lock(), &forged).unwrap();
         std::fs::write(vm.dir.ha_pid(), pid.to_string()).unwrap();
         std::fs::write(vm.dir.qemu_pid(), pid.to_string()).unwrap();
         std::fs::write(
-            driver::MachineFiles::of(&vm.dir).identity,
+            driver::qemu::QemuFiles::of(&vm.dir).record,
             format!(
                 r#"{{"accelerator":"tcg","ssh_local_port":1,"started_at":1,"program":"/x","identity":{forged}}}"#
             ),

@@ -1,11 +1,18 @@
 //! `ssh.config` of an instance: `ssh -F FILE lima-NAME` logs in.
 //!
-//! The settings are Lima's (`pkg/sshutil`): the host key is not checked, as each guest makes its own and the
-//! connection does not leave this machine.
+//! The settings are Lima's (`pkg/sshutil`), except that the guest's host key is checked against the instance's
+//! `known_hosts`: once a VM is stopped, any program of this machine can listen on the port that was its own.
 
 use std::path::{Path, PathBuf};
 
-/// What stands in the file.
+use crate::layout::InstanceDir;
+
+/// The setting for a guest whose keys are not known yet: ssh trusts the first key that it sees, and refuses another one.
+const ACCEPT_NEW: &str = "StrictHostKeyChecking accept-new";
+/// The setting for a guest whose keys are known.
+const REQUIRE: &str = "StrictHostKeyChecking yes";
+
+/// The settings of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `lima-NAME`.
@@ -16,23 +23,27 @@ pub struct Settings {
     pub port: u16,
     /// The private key.
     pub identity: PathBuf,
-    /// The socket that connections share.
+    /// The socket of the shared connection.
     pub control_path: PathBuf,
-    /// Whether the host's ssh agent goes along.
+    /// The file with the guest's host keys ([`known_hosts`]).
+    pub known_hosts: PathBuf,
+    /// Refuse every host key that is not in `known_hosts`, also while that file is empty.
+    pub require_known_key: bool,
+    /// Whether the host's ssh agent is forwarded to the guest.
     pub forward_agent: bool,
 }
 
-/// A value that ssh's configuration cannot say.
+/// Why `ssh.config` could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SshConfigError {
-    /// ssh would read it as something else.
+    /// ssh would misread a value.
     #[error(
-        "cannot write {value:?} into an ssh configuration: it holds {what}; move the folder to a path without"
+        "cannot write {value:?} into an ssh configuration: it contains {what}; move the folder to a path without it"
     )]
     Unsayable {
         /// The value.
         value: String,
-        /// What ssh would make of it.
+        /// What in the value ssh would misread.
         what: &'static str,
     },
     /// The file cannot be written.
@@ -48,6 +59,12 @@ impl Settings {
     pub fn render(&self) -> Result<String, SshConfigError> {
         let identity = quoted(&self.identity)?;
         let control = quoted(&self.control_path)?;
+        let known_hosts = quoted(&self.known_hosts)?;
+        let checking = if self.require_known_key {
+            REQUIRE
+        } else {
+            ACCEPT_NEW
+        };
         for word in [&self.host, &self.user] {
             let plain = !word.is_empty()
                 && word
@@ -67,9 +84,12 @@ impl Settings {
              Host {host}\n\
              \x20 IdentityFile {identity}\n\
              \x20 IdentitiesOnly yes\n\
-             \x20 StrictHostKeyChecking no\n\
-             \x20 UserKnownHostsFile /dev/null\n\
-             \x20 NoHostAuthenticationForLocalhost yes\n\
+             \x20 {checking}\n\
+             \x20 UserKnownHostsFile {known_hosts}\n\
+             \x20 GlobalKnownHostsFile none\n\
+             \x20 HostKeyAlias {host}\n\
+             \x20 CheckHostIP no\n\
+             \x20 UpdateHostKeys no\n\
              \x20 PreferredAuthentications publickey\n\
              \x20 Compression no\n\
              \x20 BatchMode yes\n\
@@ -87,7 +107,7 @@ impl Settings {
         ))
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
     /// As [`Settings::render`], or the file cannot be written.
@@ -100,7 +120,37 @@ impl Settings {
     }
 }
 
-/// A path in double quotes. ssh expands `%` in both places that we write paths to; a backslash keeps a quote.
+/// The file with the host keys of the guest in `dir`, in the format of `known_hosts`.
+#[must_use]
+pub fn known_hosts(dir: &InstanceDir) -> PathBuf {
+    dir.path().join("known_hosts")
+}
+
+/// Changes an existing `ssh.config` so that ssh refuses every host key that is not in `known_hosts`. No-op if it does so
+/// already, or if there is no such file.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub fn require_known_key(path: &Path) -> Result<(), SshConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(SshConfigError::File(process::file::FileError {
+                action: "read",
+                path: path.to_owned(),
+                source,
+            }));
+        }
+    };
+    if text.contains(ACCEPT_NEW) {
+        let text = text.replace(ACCEPT_NEW, REQUIRE);
+        process::file::write_atomic(path, text.as_bytes(), 0o600)?;
+    }
+    Ok(())
+}
+
+/// Returns a path in double quotes. ssh expands `%` in all paths of this file; a backslash escapes a quote.
 fn quoted(path: &Path) -> Result<String, SshConfigError> {
     let unsayable = |what| SshConfigError::Unsayable {
         value: path.to_string_lossy().into_owned(),

@@ -1,4 +1,4 @@
-//! What this QEMU is and can: its version, and whether it can lock itself in.
+//! What one QEMU program supports: its version, and whether it has a sandbox.
 
 use std::fmt;
 use std::path::Path;
@@ -6,43 +6,43 @@ use std::time::Duration;
 
 use process::command::{CommandError, Output, Run};
 
-/// QEMU's own sandbox: a filter of system calls (seccomp) that a guest which breaks out of its machine meets first. What
-/// QEMU has no business with: obsolete calls, other users, other programs, priorities. As libvirt says it.
+/// QEMU's own sandbox: a filter of system calls (seccomp) that limits a guest which breaks out of its machine. It denies
+/// what QEMU does not need: obsolete calls, other users, other programs, priorities. libvirt uses the same value.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
-/// QEMU says its version in 30 ms; a host that is swapping may need seconds.
+/// QEMU prints its version in 30 ms; a host that is swapping may need seconds.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What one program is and can.
+/// What one QEMU program supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Abilities {
-    /// `None` when it does not say, or not in the usual words.
+    /// `None` if the program does not print it in the usual form.
     pub version: Option<Version>,
-    /// The value for `-sandbox`; `None` when this QEMU was built without.
+    /// The value for `-sandbox`; `None` if this QEMU was built without it.
     pub sandbox: Option<&'static str>,
 }
 
 impl Abilities {
-    /// Asks the program. One that does not answer has none: its start will say why.
+    /// Asks the program. If it does not answer, it supports nothing, and its start will say why.
     pub(super) async fn of(program: &Path) -> Abilities {
-        // A QEMU without the sandbox refuses the option, also before `-version`: `system/vl.c` parses in order.
+        // A QEMU without the sandbox refuses the option even before `-version`, because `system/vl.c` parses in order.
         if cfg!(target_os = "linux") {
             match ask(program, &["-sandbox", SANDBOX, "-version"]).await {
                 Ok(output) => {
                     return Abilities {
-                        version: Version::told_by(&output.stdout),
+                        version: Version::parse(&output.stdout),
                         sandbox: Some(SANDBOX),
                     };
                 }
                 Err(error) => {
-                    tracing::info!(%error, "this QEMU has no sandbox; the VM runs without");
+                    tracing::info!(%error, "this QEMU has no sandbox; the VM runs without one");
                 }
             }
         }
-        let told = ask(program, &["-version"]).await;
+        let answer = ask(program, &["-version"]).await;
         Abilities {
-            version: told
+            version: answer
                 .ok()
-                .and_then(|output| Version::told_by(&output.stdout)),
+                .and_then(|output| Version::parse(&output.stdout)),
             sandbox: None,
         }
     }
@@ -52,7 +52,7 @@ async fn ask(program: &Path, args: &[&str]) -> Result<Output, CommandError> {
     Run::new(program, DEADLINE).args(args).run_async().await
 }
 
-/// QEMU's version; the third number only mends.
+/// QEMU's version without the third number, which counts bug-fix releases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// The first number.
@@ -64,7 +64,7 @@ pub struct Version {
 impl Version {
     /// Reads `-version`'s first line: "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)" (`version()` in
     /// `system/vl.c`).
-    fn told_by(stdout: &[u8]) -> Option<Version> {
+    fn parse(stdout: &[u8]) -> Option<Version> {
         let text = std::str::from_utf8(stdout).ok()?;
         let (_, after) = text.lines().next()?.split_once(" version ")?;
         let mut numbers = after.split(|c: char| !c.is_ascii_digit());
@@ -85,12 +85,12 @@ impl fmt::Display for Version {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Option<(u32, u32)> {
-        Version::told_by(text.as_bytes()).map(|v| (v.major, v.minor))
+    fn parsed(text: &str) -> Option<(u32, u32)> {
+        Version::parse(text.as_bytes()).map(|v| (v.major, v.minor))
     }
 
     #[test]
-    fn a_version_is_read_from_what_distributions_print() {
+    fn version_is_parsed_from_the_output_of_each_distribution() {
         let rest = "Copyright (c) 2003-2022 Fabrice Bellard and the QEMU Project developers\n";
         for (line, version) in [
             (
@@ -105,12 +105,12 @@ mod tests {
                 (6, 2),
             ),
         ] {
-            assert_eq!(told(&format!("{line}\n{rest}")), Some(version), "{line}");
+            assert_eq!(parsed(&format!("{line}\n{rest}")), Some(version), "{line}");
         }
     }
 
     #[test]
-    fn other_words_are_no_version() {
+    fn other_text_has_no_version() {
         for text in [
             "",
             "QEMU",
@@ -121,9 +121,9 @@ mod tests {
             "QEMU emulator version 99999999999.0",
             "something else\nQEMU emulator version 8.1.0",
         ] {
-            assert_eq!(told(text), None, "{text:?}");
+            assert_eq!(parsed(text), None, "{text:?}");
         }
-        assert_eq!(Version::told_by(b"QEMU emulator version \xff8.1"), None);
+        assert_eq!(Version::parse(b"QEMU emulator version \xff8.1"), None);
     }
 
     #[test]

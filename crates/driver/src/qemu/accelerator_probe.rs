@@ -1,8 +1,8 @@
 //! Whether this host's hardware really runs a guest.
 //!
-//! A device file that opens says nothing: on some hosts `/dev/kvm` opens, creates VMs and starts guests, and a kernel
-//! never gets anywhere (see [`super::probe_guest`]). So a tiny guest is run once, with the real QEMU, and the answer is
-//! kept for as long as it cannot change: until the host boots again, or QEMU is another one.
+//! A device file that opens proves nothing: on some hosts `/dev/kvm` opens, creates VMs and starts guests, but a kernel
+//! never finishes booting (see [`super::probe_guest`]). So the real QEMU runs a tiny guest once, and the result is cached
+//! for as long as it cannot change: until the host reboots, or QEMU is replaced.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -13,47 +13,49 @@ use process::file::write_atomic;
 use serde::{Deserialize, Serialize};
 
 use super::probe_guest;
-use crate::{Accelerator, DriverError};
+use crate::accelerator::Accelerator;
+use crate::error::DriverError;
 
-/// How long the tiny guest may take. Hardware needs 0.15 s in all and TCG 0.2 s; ten times that is for a busy host.
+/// How long the tiny guest may take. Hardware needs 0.15 s in all and TCG 0.2 s; ten times that leaves room for a busy
+/// host.
 pub const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// QEMU prints nothing on standard output here.
 const OUTPUT_LIMIT: usize = 64 * 1024;
-/// A file with the answers is a few lines; more is not ours.
+/// The cache has a few lines. A file of more was not written by this program.
 const CACHE_LIMIT: u64 = 64 * 1024;
-/// Answers kept: a host has one or two QEMUs.
+/// Cached results: a host has one or two QEMUs.
 const CACHED_ANSWERS: usize = 16;
 
-/// What was decided, and what the user should know about it.
+/// The chosen accelerator, and what the user should know about the choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// Where the guest's instructions will run.
     pub accelerator: Accelerator,
-    /// Why not on the hardware: what was tried and what came of it.
+    /// Why not the hardware: what was tried and what happened.
     pub warning: Option<String>,
 }
 
-/// What the tiny guest told.
+/// The result of running the tiny guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "verdict")]
 pub enum Verdict {
-    /// It ran to its end.
+    /// The guest ran to its end.
     Works,
-    /// It did not.
+    /// The guest did not.
     Broken {
-        /// What happened instead, in words for the user.
+        /// What happened instead, as a message for the user.
         reason: String,
-        /// Whether it was hanging. A refusal at once (no device, no permission) costs nothing to ask again, and may be
-        /// another one tomorrow.
+        /// Whether the guest hung. An immediate refusal (no device, no permission) is not cached: probing again costs
+        /// nothing, and the reason may change.
         hung: bool,
     },
 }
 
-/// Chooses where a guest's instructions run. `forced` is taken as it is; else the hardware when it proves to work;
-/// else emulation, with a warning.
+/// Chooses where a guest's instructions run: `forced` if given, else the hardware if the probe succeeds, else emulation
+/// with a warning.
 ///
 /// # Errors
-/// The probe itself could not be made: its files cannot be written, QEMU does not start.
+/// The probe could not run: its files cannot be written, or QEMU does not start.
 pub async fn choose(
     program: &Path,
     arch: Arch,
@@ -83,7 +85,7 @@ pub async fn choose(
         )));
     };
     Ok(
-        match remembered_or_probed(program, arch, hardware, cache_dir).await? {
+        match cached_or_probed(program, arch, hardware, cache_dir).await? {
             Verdict::Works => Choice {
                 accelerator: hardware,
                 warning: None,
@@ -95,7 +97,7 @@ pub async fn choose(
     )
 }
 
-/// Runs the tiny guest on `accelerator`. Takes at most [`PROBE_LIMIT`] and a little.
+/// Runs the tiny guest on `accelerator`. Takes at most a little more than [`PROBE_LIMIT`].
 ///
 /// # Errors
 /// The image cannot be written to `cache_dir`, or `program` cannot be started.
@@ -172,7 +174,7 @@ pub async fn probe(
         }
         Err(CommandError::TimedOut { .. }) => Ok(Verdict::Broken {
             reason: format!(
-                "a test guest that takes hardware 0.01 s was not done after {} s (is this host a VM without nested \
+                "a test guest that needs 0.01 s on hardware did not finish within {} s (is this host a VM without nested \
                  virtualization?)",
                 PROBE_LIMIT.as_secs()
             ),
@@ -185,7 +187,7 @@ pub async fn probe(
     }
 }
 
-/// The file with the answers of earlier probes.
+/// The file with the results of earlier probes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Cache {
     answers: Vec<Answer>,
@@ -197,19 +199,20 @@ struct Answer {
     verdict: Verdict,
 }
 
-/// While all of these stay the same, so does the answer.
+/// The result of a probe is valid while all of these stay the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Key {
     accelerator: Accelerator,
-    /// Modules are loaded and the host's own hypervisor changes with a boot.
+    /// A reboot can load other modules or move the host to another hypervisor.
     boot_id: String,
     program: PathBuf,
-    /// Size and time of `program`: an upgrade is another QEMU.
+    /// The size of `program`, which changes with an upgrade.
     program_size: u64,
+    /// When `program` was last modified, in seconds since 1970.
     program_modified: u64,
 }
 
-async fn remembered_or_probed(
+async fn cached_or_probed(
     program: &Path,
     arch: Arch,
     accelerator: Accelerator,
@@ -229,7 +232,7 @@ async fn remembered_or_probed(
     if let Some(key) = key
         && !matches!(verdict, Verdict::Broken { hung: false, .. })
     {
-        remember(
+        store(
             &file,
             Answer {
                 key,
@@ -241,7 +244,7 @@ async fn remembered_or_probed(
 }
 
 impl Key {
-    /// `None` when the host does not tell all of it: then nothing is remembered.
+    /// `None` if the host does not report all of it; the result is then not cached.
     fn of(program: &Path, accelerator: Accelerator) -> Option<Key> {
         let program = std::fs::canonicalize(program).ok()?;
         let metadata = std::fs::metadata(&program).ok()?;
@@ -256,7 +259,7 @@ impl Key {
     }
 }
 
-/// What is not there or not readable is an empty cache: the probe is made again.
+/// Reads the cache. A missing or unreadable file counts as empty, so the probe runs again.
 fn read_cache(file: &Path) -> Cache {
     let fits = std::fs::metadata(file).is_ok_and(|m| m.len() <= CACHE_LIMIT);
     if !fits {
@@ -268,10 +271,10 @@ fn read_cache(file: &Path) -> Cache {
         .unwrap_or_default()
 }
 
-/// Two writers at once may lose one's answer; it is found out again.
-fn remember(file: &Path, answer: Answer) {
+/// Adds a result to the cache. Two concurrent writers may lose one result, which only costs another probe.
+fn store(file: &Path, answer: Answer) {
     let mut cache = read_cache(file);
-    // Answers of another boot, or of the same question, are of no use any more.
+    // Results of another boot and of the same key are stale.
     cache
         .answers
         .retain(|a| a.key.boot_id == answer.key.boot_id && a.key != answer.key);
@@ -281,11 +284,11 @@ fn remember(file: &Path, answer: Answer) {
         .map_err(|e| e.to_string())
         .and_then(|bytes| write_atomic(file, &bytes, 0o600).map_err(|e| e.to_string()));
     if let Err(error) = written {
-        tracing::warn!(%error, "the accelerator's answer is not kept, so the next start asks again");
+        tracing::warn!(%error, "cannot cache the result of the accelerator probe; the next start probes again");
     }
 }
 
-/// Writes the guest's image; its content is constant, so an existing file is usually the right one already.
+/// Writes the guest's image unless the file already has the right content.
 fn write_image(arch: Arch, cache_dir: &Path) -> Result<PathBuf, DriverError> {
     let bytes = match arch {
         Arch::X86_64 => probe_guest::x86(),

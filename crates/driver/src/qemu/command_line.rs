@@ -1,45 +1,53 @@
 //! QEMU's command line for a machine.
 //!
-//! Everything is said and nothing left to QEMU's defaults or its user's configuration files. An option with a path
-//! in it doubles the path's commas, as QEMU's option parser wants (`docs/system/invocation.rst`); nothing passes
-//! through a shell, so that is all the quoting there is.
+//! Every setting is explicit: QEMU's defaults and its user's configuration files have no effect. Commas in a path are
+//! doubled, as QEMU's option parser requires (`docs/system/invocation.rst`). No other quoting is needed, because no shell
+//! is involved.
 
 use std::path::Path;
 
 use lima::image::RootBus;
 use lima::template::Arch;
 
+use super::files::QemuFiles;
+use super::machine_spec::{AGENT_PORT_NAME, AgentPort, Boot, Firmware, MachineSpec};
 use super::tcg_threads::TcgThreads;
-use crate::machine_spec::{AGENT_PORT_NAME, AgentPort, Boot, Firmware};
-use crate::{Accelerator, DriverError, MachineFiles, MachineSpec};
+use crate::accelerator::Accelerator;
+use crate::error::DriverError;
 
 /// The guest's address in QEMU's user network, by DHCP or set by the image itself. `.2` is the gateway and the host,
 /// `.3` the name server.
 const GUEST_ADDRESS: &str = "10.0.2.15";
 
-/// What a kernel is told when its processor is emulated: an emulated processor needs no protection from speculation,
-/// and self-tests only cost time. Measured in `guestimage/BOOT.md`. Under hardware acceleration nothing is added: the
-/// mitigations stay on.
+/// Kernel parameters for an emulated processor, which needs no mitigation of speculation; self-tests only cost time.
+/// Measured in `guestimage/BOOT.md`. With hardware acceleration nothing is added: the mitigations stay on.
 const EMULATED_KERNEL_WORDS: &str =
     "mitigations=off no_timer_check cryptomgr.notests random.trust_cpu=on";
 
-/// How this host and its QEMU emulate a processor; of no consequence where the hardware runs the guest.
+/// The share of the guest's memory that QEMU gets for translated code. QEMU's own default is 1 GiB for every guest, which
+/// a busy guest fills: a guest of 256 MiB then takes more than 1 GiB of the host.
+const TRANSLATION_SHARE: u64 = 4;
+/// The least and the most for translated code, in MiB. The boot of a Debian guest translates about 60 MiB; beyond 512
+/// MiB the buffer is hardly ever full.
+const TRANSLATION_MIB: (u64, u64) = (64, 512);
+
+/// How QEMU emulates a processor on this host; without effect where the hardware runs the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Emulation {
     /// The host's threads for the guest's CPUs.
     pub threads: TcgThreads,
-    /// The speed of the host's time stamp counter in kHz, where the guest reads that
-    /// ([`time_stamp_counter`](super::time_stamp_counter)): its kernel need neither measure nor doubt it.
+    /// The speed of the host's time stamp counter in kHz, if the guest reads that counter
+    /// ([`time_stamp_counter`](super::time_stamp_counter)). The guest's kernel then need not measure it.
     pub counter_khz: Option<u32>,
 }
 
-/// The arguments after the program's name.
+/// Returns the arguments after the program's name.
 ///
 /// # Errors
 /// A path that is not UTF-8, or a combination that QEMU does not have.
 pub fn command_line(
     spec: &MachineSpec,
-    files: &MachineFiles,
+    files: &QemuFiles,
     accelerator: Accelerator,
     emulation: Emulation,
 ) -> Result<Vec<String>, DriverError> {
@@ -49,7 +57,7 @@ pub fn command_line(
     args.flag("-no-user-config");
     args.option("-display", "none");
     args.option("-machine", machine(spec)?);
-    args.option("-accel", accel(accelerator, emulation.threads));
+    args.option("-accel", accel(spec, accelerator, emulation.threads));
     args.option("-cpu", cpu(spec, accelerator));
     args.option(
         "-smp",
@@ -82,8 +90,8 @@ impl Arguments {
 
 fn machine(spec: &MachineSpec) -> Result<&'static str, DriverError> {
     match (spec.arch, &spec.boot) {
-        // A kernel that is loaded directly needs no keyboard controller, no SMM and no AHCI, and boots faster when
-        // it has none to look for.
+        // A kernel that is loaded directly needs no keyboard controller, no SMM and no AHCI, and boots faster without
+        // probing them.
         (Arch::X86_64, Boot::Kernel { .. }) => {
             Ok("q35,hpet=off,smm=off,usb=off,vmport=off,graphics=off,sata=off,smbus=off,i8042=off")
         }
@@ -97,9 +105,13 @@ fn machine(spec: &MachineSpec) -> Result<&'static str, DriverError> {
     }
 }
 
-fn accel(accelerator: Accelerator, threads: TcgThreads) -> String {
+fn accel(spec: &MachineSpec, accelerator: Accelerator, threads: TcgThreads) -> String {
     match accelerator {
-        Accelerator::Tcg => format!("tcg,thread={}", threads.name()),
+        Accelerator::Tcg => {
+            let (least, most) = TRANSLATION_MIB;
+            let buffer = ((spec.memory >> 20) / TRANSLATION_SHARE).clamp(least, most);
+            format!("tcg,thread={},tb-size={buffer}", threads.name())
+        }
         other => other.name().into(),
     }
 }
@@ -107,10 +119,10 @@ fn accel(accelerator: Accelerator, threads: TcgThreads) -> String {
 fn cpu(spec: &MachineSpec, accelerator: Accelerator) -> &str {
     let emulated = matches!(accelerator, Accelerator::Tcg | Accelerator::Whpx);
     match &spec.cpu {
-        // `host` is the template's wish for hardware; an emulated processor cannot be it.
+        // `host` models need hardware; an emulated processor cannot be one.
         Some(model) if !(emulated && model.starts_with("host")) => model,
         _ if !emulated => "host",
-        // All that distributions of the x86-64-v2 generation need, and a guest boots a fifth faster than with `max`.
+        // Enough for distributions that need x86-64-v2, and a guest boots a fifth faster than with `max`.
         _ if spec.arch == Arch::X86_64 => "Nehalem,+rdrand",
         _ => "max",
     }
@@ -124,7 +136,7 @@ fn boot(
 ) -> Result<(), DriverError> {
     match &spec.firmware {
         Firmware::Default => {}
-        // `-bios` takes its value as it is.
+        // `-bios` takes its value literally.
         Firmware::Bios(path) => args.option("-bios", text(path)?),
         Firmware::Uefi(path) => args.option(
             "-drive",
@@ -148,7 +160,7 @@ fn boot(
         if accelerator == Accelerator::Tcg && spec.arch == Arch::X86_64 {
             words = format!("{words} {EMULATED_KERNEL_WORDS}");
             if let Some(khz) = counter_khz {
-                // `admin-guide/kernel-parameters.txt`. "reliable" alone would make a wrong measurement final.
+                // `admin-guide/kernel-parameters.txt`. "reliable" alone would keep a wrong measurement.
                 words = format!("{words} tsc=reliable tsc_early_khz={khz}");
             }
         }
@@ -180,7 +192,7 @@ fn disks(args: &mut Arguments, spec: &MachineSpec) -> Result<(), DriverError> {
         drives.push("cidata".into());
     }
     if spec.disk_bus == RootBus::Nvme && !drives.is_empty() {
-        // One controller with several namespaces is probed faster than several controllers.
+        // The guest probes one controller with several namespaces faster than several controllers.
         args.option("-device", "nvme,id=nvme0,serial=rdd");
     }
     for (index, id) in drives.iter().enumerate() {
@@ -189,9 +201,11 @@ fn disks(args: &mut Arguments, spec: &MachineSpec) -> Result<(), DriverError> {
             "-device",
             match spec.disk_bus {
                 RootBus::Nvme => format!("nvme-ns,bus=nvme0,drive={id},nsid={number}"),
-                RootBus::Virtio => {
-                    format!("virtio-blk-pci,drive={id},serial={id},bootindex={number}")
-                }
+                // When the host's disk is full or fails, QEMU freezes the guest instead of reporting an error to it, and
+                // repeats the request when the guest continues. QEMU's NVMe device cannot do that.
+                RootBus::Virtio => format!(
+                    "virtio-blk-pci,drive={id},serial={id},bootindex={number},werror=stop,rerror=stop"
+                ),
             },
         );
     }
@@ -199,7 +213,7 @@ fn disks(args: &mut Arguments, spec: &MachineSpec) -> Result<(), DriverError> {
 }
 
 fn network(args: &mut Arguments, spec: &MachineSpec) {
-    // Bound to loopback: the guest's sshd is for its owner only.
+    // The port is bound to loopback, because the guest's sshd is for its owner only.
     args.option(
         "-netdev",
         format!(
@@ -207,14 +221,14 @@ fn network(args: &mut Arguments, spec: &MachineSpec) {
             spec.ssh_local_port
         ),
     );
-    // No network boot ROM: the firmware would spend its time in it.
+    // Without a network boot ROM, in which the firmware would spend time.
     args.option("-device", "virtio-net-pci,netdev=net0,romfile=");
 }
 
 fn channels(
     args: &mut Arguments,
     spec: &MachineSpec,
-    files: &MachineFiles,
+    files: &QemuFiles,
 ) -> Result<(), DriverError> {
     let socket = |id: &str, path: &Path| -> Result<String, DriverError> {
         Ok(format!(
@@ -225,13 +239,17 @@ fn channels(
     // The first `-serial` is the guest's ttyS0, the second ttyS1.
     args.option(
         "-chardev",
-        format!("file,id=serial,path={}", doubled(text(&files.serial_log)?)),
+        // QEMU appends, so that the file can be truncated while QEMU runs.
+        format!(
+            "file,id=serial,append=on,path={}",
+            doubled(text(&files.serial_log)?)
+        ),
     );
     args.option("-serial", "chardev:serial");
     args.option("-chardev", socket("agent", &files.agent_socket)?);
     match (spec.agent_port, spec.arch) {
         (AgentPort::Serial, Arch::X86_64) => args.option("-serial", "chardev:agent"),
-        // QEMU's `virt` has one serial line for the guest.
+        // QEMU's `virt` machine has one serial line for the guest.
         _ => {
             args.option("-device", "virtio-serial-pci");
             args.option(
@@ -245,22 +263,22 @@ fn channels(
     Ok(())
 }
 
-/// Through which the guest's kernel says that it has panicked; QEMU then ends with that cause (`docs/specs/pvpanic`), and
-/// the VM counts as crashed. Without it the guest stands still for ever.
+/// The device through which the guest's kernel reports a panic. QEMU then exits with that cause (`docs/specs/pvpanic`), and
+/// the VM counts as crashed. Without the device a guest hangs for ever after a panic.
 fn panic_device(spec: &MachineSpec) -> &'static str {
     match spec.arch {
-        // A port that ACPI names: no PCI device to look for at each boot.
+        // An I/O port that ACPI names, so that no PCI device is probed at each boot.
         Arch::X86_64 => "pvpanic",
         _ => "pvpanic-pci",
     }
 }
 
-/// The path as text: QEMU's options are text, and half a path would be another file.
+/// Returns the path as text, because QEMU's options are text.
 pub(super) fn text(path: &Path) -> Result<&str, DriverError> {
     path.to_str().ok_or_else(|| DriverError::Unsupported {
         field: format!("path {path:?}"),
         reason:
-            "QEMU is given paths as UTF-8 text, and this one is not: use a folder with another name"
+            "QEMU takes paths as UTF-8 text, and this path is not UTF-8: use a folder with another name"
                 .into(),
     })
 }

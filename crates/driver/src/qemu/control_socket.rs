@@ -1,7 +1,7 @@
-//! QEMU's control socket from outside: who listens on it, and a connection to it.
+//! QEMU's control socket from outside: which process listens on it, and a connection to it.
 //!
-//! The kernel notes who called `listen` and tells each client (`SO_PEERCRED`, `LOCAL_PEERPID`). Nobody else can pose as
-//! that process, and it is alive as long as the connection is: that is QEMU's identity here.
+//! The kernel records which process called `listen` and reports it to each client (`SO_PEERCRED`, `LOCAL_PEERPID`). No
+//! other process can claim that identity, and the listener is alive as long as the connection is.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,24 +11,24 @@ use process::{Identity, Process};
 
 use super::sys;
 
-/// Between two tries while the socket is not there yet or its queue is full.
+/// Between two attempts while the socket is missing or its queue is full.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// What was found at the socket's path.
+/// The listener at the socket's path.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// No socket, or one that nobody listens on.
-    Nobody,
-    /// Its listener, held, and the connection that proves it alive.
+    /// No socket, or a socket without a listener.
+    None,
+    /// The listening process, and the connection that proves it alive.
     Listener {
         process: Process,
         stream: sys::Stream,
     },
-    /// A listener that could not be identified.
+    /// A process listens, but could not be identified.
     Unclear { reason: String },
 }
 
-/// Connects, and takes hold of the process that listens. Does not read from the socket.
+/// Connects and identifies the process that listens. Does not read from the socket.
 pub(crate) async fn look(socket: &Path) -> Found {
     let unclear = |what: &str, error: &dyn std::fmt::Display| Found::Unclear {
         reason: format!("cannot {what} {}: {error}", socket.display()),
@@ -41,9 +41,9 @@ pub(crate) async fn look(socket: &Path) -> Found {
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused
             ) =>
         {
-            return Found::Nobody;
+            return Found::None;
         }
-        // A full queue too: somebody listens, and has too many clients waiting to tell who it is.
+        // This includes a full queue: a process listens, but has too many clients waiting to be identified.
         Err(error) => return unclear("connect to", &error),
     };
     let pid = match sys::listener(&stream) {
@@ -51,14 +51,14 @@ pub(crate) async fn look(socket: &Path) -> Found {
         Ok(None) => {
             return unclear(
                 "identify the listener of",
-                &"the system does not tell its process",
+                &"the system does not report its process",
             );
         }
         Err(error) => return unclear("identify the listener of", &error),
     };
     let identity = match u32::try_from(pid).map(Identity::of) {
         Ok(Ok(Some(identity))) => identity,
-        Ok(Ok(None)) => return Found::Nobody,
+        Ok(Ok(None)) => return Found::None,
         Ok(Err(error)) => return unclear("identify the listener of", &error),
         Err(_) => {
             return unclear(
@@ -69,19 +69,19 @@ pub(crate) async fn look(socket: &Path) -> Found {
     };
     let process = match Process::open(&identity) {
         Ok(Some(process)) => process,
-        Ok(None) => return Found::Nobody,
+        Ok(None) => return Found::None,
         Err(error) => return unclear("identify the listener of", &error),
     };
-    // The number could have changed hands until the process was held. If the listener is alive now, it was all along,
-    // and the number is its own.
+    // The PID could have been reused before the process was opened. If the listener is alive now, it was alive all along,
+    // so the PID is its own.
     if sys::is_closed(&stream) {
-        Found::Nobody
+        Found::None
     } else {
         Found::Listener { process, stream }
     }
 }
 
-/// [`look`], again until something listens, or `deadline`.
+/// Repeats [`look`] until a process listens, or until `deadline`.
 pub(crate) async fn wait_for_listener(socket: &Path, deadline: Instant) -> Found {
     loop {
         let found = look(socket).await;

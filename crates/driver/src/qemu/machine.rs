@@ -1,4 +1,4 @@
-//! One running QEMU: what it reports, how it is asked, how it ends.
+//! One running QEMU: its events, its commands, its end.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -11,50 +11,33 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use super::control_socket::{Found, look};
+use super::files::QemuFiles;
 use super::qmp::{Qmp, QmpError, QmpEvent, RunState};
-use super::{spare, tail};
-use crate::{DriverError, Exit, Machine, MachineEvent, MachineFiles, MachineRecord, RunStatus};
+use super::spare;
+use crate::error::DriverError;
+use crate::interface::Machine;
+use crate::machine::{Exit, MachineEvent, MachineRecord, RunStatus};
+use crate::tail;
+use crate::watched::Watched;
 
-/// Events kept for a reader that is slow; see [`Machine::events`].
+/// Events kept for a slow receiver; see [`Machine::events`].
 const EVENT_BACKLOG: usize = 64;
-/// Between two attempts to get the control connection back.
+/// Between two attempts to restore the control connection.
 const RECONNECT: Duration = Duration::from_secs(1);
 /// How long QEMU's last events may take to arrive after its process ended; they are in the socket's buffer already.
 const LAST_EVENTS: Duration = Duration::from_millis(500);
 
-/// A QEMU that we started or took over.
+/// A QEMU that this process started or adopted.
 #[derive(Debug)]
 pub(crate) struct QemuMachine {
     identity: Identity,
     tree: Tree,
     record: MachineRecord,
-    files: MachineFiles,
+    files: QemuFiles,
     qmp: watch::Receiver<Option<Qmp>>,
     events: broadcast::Sender<MachineEvent>,
     exit: watch::Receiver<Option<Exit>>,
     watcher: JoinHandle<()>,
-}
-
-/// What is watched for its end: a child tells its exit status, an adopted process only that it is gone.
-#[derive(Debug)]
-enum Watched {
-    Child(Child),
-    Adopted(Process),
-}
-
-impl Watched {
-    async fn ended(&mut self) -> Option<ExitStatus> {
-        match self {
-            Watched::Child(child) => child.ended().await.ok().flatten(),
-            Watched::Adopted(process) => {
-                // A wait that fails would be taken for the end; the control connection tells the truth then.
-                if process.ended().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-                None
-            }
-        }
-    }
 }
 
 impl QemuMachine {
@@ -62,7 +45,7 @@ impl QemuMachine {
         child: Child,
         qmp: Qmp,
         record: MachineRecord,
-        files: MachineFiles,
+        files: QemuFiles,
     ) -> QemuMachine {
         let (identity, tree) = (child.identity().clone(), child.tree());
         Self::new(identity, tree, Watched::Child(child), qmp, record, files)
@@ -72,7 +55,7 @@ impl QemuMachine {
         process: Process,
         qmp: Qmp,
         record: MachineRecord,
-        files: MachineFiles,
+        files: QemuFiles,
     ) -> QemuMachine {
         let identity = process.identity().clone();
         let tree = Tree::new(identity.clone(), None);
@@ -92,10 +75,10 @@ impl QemuMachine {
         watched: Watched,
         qmp: Qmp,
         record: MachineRecord,
-        files: MachineFiles,
+        files: QemuFiles,
     ) -> QemuMachine {
         let events = broadcast::Sender::new(EVENT_BACKLOG);
-        // Before anything else happens: QEMU's events from here on are ours.
+        // Subscribed first, so that no event of QEMU is missed from here on.
         let reports = qmp.events();
         let (qmp_sender, qmp_receiver) = watch::channel(Some(qmp));
         let (exit_sender, exit) = watch::channel(None);
@@ -139,7 +122,7 @@ impl QemuMachine {
 
 impl Drop for QemuMachine {
     fn drop(&mut self) {
-        // Only the watching ends; QEMU goes on.
+        // QEMU keeps running; only the task that watches it ends.
         self.watcher.abort();
     }
 }
@@ -155,7 +138,7 @@ impl Machine for QemuMachine {
     }
 
     async fn status(&self) -> Result<RunStatus, DriverError> {
-        // Whoever comes after us needs the names.
+        // The next hostagent needs the sockets' names.
         spare::restore(&self.files);
         let state = self
             .qmp()?
@@ -164,6 +147,7 @@ impl Machine for QemuMachine {
             .map_err(|e| self.not_answering(&e))?;
         Ok(match state {
             RunState::Running => RunStatus::Running,
+            RunState::IoError => RunStatus::DiskError,
             RunState::GuestPanicked | RunState::InternalError => RunStatus::Broken,
             _ => RunStatus::Frozen,
         })
@@ -176,6 +160,13 @@ impl Machine for QemuMachine {
     async fn power_button(&self) -> Result<(), DriverError> {
         self.qmp()?
             .power_down()
+            .await
+            .map_err(|e| self.not_answering(&e))
+    }
+
+    async fn resume(&self) -> Result<(), DriverError> {
+        self.qmp()?
+            .resume()
             .await
             .map_err(|e| self.not_answering(&e))
     }
@@ -193,15 +184,15 @@ impl Machine for QemuMachine {
             Ok(Err(error)) => return Err(not_gone(error.to_string())),
             Err(_) => {
                 return Err(not_gone(
-                    "SIGKILL was sent, and it has not ended yet".into(),
+                    "SIGKILL was sent, but it has not ended yet".into(),
                 ));
             }
         }
-        // Its main thread may have ended before the others: gone is when all have.
+        // The main thread may end before the other threads; the process is gone when all have ended.
         match Process::open(&self.identity) {
             Ok(None) => Ok(()),
             Ok(Some(process)) if process.wait_async(deadline).await.is_exited() => Ok(()),
-            Ok(Some(_)) => Err(not_gone("it was killed, and has not ended yet".into())),
+            Ok(Some(_)) => Err(not_gone("it was killed, but has not ended yet".into())),
             Err(error) => Err(not_gone(error.to_string())),
         }
     }
@@ -215,19 +206,19 @@ impl Machine for QemuMachine {
             .and_then(|exit| exit.clone());
         ended.unwrap_or_else(|| Exit {
             guest_powered_off: false,
-            reason: "nobody watched it".into(),
+            reason: "QEMU's end was not observed".into(),
         })
     }
 }
 
 /// The task that watches one QEMU until its end.
 struct Watcher {
-    files: MachineFiles,
+    files: QemuFiles,
     identity: Identity,
     qmp: watch::Sender<Option<Qmp>>,
     events: broadcast::Sender<MachineEvent>,
     exit: watch::Sender<Option<Exit>>,
-    /// QEMU's last word about why it ends.
+    /// The reason of QEMU's last `SHUTDOWN` event, and whether the guest asked for it.
     shutdown: Option<(bool, String)>,
 }
 
@@ -238,11 +229,11 @@ impl Watcher {
                 status = watched.ended() => break status,
                 report = reports.recv() => match report {
                     Ok(report) => self.take(report),
-                    // Which events were missed is not known; whoever acts on them asks for the status.
+                    // The missed events are unknown; receivers that depend on them query the status.
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => {
                         self.qmp.send_replace(None);
-                        // Either QEMU is ending, or the connection broke and is made again.
+                        // Either QEMU is ending, or the connection broke and is restored.
                         tokio::select! {
                             status = watched.ended() => break status,
                             qmp = reconnected(&self.files, &self.identity) => {
@@ -254,7 +245,7 @@ impl Watcher {
                 }
             }
         };
-        // The end of the process overtakes its last events.
+        // The process can exit before its last QMP events are read.
         let _ = tokio::time::timeout(LAST_EVENTS, async {
             loop {
                 match reports.recv().await {
@@ -284,7 +275,7 @@ impl Watcher {
             QmpEvent::BlockIoError { reason } => MachineEvent::DiskFailed { reason },
             QmpEvent::PowerDown | QmpEvent::Other(_) => return,
         };
-        // Nobody listening is fine.
+        // Sending fails only if there is no subscriber.
         let _ = self.events.send(event);
     }
 
@@ -305,15 +296,15 @@ impl Watcher {
                 "QEMU was ended by a signal".to_owned()
             }
             (Some((_, cause)), _) if cause == "guest-panic" => {
-                // Its registers, which come after, are no cause.
+                // The kernel prints its registers after the cause, so the last lines would not show the cause.
                 match tail::last_with(&self.files.serial_log, "Kernel panic") {
                     Some(line) => format!("the guest's kernel panicked: {line}"),
                     None => "the guest's kernel panicked".to_owned(),
                 }
             }
             (Some((_, cause)), _) => format!("QEMU ended: {cause}"),
-            (None, Some(status)) => format!("QEMU ended without a word ({status})"),
-            (None, None) => "QEMU ended without a word".to_owned(),
+            (None, Some(status)) => format!("QEMU ended without a reason ({status})"),
+            (None, None) => "QEMU ended without a reason".to_owned(),
         };
         for (name, path) in [
             ("QEMU", &self.files.stderr_log),
@@ -335,8 +326,8 @@ fn ended(reason: &str) -> Exit {
     }
 }
 
-/// Tries for as long as it takes to speak to the same QEMU again; the caller watches for its end meanwhile.
-async fn reconnected(files: &MachineFiles, identity: &Identity) -> Qmp {
+/// Retries without a limit until the same QEMU answers again; meanwhile the caller watches for QEMU's end.
+async fn reconnected(files: &QemuFiles, identity: &Identity) -> Qmp {
     loop {
         if let Found::Listener { process, stream } = look(&files.qmp_socket).await {
             if process.identity() == identity {
@@ -344,7 +335,7 @@ async fn reconnected(files: &MachineFiles, identity: &Identity) -> Qmp {
                     Ok(qmp) => return qmp,
                     Err(error @ QmpError::Closed) => tracing::debug!(%error, "QEMU is ending"),
                     Err(error) => {
-                        tracing::warn!(%error, "cannot get the control connection to QEMU back");
+                        tracing::warn!(%error, "cannot restore the control connection to QEMU");
                     }
                 }
             } else {

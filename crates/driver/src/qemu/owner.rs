@@ -1,9 +1,9 @@
 //! Which process is the VM: the one that holds `qemu.lock`.
 //!
-//! The lock is taken before QEMU is started and handed to it as an open descriptor, so the kernel knows from the fork
-//! to the last exit whether a QEMU of this VM lives, whoever of us dies in between and whatever happens to sockets and
-//! records. Two QEMUs for one VM cannot be, and a process that does not hold the lock is nobody that we may end: not
-//! one whose number stands in a file, nor one that listens on a socket of ours.
+//! The hostagent takes the lock before it starts QEMU and passes it to QEMU as an open descriptor. So the kernel knows
+//! from the fork to the last exit whether a QEMU of this VM lives, even if the hostagent dies in between and even if
+//! sockets and records are lost. There is never a second QEMU for one VM, and a process that does not hold the lock is
+//! never killed: neither one whose number is in a file, nor one that listens on the VM's socket.
 
 #[cfg(target_os = "linux")]
 #[path = "owner_linux.rs"]
@@ -22,27 +22,28 @@ use holding::find;
 use process::lock::{Holder, holder};
 use process::{FileLock, Identity};
 
-use crate::{DriverError, MachineFiles};
+use super::files::QemuFiles;
+use crate::error::DriverError;
 
-/// How long the threads of a QEMU that has ended may hold on to its files.
+/// How long the threads of a QEMU that has ended may still hold its files.
 const LAST_EXIT: Duration = Duration::from_secs(1);
 
-/// Who holds the lock.
+/// The holder of the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Nobody: no QEMU of this VM lives.
-    Nobody,
-    /// This process. Proved, not read from a file.
+    /// No process: no QEMU of this VM lives.
+    None,
+    /// This process, as proved by the kernel and not read from a file.
     Process(Identity),
-    /// Somebody who cannot be named.
+    /// A process that cannot be identified, and why not.
     Unclear(String),
 }
 
 /// Takes the lock for a QEMU that is about to start.
 ///
 /// # Errors
-/// One runs already, or the file cannot be used.
-pub(super) async fn take(files: &MachineFiles, vm: &str) -> Result<FileLock, DriverError> {
+/// A QEMU of this VM already runs, or the file cannot be used.
+pub(super) async fn take(files: &QemuFiles, vm: &str) -> Result<FileLock, DriverError> {
     let deadline = Instant::now() + LAST_EXIT;
     FileLock::acquire_async(
         &files.lock,
@@ -56,15 +57,15 @@ pub(super) async fn take(files: &MachineFiles, vm: &str) -> Result<FileLock, Dri
     })
 }
 
-/// Who holds the lock. `likely` is looked at first, which saves a look at everybody.
+/// Returns the holder of the lock. `likely` is checked first, which usually saves a look at every process.
 pub(super) fn of(lock: &Path, likely: Option<&Identity>) -> Owner {
     match holder(lock) {
-        Ok(Holder::Free) => Owner::Nobody,
+        Ok(Holder::Free) => Owner::None,
         Ok(Holder::Held(_)) => match find(lock, likely) {
             Ok(Some(identity)) => Owner::Process(identity),
             Ok(None) => match holder(lock) {
-                // It ended meanwhile.
-                Ok(Holder::Free) => Owner::Nobody,
+                // The process ended meanwhile.
+                Ok(Holder::Free) => Owner::None,
                 _ => Owner::Unclear(format!(
                     "a process that cannot be seen holds {}",
                     lock.display()
@@ -86,13 +87,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn h16_a_start_waits_for_the_last_exit_of_the_qemu_before() {
+    async fn h16_start_waits_for_the_last_exit_of_the_previous_qemu() {
         let folder = tempfile::tempdir().unwrap();
-        let files = MachineFiles::of(&InstanceDir::at(folder.path(), "vm"));
-        let held = FileLock::try_acquire(&files.lock, "the one before")
+        let files = QemuFiles::of(&InstanceDir::at(folder.path(), "vm"));
+        let held = FileLock::try_acquire(&files.lock, "the previous QEMU")
             .unwrap()
             .unwrap();
-        // The first look finds it held; only then is it let go.
+        // The first attempt finds the lock held; only then is it released.
         let (taken, ()) = tokio::join!(take(&files, "vm"), async { drop(held) });
         assert_eq!(taken.unwrap().path(), files.lock);
     }

@@ -1,10 +1,11 @@
-//! Who holds a lock, on Linux: /proc says it.
+//! Which process holds a lock, on Linux: /proc says it.
 
 use std::path::Path;
 
 use process::Identity;
 
-/// Who holds the lock; `likely` is looked at first. Nobody, also when whoever holds it may not be looked at.
+/// Returns the process that holds the lock; `likely` is checked first. `None` also if this user may not inspect the
+/// holder.
 pub(super) fn find(lock: &Path, likely: Option<&Identity>) -> std::io::Result<Option<Identity>> {
     let lock = std::fs::canonicalize(lock)?;
     if let Some(likely) = likely
@@ -16,16 +17,16 @@ pub(super) fn find(lock: &Path, likely: Option<&Identity>) -> std::io::Result<Op
     let mut found: Vec<Identity> = std::fs::read_dir("/proc")?
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        // A start of ours, which holds it until QEMU does.
+        // This process holds the lock itself while it starts QEMU.
         .filter(|pid| *pid != std::process::id())
         .filter_map(|pid| identified(pid, &lock))
         .collect();
-    // QEMU itself before what it may have started.
+    // QEMU is older than any process that it may have started.
     found.sort_by_key(Identity::start_time);
     Ok(found.into_iter().next())
 }
 
-/// The process `pid`, if it holds the lock. Its identity is taken before and checked after the look.
+/// Returns the process `pid` if it holds the lock. Its identity is read before the check and verified after it.
 fn identified(pid: u32, lock: &Path) -> Option<Identity> {
     let identity = Identity::of(pid).ok()??;
     if !holds(pid, lock) {
@@ -35,8 +36,9 @@ fn identified(pid: u32, lock: &Path) -> Option<Identity> {
     process.is_running().then_some(identity)
 }
 
-/// The kernel's own word: `lock: 1: OFDLCK ADVISORY WRITE …` in the fdinfo of a descriptor of this file
-/// (`proc_pid_fdinfo(5)`). Whose descriptors we may not see is no process of ours.
+/// Reads it from the kernel: `lock: 1: OFDLCK ADVISORY WRITE …` in the fdinfo of a descriptor of this file
+/// (`proc_pid_fdinfo(5)`). A process whose descriptors are not readable belongs to another user, so it is no QEMU of
+/// this user.
 fn holds(pid: u32, lock: &Path) -> bool {
     let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;

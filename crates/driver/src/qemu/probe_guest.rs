@@ -1,31 +1,31 @@
-//! The tiny guest that tells whether an accelerator can run a guest: a firmware image of one kilobyte of sense.
+//! The tiny guest that tests whether an accelerator can run a guest: a firmware image with less than a kilobyte of code.
 //!
-//! It is mapped where a machine starts executing, so nothing but the processor, its memory management and one port are
-//! involved: no firmware, no boot loader, no disk. On x86 it goes through the same modes as every operating system
-//! does (real, protected, long mode with paging), checks that the stack holds what was pushed, runs
-//! [`LOOP_ITERATIONS`] turns of a loop and reports through QEMU's `isa-debug-exit` device.
+//! The image is mapped where a machine starts executing, so only the processor, its memory management and one I/O port
+//! are involved: no firmware, no boot loader, no disk. On x86 the guest goes through the same modes as every operating
+//! system (real, protected, long mode with paging), checks that the stack holds what was pushed, runs
+//! [`LOOP_ITERATIONS`] iterations of a loop and reports through QEMU's `isa-debug-exit` device.
 //!
-//! The loop is what matters. There are hosts whose `/dev/kvm` opens, creates VMs and runs the first instructions of
-//! every guest, but executes them one by one in the kernel's instruction emulator, at three million a second: firmware
-//! still comes up, and a Linux kernel is never done unpacking itself. A thousand instructions would succeed there.
+//! The loop is essential. On some hosts `/dev/kvm` opens, creates VMs and runs the first instructions of every guest, but
+//! executes them one by one in the kernel's instruction emulator, at three million a second. Firmware still starts there,
+//! but a Linux kernel never finishes unpacking itself; a guest of a thousand instructions would succeed.
 
-/// Turns of the loop. Hardware does them in 10 ms, TCG in 60 ms, the instruction emulator of KVM in 7 s or more.
+/// Iterations of the loop. Hardware runs them in 10 ms, TCG in 60 ms, the instruction emulator of KVM in 7 s or more.
 const LOOP_ITERATIONS: u32 = 20_000_000;
 
-/// What QEMU exits with when the x86 guest writes [`REPORT`] to the debug-exit port: `(value << 1) | 1`.
+/// QEMU's exit status when the x86 guest writes [`REPORT`] to the debug-exit port: `(value << 1) | 1`.
 pub(crate) const X86_SUCCESS: i32 = (REPORT as i32) << 1 | 1;
-/// The port the `isa-debug-exit` device is put at.
+/// The I/O port of the `isa-debug-exit` device.
 pub(crate) const X86_EXIT_PORT: u16 = 0xf4;
 const REPORT: u8 = 0x10;
 
-/// A PC maps the last 64 KiB of its firmware below 1 MiB too; the whole image is that part.
+/// A PC also maps the last 64 KiB of its firmware below 1 MiB; the whole image is that part.
 const X86_ROM: usize = 64 * 1024;
-/// Where the image appears below 1 MiB.
+/// The image's address below 1 MiB.
 const X86_BASE: u32 = 0xf_0000;
-/// The first instruction of an x86 processor, from the start of the image.
+/// The offset of an x86 processor's first instruction in the image.
 const X86_RESET_VECTOR: usize = 0xfff0;
 
-/// The x86 image, to be given to `-bios`.
+/// Returns the x86 image, for `-bios`.
 pub(crate) fn x86() -> Vec<u8> {
     // Page tables, in the guest's RAM: PML4, page directory pointers, page directory.
     const PML4: u32 = 0x1000;
@@ -34,7 +34,7 @@ pub(crate) fn x86() -> Vec<u8> {
     const CODE32: u16 = 0x08;
     const DATA: u32 = 0x10;
     const CODE64: u16 = 0x18;
-    // Offsets in the image; `tests::the_jumps_meet_their_targets` holds them to the code.
+    // Offsets in the image; `tests::jump_targets_match_the_code` compares them with the code.
     const PROTECTED: u32 = 0x18;
     const LONG: u32 = 0x80;
     const GDT: usize = 0xb8;
@@ -62,7 +62,7 @@ pub(crate) fn x86() -> Vec<u8> {
     code.push(0xb9); // mov ecx, three pages of 32-bit words
     code.extend(0xc00u32.to_le_bytes());
     code.extend([0xfc, 0xf3, 0xab]); // cld; rep stosd
-    // One 2 MiB page, mapped where it is: present, writable, and in the directory "large".
+    // One identity-mapped page of 2 MiB: present, writable, and in the directory "large".
     for (at, value) in [
         (PML4, POINTERS | 3),
         (POINTERS, DIRECTORY | 3),
@@ -124,10 +124,10 @@ pub(crate) fn x86() -> Vec<u8> {
     code
 }
 
-/// The AArch64 image, to be given to `-bios` of the `virt` machine: the loop, then PSCI's SYSTEM_OFF, on which QEMU
-/// exits with 0. (Arm DEN 0022, 5.1.9; QEMU's `virt` uses HVC for it when the guest starts at EL1.)
+/// Returns the AArch64 image, for `-bios` of the `virt` machine: the loop, then PSCI's SYSTEM_OFF, on which QEMU exits
+/// with 0. (Arm DEN 0022, 5.1.9; QEMU's `virt` uses HVC for it when the guest starts at EL1.)
 pub(crate) fn aarch64() -> Vec<u8> {
-    // movz x1, #0x131, lsl #16 is a little under 20 million turns.
+    // movz x1, #0x131, lsl #16 is a little under 20 million iterations.
     const CODE: [u32; 7] = [
         0xd2a0_2621, // movz x1, #0x131, lsl #16
         0xf100_0421, // subs x1, x1, #1
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_jumps_meet_their_targets() {
+    fn jump_targets_match_the_code() {
         let image = x86();
         assert_eq!(image.len(), X86_ROM);
         assert_eq!(

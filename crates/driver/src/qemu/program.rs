@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 
 use lima::template::Arch;
 
-use crate::DriverError;
+use crate::error::DriverError;
 
-/// Finds `qemu-system-ARCH` in `search_path`, the value of `PATH`.
+/// Finds `qemu-system-ARCH` in `search_path`, the value of `PATH`. Relative entries are ignored: what runs must not depend
+/// on the working directory.
 ///
 /// # Errors
-/// It is not there; the message names the package.
+/// It is not installed; the message names the package.
 pub(super) fn find(arch: Arch, search_path: &OsStr) -> Result<PathBuf, DriverError> {
-    let program = format!("qemu-system-{arch}{}", std::env::consts::EXE_SUFFIX);
-    std::env::split_paths(search_path)
-        // An empty entry means the working folder, and that is nobody's choice.
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(&program))
-        .find(|candidate| candidate.is_file())
+    let program = format!("qemu-system-{arch}");
+    let absolute = std::env::split_paths(search_path).filter(|folder| folder.is_absolute());
+    std::env::join_paths(absolute)
+        .ok()
+        .and_then(|folders| which::which_in_global(&program, Some(folders)).ok()?.next())
         .ok_or_else(|| DriverError::ProgramMissing {
             program,
             search_path: search_path.to_string_lossy().into_owned(),
@@ -39,8 +39,8 @@ fn package(arch: Arch) -> &'static str {
     }
 }
 
-/// Looks for a firmware file by its name among those that come with `program`: beside it on Windows, in `share/qemu`
-/// of its prefix elsewhere, and where Debian puts SeaBIOS. `None` when the host has none.
+/// Finds a firmware file by its name among those that come with `program`: beside the program on Windows, in `share/qemu`
+/// of its prefix elsewhere, and where Debian puts SeaBIOS. `None` if the host does not have it.
 pub(super) fn find_firmware(program: &Path, name: &Path) -> Option<PathBuf> {
     if name.is_absolute() {
         return name.is_file().then(|| name.to_owned());
@@ -54,7 +54,7 @@ pub(super) fn find_firmware(program: &Path, name: &Path) -> Option<PathBuf> {
         folder.join("share"),
         folder.to_owned(),
     ];
-    // `image.json` says `qboot` or `qboot.rom`; the file has the ending.
+    // `image.json` says `qboot` or `qboot.rom`; the file's name has the suffix.
     let names = [
         name.to_owned(),
         name.with_extension("rom"),

@@ -3,7 +3,7 @@
 //! Facts come from QEMU's `docs/interop/qmp-spec.rst` and `qapi/*.json`: the server greets with `{"QMP": …}`, refuses
 //! everything until `qmp_capabilities`, answers each command with `return` or `error` and the command's `id`, and
 //! sends events between answers. One message is one line. A socket has one client at a time: a second connection
-//! waits, unanswered, until the first closes. That is why everything here has a deadline.
+//! waits without an answer until the first closes, so every operation here has a deadline.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,30 +13,30 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-/// How long the greeting and the capabilities answer may take. A QEMU under load answers within milliseconds; one
-/// that is stopped, or busy with another client, never does.
+/// How long the greeting and the answer to `qmp_capabilities` may take. A QEMU under load answers within milliseconds;
+/// a QEMU that is stopped, or busy with another client, never does.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long one command may take. The commands used here only set flags or read them.
 pub const COMMAND_DEADLINE: Duration = Duration::from_secs(5);
-/// The longest line taken from QEMU. The commands used here answer in under a kilobyte; a broken or foreign peer must
-/// not fill our memory.
+/// The longest line that is read from QEMU. The commands used here answer in less than a kilobyte; a broken or foreign
+/// peer must not fill this process's memory.
 pub const MAX_LINE: u64 = 256 * 1024;
-/// Events kept for a reader that is slow. A VM sends a handful in its life; a reader that misses some is told so and
-/// asks for the status again.
+/// Events kept for a slow receiver. A VM sends a handful in its life; a receiver that lags gets an error and queries the
+/// status again.
 const EVENT_BACKLOG: usize = 64;
 /// Commands waiting to be written.
 const COMMAND_BACKLOG: usize = 16;
 
-/// What can go wrong between us and QEMU's control socket.
+/// Why a QMP command failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum QmpError {
-    /// The connection is gone: QEMU ended, or closed it.
+    /// The connection is closed: QEMU ended, or closed it.
     #[error("QEMU closed its control connection")]
     Closed,
-    /// No answer in time.
+    /// QEMU did not answer in time.
     #[error("QEMU did not answer {what} within {} ms", .limit.as_millis())]
     TimedOut {
-        /// The command or step that was waited for.
+        /// The command or step that timed out.
         what: &'static str,
         /// The deadline that passed.
         limit: Duration,
@@ -52,9 +52,9 @@ pub enum QmpError {
         description: String,
     },
     /// The peer does not speak QMP.
-    #[error("what answers on QEMU's control socket does not speak QMP: {reason}")]
+    #[error("the peer on QEMU's control socket does not speak QMP: {reason}")]
     Protocol {
-        /// What was wrong with what it said.
+        /// What was wrong with its message.
         reason: String,
     },
 }
@@ -69,22 +69,22 @@ pub enum RunState {
     Paused,
     /// Started with `-S` and not continued yet.
     Prelaunch,
-    /// The guest powered off and QEMU was told to stay (`-no-shutdown`).
+    /// The guest powered off and QEMU was started with `-no-shutdown`.
     Shutdown,
-    /// The host's disk is full or failed; QEMU stopped the guest to save it.
+    /// A file behind a disk is full or failed on the host, and QEMU stopped the guest.
     IoError,
     /// The guest reported a panic.
     GuestPanicked,
-    /// QEMU or the accelerator hit an error it cannot go on from.
+    /// QEMU or the accelerator hit an error that it cannot continue from.
     InternalError,
     /// The guest sleeps.
     Suspended,
-    /// A state this program has no use for.
+    /// A state that this program does not distinguish.
     #[serde(other)]
     Other,
 }
 
-/// Something QEMU reported by itself.
+/// An event that QEMU sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QmpEvent {
     /// The guest or a command ended the machine. `guest`: the guest asked for it; `reason` is QEMU's
@@ -104,22 +104,22 @@ pub enum QmpEvent {
     },
     /// The ACPI power button was pressed.
     PowerDown,
-    /// The machine stopped running.
+    /// The guest stopped executing.
     Stop,
-    /// The machine goes on.
+    /// The guest continues.
     Resume,
     /// The guest reported a panic.
     GuestPanicked,
-    /// A disk of the host failed or is full; `reason` is what QEMU says about it.
+    /// A file behind a disk is full or failed on the host.
     BlockIoError {
         /// QEMU's text, as "No space left on device".
         reason: String,
     },
-    /// Anything else, by name.
+    /// Any other event, by name.
     Other(String),
 }
 
-/// A connection to one QEMU, ready for commands. Clones share it; it closes when the last one is dropped.
+/// A connection to one QEMU, ready for commands. Clones share the connection, which closes when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Qmp {
     commands: mpsc::Sender<Command>,
@@ -167,10 +167,10 @@ struct Status {
 }
 
 impl Qmp {
-    /// Takes the greeting from `stream` and leaves the negotiation mode.
+    /// Reads the greeting from `stream` and leaves the negotiation mode.
     ///
     /// # Errors
-    /// The peer does not greet within [`HANDSHAKE_DEADLINE`] (QEMU hangs, or has another client), or is no QEMU.
+    /// The peer does not greet within [`HANDSHAKE_DEADLINE`] (QEMU hangs, or has another client), or is not QEMU.
     pub async fn handshake<S>(stream: S) -> Result<Qmp, QmpError>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
@@ -185,7 +185,7 @@ impl Qmp {
             })??
             .greeting
             .ok_or_else(|| QmpError::Protocol {
-                reason: "its first line is no greeting".into(),
+                reason: "its first line is not a greeting".into(),
             })?;
         let (commands, requests) = mpsc::channel(COMMAND_BACKLOG);
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
@@ -199,17 +199,17 @@ impl Qmp {
         Ok(qmp)
     }
 
-    /// QEMU's version, as `10.0.2`.
+    /// Returns QEMU's version, as `10.0.2`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The events from now on. The channel closes when the connection does.
+    /// Subscribes to the events from now on. The channel closes when the connection does.
     pub fn events(&self) -> broadcast::Receiver<QmpEvent> {
         self.events.subscribe()
     }
 
-    /// Resolves when the connection is gone.
+    /// Waits until the connection is closed.
     pub async fn closed(&self) {
         self.commands.closed().await;
     }
@@ -217,7 +217,7 @@ impl Qmp {
     /// `query-status`: whether the guest runs.
     ///
     /// # Errors
-    /// As every command: the connection is gone, no answer in time, refused.
+    /// As every command: the connection is closed, the answer is late, or QEMU refused.
     pub async fn status(&self) -> Result<RunState, QmpError> {
         let value = self.execute("query-status").await?;
         serde_json::from_value::<Status>(value)
@@ -227,7 +227,7 @@ impl Qmp {
             })
     }
 
-    /// `query-name`: what `-name` gave it, if anything.
+    /// `query-name`: the name given by `-name`, if any.
     ///
     /// # Errors
     /// As every command.
@@ -236,7 +236,7 @@ impl Qmp {
         Ok(value.get("name").and_then(Value::as_str).map(str::to_owned))
     }
 
-    /// `query-uuid`: the machine's UUID, all zeroes when none was given.
+    /// `query-uuid`: the machine's UUID; all zeroes if none was given.
     ///
     /// # Errors
     /// As every command.
@@ -261,8 +261,8 @@ impl Qmp {
             .unwrap_or(false))
     }
 
-    /// The port of the host that the user network forwards to `guest_port`, if one is. QMP has no command for it; the
-    /// monitor's `info usernet` shows a line for each (`net/slirp.c`, libslirp `slirp_connection_info`).
+    /// Returns the port of the host that the user network forwards to `guest_port`, if any. QMP has no command for it; the
+    /// monitor's `info usernet` prints a line for each forward (`net/slirp.c`, libslirp `slirp_connection_info`).
     ///
     /// # Errors
     /// As every command.
@@ -277,7 +277,7 @@ impl Qmp {
         ))
     }
 
-    /// `system_powerdown`: presses the ACPI power button. A guest that is not listening yet loses it silently.
+    /// `system_powerdown`: presses the ACPI power button. A guest that does not listen yet loses the press silently.
     ///
     /// # Errors
     /// As every command.
@@ -293,7 +293,7 @@ impl Qmp {
         self.execute("stop").await.map(drop)
     }
 
-    /// `cont`: lets the guest go on.
+    /// `cont`: lets the guest continue.
     ///
     /// # Errors
     /// As every command.
@@ -301,11 +301,11 @@ impl Qmp {
         self.execute("cont").await.map(drop)
     }
 
-    /// `quit`: ends QEMU at once; disks are flushed, the guest is not asked. A connection that closes instead of
-    /// answering means the same.
+    /// `quit`: ends QEMU at once; disks are flushed, the guest is not asked. A connection that closes instead of an answer
+    /// counts as success.
     ///
     /// # Errors
-    /// No answer in time, or refused.
+    /// The answer is late, or QEMU refused.
     pub async fn quit(&self) -> Result<(), QmpError> {
         match self.execute("quit").await {
             Ok(_) | Err(QmpError::Closed) => Ok(()),
@@ -339,8 +339,8 @@ impl Qmp {
     }
 }
 
-/// Owns the socket: writes commands, hands answers to who waits for them, publishes events. Ends with the connection,
-/// or when nobody holds a [`Qmp`] any more; dropping `pending` then tells every waiter.
+/// Owns the socket: writes commands, passes answers to the callers that wait for them, publishes events. Ends with the
+/// connection, or when the last [`Qmp`] is dropped; dropping `pending` then fails every waiting caller.
 async fn connection<R, W>(
     mut lines: Lines<R>,
     mut write: W,
@@ -356,7 +356,7 @@ async fn connection<R, W>(
         tokio::select! {
             request = requests.recv() => {
                 let Some(command) = request else { return };
-                // Who stopped waiting leaves its answer here; forget it, or a hung QEMU makes this grow.
+                // Removes the commands whose callers stopped waiting; otherwise the map grows while QEMU hangs.
                 pending.retain(|_, c| !c.answer.is_closed());
                 last_id += 1;
                 let mut line = match &command.arguments {
@@ -366,7 +366,7 @@ async fn connection<R, W>(
                 .to_string();
                 line.push('\n');
                 pending.insert(last_id, command);
-                // A peer that does not read makes this wait; the socket's buffer holds thousands of commands.
+                // Waits for a peer that does not read; the socket's buffer holds thousands of commands.
                 if write.write_all(line.as_bytes()).await.is_err() {
                     return;
                 }
@@ -382,7 +382,7 @@ async fn connection<R, W>(
                     }
                 };
                 if let Some(name) = message.event {
-                    // No receiver is fine: the state can be asked for.
+                    // Sending fails only if there is no subscriber.
                     let _ = events.send(event(name, &message.data));
                 } else if let Some(command) = message.id.and_then(|id| pending.remove(&id)) {
                     let result = match message.error {
@@ -446,10 +446,10 @@ fn version_text(version: &Value) -> String {
     format!("{}.{}.{}", part("major"), part("minor"), part("micro"))
 }
 
-/// Reads messages, a line each, none longer than [`MAX_LINE`].
+/// Reads messages, one a line, none longer than [`MAX_LINE`].
 struct Lines<R> {
     reader: BufReader<R>,
-    // Kept between calls: `next` is cancelled by `select!` in the middle of a line.
+    // Kept between calls, because `select!` can cancel `next` in the middle of a line.
     line: Vec<u8>,
 }
 
@@ -490,7 +490,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forwarded_port_is_read_from_what_people_are_shown() {
+    fn forwarded_port_is_parsed_from_the_monitors_output() {
         let text = "Hub -1 (net0):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n  \
                     TCP[ESTABLISHED]   15       127.0.0.1 60022       10.0.2.15    22     0     0\r\n  \
                     TCP[HOST_FORWARD]  13       127.0.0.1 60023       10.0.2.15    22     0     0\r\n";

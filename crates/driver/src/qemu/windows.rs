@@ -1,6 +1,6 @@
-//! QEMU's sockets on Windows, which nobody can talk to yet: QEMU listens on sockets in the file system there too, and
-//! neither the standard library nor tokio connects to those. Until one does, or QEMU is given named pipes, a VM of
-//! Windows is one of WSL2 ([`crate::wsl`]), and this driver says so instead of starting what it could not stop.
+//! QEMU's sockets on Windows, which rdd cannot use yet: QEMU listens on sockets in the file system there too, and neither
+//! the standard library nor tokio connects to those. Until one of them does, or QEMU is given named pipes, VMs on Windows
+//! use WSL2 ([`crate::wsl`]), and this driver refuses to start a QEMU that it could not stop.
 
 use std::io;
 use std::path::Path;
@@ -9,12 +9,12 @@ use process::FileLock;
 use process::spawn::Spawn;
 use tokio::net::windows::named_pipe::NamedPipeClient;
 
-use crate::DriverError;
+use crate::error::DriverError;
 
-const REASON: &str = "no VM runs on Windows yet, since rdd cannot talk to QEMU there (QEMU listens on a Unix socket); \
-    the same template runs on Linux";
+const REASON: &str = "qemu VMs do not run on Windows yet, because rdd cannot connect to QEMU's Unix sockets there; \
+    use wsl2, or run the same template on Linux";
 
-/// Whether a QEMU that is started can be talked to.
+/// Succeeds where rdd can talk to a QEMU that it starts.
 pub(crate) fn supported() -> Result<(), DriverError> {
     Err(DriverError::Unsupported {
         field: "vmType".into(),
@@ -22,12 +22,12 @@ pub(crate) fn supported() -> Result<(), DriverError> {
     })
 }
 
-/// Gives the lock to the child, which holds it for its life.
+/// Passes the lock to the child, which holds it for its whole life.
 pub(crate) fn hand_over(_lock: FileLock, _child: Spawn) -> io::Result<Spawn> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A connection to a socket of QEMU's.
+/// A connection to one of QEMU's sockets.
 pub(crate) type Stream = NamedPipeClient;
 
 #[expect(clippy::unused_async, reason = "Unix waits")]
@@ -38,12 +38,12 @@ pub(crate) async fn connect(socket: &Path) -> io::Result<Stream> {
     ))
 }
 
-/// The process that listens.
+/// Returns the PID of the listener.
 pub(crate) fn listener(_stream: &Stream) -> io::Result<Option<i32>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether the other side is gone.
+/// Returns whether the peer closed the connection.
 pub(crate) fn is_closed(_stream: &Stream) -> bool {
     true
 }

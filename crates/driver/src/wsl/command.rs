@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use process::command::{CommandError, Run};
 
+use super::distro::{Distro, Wsl};
 use super::error::WslError;
 use super::text::{UTF8, decode, lines};
-use super::{Distro, Wsl};
 
-/// Said in every language when there is no distribution at all, which is an answer and no failure.
+/// Printed in every language if there is no distribution at all, which is not a failure.
 const NONE_REGISTERED: &str = "WSL_E_DEFAULT_DISTRO_NOT_FOUND";
-/// How each error code of WSL begins, in every language; a sentence for people that stands for an empty list has none.
+/// The start of each error code of WSL, in every language. The sentence that WSL prints for an empty list has none.
 const ERROR_CODE: &str = "Wsl/";
 
-/// What a command said and how it ended.
-struct Said {
+/// What a command printed and how it ended.
+struct Answer {
     command: String,
     status: ExitStatus,
     text: String,
 }
 
-impl Said {
+impl Answer {
     fn failed(self) -> WslError {
         WslError::Failed {
             command: self.command,
@@ -41,27 +41,27 @@ impl Said {
 }
 
 impl Wsl {
-    /// The names of all distributions of the user.
+    /// Returns the names of all distributions of the user.
     pub(super) async fn registered(&self) -> Result<Vec<String>, WslError> {
         self.list(&["--list", "--quiet"]).await
     }
 
-    /// The names of those that run.
+    /// Returns the names of the running distributions.
     pub(super) async fn running(&self) -> Result<Vec<String>, WslError> {
         self.list(&["--list", "--running", "--quiet"]).await
     }
 
-    /// Not `--verbose`, whose states are words in the user's language. An empty list is a sentence in that language and
-    /// an exit status other than zero, so only an error code tells a failure from it.
+    /// Reads a list. `--verbose` is not used, because its states are words in the user's language. For an empty list WSL
+    /// prints a sentence in that language and exits with a failure, so a real failure is recognized by its error code.
     async fn list(&self, args: &[&str]) -> Result<Vec<String>, WslError> {
-        let said = self.say(args, self.limits.list).await?;
-        let failed = !said.status.success()
-            && said.text.contains(ERROR_CODE)
-            && !said.text.contains(NONE_REGISTERED);
+        let answer = self.command(args, self.limits.list).await?;
+        let failed = !answer.status.success()
+            && answer.text.contains(ERROR_CODE)
+            && !answer.text.contains(NONE_REGISTERED);
         if failed {
-            Err(said.failed())
+            Err(answer.failed())
         } else {
-            Ok(lines(&said.text))
+            Ok(lines(&answer.text))
         }
     }
 
@@ -74,14 +74,14 @@ impl Wsl {
             OsStr::new("--version"),
             OsStr::new("2"),
         ];
-        let said = self.say(&args, self.limits.import).await;
-        said.map_err(slow)?.succeeded()
+        let answer = self.command(&args, self.limits.import).await;
+        answer.map_err(slow)?.succeeded()
     }
 
-    /// Runs a command that does nothing, which boots the distribution.
+    /// Boots the distribution by running a command in it that does nothing.
     pub(super) async fn boot(&self, distro: &Distro) -> Result<(), WslError> {
         let args = exec(distro, &["true"]);
-        self.say(&args, self.limits.boot)
+        self.command(&args, self.limits.boot)
             .await
             .map_err(slow)?
             .succeeded()
@@ -89,16 +89,24 @@ impl Wsl {
 
     pub(super) async fn end(&self, distro: &Distro) -> Result<(), WslError> {
         let args = ["--terminate", &distro.name];
-        self.say(&args, self.limits.terminate).await?.succeeded()
+        self.command(&args, self.limits.terminate)
+            .await?
+            .succeeded()
     }
 
-    /// Only for a distribution that does not run.
+    /// Unregisters a distribution that does not run.
     pub(super) async fn forget(&self, distro: &Distro) -> Result<(), WslError> {
         let args = ["--unregister", &distro.name];
-        self.say(&args, self.limits.unregister).await?.succeeded()
+        self.command(&args, self.limits.unregister)
+            .await?
+            .succeeded()
     }
 
-    async fn say(&self, args: &[impl AsRef<OsStr>], limit: Duration) -> Result<Said, WslError> {
+    async fn command(
+        &self,
+        args: &[impl AsRef<OsStr>],
+        limit: Duration,
+    ) -> Result<Answer, WslError> {
         let mut command = "wsl".to_owned();
         for arg in args {
             command.push(' ');
@@ -108,10 +116,10 @@ impl Wsl {
             .args(args)
             .env(UTF8.0, UTF8.1);
         match run.run_any_async().await {
-            Ok(output) => Ok(Said {
+            Ok(output) => Ok(Answer {
                 command,
                 status: output.status,
-                // Errors are on either of the two, by version.
+                // Errors are on stdout or on stderr, depending on the version.
                 text: format!("{}\n{}", decode(&output.stdout), decode(&output.stderr)),
             }),
             Err(CommandError::TimedOut { .. }) => Err(WslError::ServiceHangs { command, limit }),
@@ -122,7 +130,7 @@ impl Wsl {
     }
 }
 
-/// What takes long may do so for other reasons than a service that hangs.
+/// A timeout of a command that takes long does not prove that the service hangs.
 fn slow(error: WslError) -> WslError {
     match error {
         WslError::ServiceHangs { command, limit } => WslError::TimedOut { command, limit },
@@ -130,7 +138,7 @@ fn slow(error: WslError) -> WslError {
     }
 }
 
-/// Arguments that run `command` in the distribution, as root and without a shell.
+/// Returns the arguments that run `command` in the distribution, as root and without a shell.
 pub(super) fn exec<'a>(distro: &'a Distro, command: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["--distribution", &distro.name, "--user", "root", "--exec"];
     args.extend(command);

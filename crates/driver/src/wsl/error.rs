@@ -1,16 +1,16 @@
-//! What can go wrong with WSL, and what to do.
+//! Why WSL failed, and what to do.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a distribution could not do.
+/// Why a command of WSL failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WslError {
-    /// A command did not end: WSL's service is stuck, and every later command would be too.
+    /// A command did not end: WSL's service hangs, and every later command would hang too.
     #[error(
         "{command} did not end within {} s: WSL's service hangs. Restart it as an administrator with \
-         `Restart-Service WSLService` (`LxssManager` on Windows 10), or restart Windows; this ends the other WSL \
-         distributions too, so rdd does not do it by itself",
+         `Restart-Service WSLService` (`LxssManager` on Windows 10), or restart Windows; this also ends the other WSL \
+         distributions, so rdd does not do it by itself",
         limit.as_secs()
     )]
     ServiceHangs {
@@ -19,7 +19,7 @@ pub enum WslError {
         /// Its limit.
         limit: Duration,
     },
-    /// A command that works inside the distribution, or on its disk, did not end: the service may be well.
+    /// A command that works inside the distribution, or on its disk, did not end; the service may be healthy.
     #[error("{command} did not end within {} s: killed it", limit.as_secs())]
     TimedOut {
         /// The command line.
@@ -34,16 +34,16 @@ pub enum WslError {
         command: String,
         /// How it ended.
         status: String,
-        /// What it said, both outputs.
+        /// What it printed on stdout and stderr.
         output: String,
     },
-    /// `wsl.exe` did not run at all.
+    /// `wsl.exe` could not be run.
     #[error("{reason}; is WSL installed (`wsl --install`)?")]
     Run {
         /// What was tried and why it failed.
         reason: String,
     },
-    /// Every command said that it worked, and it did not.
+    /// A command reported success, but its effect is missing.
     #[error("{command} succeeded, but the distribution {name} {instead}")]
     NotDone {
         /// The command line.
@@ -53,20 +53,20 @@ pub enum WslError {
         /// What was found.
         instead: &'static str,
     },
-    /// A file of ours cannot be used.
+    /// A file of the distribution cannot be used.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
         /// What was tried.
         action: &'static str,
         /// On which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
 impl WslError {
-    /// Whether a restart of WSL's service is what helps, which a condition offers and nobody does silently.
+    /// Returns whether only a restart of WSL's service helps. A condition offers it; rdd never restarts the service itself.
     #[must_use]
     pub fn offers_service_restart(&self) -> bool {
         matches!(self, WslError::ServiceHangs { .. })

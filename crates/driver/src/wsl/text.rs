@@ -1,16 +1,16 @@
-//! What `wsl.exe` prints: UTF-16LE, unless it is new enough to heed `WSL_UTF8=1`.
+//! The encodings of `wsl.exe`'s output: UTF-16LE, or UTF-8 if the version honours `WSL_UTF8=1`.
 
-/// The variable that asks for UTF-8 (WSL 0.64 and later; older ones ignore it).
+/// The variable that requests UTF-8 (WSL 0.64 and later; older versions ignore it).
 pub(super) const UTF8: (&str, &str) = ("WSL_UTF8", "1");
 
-/// The text in either encoding, without a byte order mark. What is neither is shown as well as it can be.
+/// Decodes text of either encoding, without a byte order mark. Invalid bytes are replaced.
 pub(super) fn decode(bytes: &[u8]) -> String {
     const MARK: [u8; 2] = [0xff, 0xfe];
     let (bytes, marked) = match bytes.strip_prefix(&MARK) {
         Some(rest) => (rest, true),
         None => (bytes, false),
     };
-    // Even in a language without Latin letters, line ends and names of distributions have zeros in UTF-16; UTF-8 has none.
+    // UTF-16 has zero bytes in every language, at least in line ends and names of distributions; UTF-8 has none.
     if marked || bytes.contains(&0) {
         let units = bytes.chunks_exact(2);
         let units: Vec<u16> = units
@@ -22,7 +22,7 @@ pub(super) fn decode(bytes: &[u8]) -> String {
     text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned()
 }
 
-/// The lines that are not empty.
+/// Returns the lines that are not empty.
 pub(super) fn lines(text: &str) -> Vec<String> {
     // Old versions end lines with "\r\r\n".
     let lines = text.lines().map(|line| line.trim().to_owned());
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn both_encodings_are_read_with_and_without_a_mark() {
+    fn both_encodings_are_decoded_with_and_without_a_mark() {
         let text = "rdd-wéb\r\n分发版\r\n";
         let marked = [vec![0xff, 0xfe], utf16(text)].concat();
         for bytes in [
@@ -51,7 +51,7 @@ mod tests {
         }
         assert_eq!(lines(&decode(&utf16("a\r\r\n\r\r\nb\r\r\n"))), ["a", "b"]);
         assert_eq!(decode(b""), "");
-        // Cut off in the middle of a letter.
+        // Truncated in the middle of a letter.
         assert_eq!(decode(b"a\0b\0c"), "ab");
     }
 }

@@ -1,30 +1,42 @@
-//! The life of a WSL2 distribution, with a stand-in for WSL: `wsl.exe` is the script beside this file, which keeps its
-//! state in files, deadlocks as the real one does, and notes what it is told. That the real one behaves like this is
-//! not proved here.
+//! The life of a WSL2 distribution with a stand-in for WSL: `wsl.exe` is the script beside this file, which keeps its
+//! state in files, deadlocks as the real one does, and logs its calls. That the real WSL behaves like this is not proved
+//! here.
 #![cfg(unix)]
-#![expect(
+#![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     reason = "a panic is how a test fails, in its helper functions too"
 )]
 
+#[path = "../contract/mod.rs"]
+mod contract;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
-use driver::wsl::{Distro, Ended, Limits, State, Wsl, WslError};
+use driver::wsl::{Distro, Limits, State, Wsl, WslDriver, WslError};
+use driver::{Driver, DriverError, Exit, Machine, MachineState, StartRequest};
+use lima::image::{DiskFormat, RootBus};
+use lima::instance::BootHints;
+use lima::layout::InstanceDir;
+use lima::template::{Arch, Template};
 use process::crash;
 use process::spawn::Spawn;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const NAME: &str = "rdd-web";
 
 /// A stand-in WSL of one test.
 struct World {
     folder: TempDir,
+    dir: InstanceDir,
     wsl: Wsl,
     distro: Distro,
+    template: Template,
+    hints: BootHints,
 }
 
 impl World {
@@ -33,18 +45,56 @@ impl World {
         for name in ["registered", "running", "fault"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
-        let (program, image) = (folder.path().join("wsl.exe"), folder.path().join("image"));
+        let program = folder.path().join("wsl.exe");
         write_program(&program);
-        std::fs::write(&image, "an image").unwrap();
+        let dir = instance(folder.path());
+        std::fs::create_dir(dir.path()).unwrap();
+        std::fs::write(dir.base_disk(), "an image").unwrap();
         World {
             wsl: Wsl::new(&program, limits()),
-            distro: Distro {
-                name: NAME.to_owned(),
-                folder: folder.path().join("a [1] distro"),
-                image,
-            },
+            distro: Distro::of(&dir),
+            dir,
             folder,
+            template: Template::parse("vmType: wsl2\nimages: []\n")
+                .unwrap()
+                .template,
+            hints: BootHints {
+                location: "image".into(),
+                arch: Arch::X86_64,
+                disk_format: DiskFormat::Raw,
+                root_bus: RootBus::default(),
+                firmware: None,
+            },
         }
+    }
+
+    fn driver(&self) -> WslDriver {
+        WslDriver::with(self.wsl.clone())
+    }
+
+    fn request(&self) -> StartRequest<'_> {
+        StartRequest {
+            dir: &self.dir,
+            template: &self.template,
+            hints: &self.hints,
+            ssh_local_port: 60022,
+            accelerator: None,
+        }
+    }
+
+    /// Starts the machine and waits until its keeper runs in the distribution.
+    async fn start(&self) -> Arc<dyn Machine> {
+        let machine = self.driver().start(&self.request()).await.unwrap();
+        testutils::poll_async(PATIENCE, "sleep", async || {
+            if self.path("held").exists() {
+                Ok(())
+            } else {
+                Err("not yet")
+            }
+        })
+        .await;
+        assert!(self.runs());
+        machine
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -61,7 +111,7 @@ impl World {
         }
     }
 
-    /// The first words of what WSL was told to change, lists left out.
+    /// The first words of the commands that change something.
     fn changes(&self) -> Vec<String> {
         let calls = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
         let verbs = calls.lines().filter_map(|line| line.split(' ').next());
@@ -72,62 +122,44 @@ impl World {
     }
 
     fn runs(&self) -> bool {
-        self.path("running").join(NAME).exists()
+        self.path("running").join(&self.distro.name).exists()
     }
 
     fn is_registered(&self) -> bool {
-        self.path("registered").join(NAME).exists()
+        self.path("registered").join(&self.distro.name).exists()
     }
 
     fn disk(&self) -> PathBuf {
         self.distro.folder.join("ext4.vhdx")
     }
 
-    /// The service was not restarted behind the user's back, nor all distributions shut down.
+    /// The user's other distributions were not shut down.
     fn assert_nothing_drastic(&self) {
         let calls = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
         assert!(!calls.contains("--shutdown"), "{calls}");
     }
-
-    /// Runs the distribution until it is ready, then does `what`.
-    async fn while_it_runs<T>(
-        &self,
-        what: impl AsyncFnOnce(oneshot::Sender<()>) -> T,
-    ) -> (Result<Ended, WslError>, T) {
-        let (ready, is_ready) = oneshot::channel();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let run = self.wsl.run(&self.distro, ready, async {
-            let _ = stopped.await;
-        });
-        tokio::join!(run, async {
-            tokio::time::timeout(PATIENCE, is_ready)
-                .await
-                .unwrap()
-                .unwrap();
-            // What keeps it awake is in there too.
-            testutils::poll_async(PATIENCE, "sleep", async || {
-                if self.path("held").exists() {
-                    Ok(())
-                } else {
-                    Err("not yet")
-                }
-            })
-            .await;
-            assert!(self.runs());
-            what(stop).await
-        })
-    }
 }
 
-/// By a copy: a file that a test thread has open for writing while another forks could not be executed ("text file
-/// busy"), and `cp` is a process of its own.
+/// The instance in a test's folder.
+fn instance(folder: &Path) -> InstanceDir {
+    InstanceDir::at(folder.join("a [1] vm"), "vm")
+}
+
+async fn exited(machine: &Arc<dyn Machine>) -> Exit {
+    tokio::time::timeout(PATIENCE, machine.exited())
+        .await
+        .expect("the distribution does not end")
+}
+
+/// Copies the script with `cp`, because a file that one test thread has open for writing while another one forks cannot
+/// be executed ("text file busy").
 fn write_program(path: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wsl/wsl.exe");
     let copied = Command::new("cp").arg("-p").arg(source).arg(path).status();
     assert!(copied.unwrap().success());
 }
 
-/// Generous for what ends, short for what is to hang.
+/// Generous limits; tests of commands that hang use [`SHORT`].
 fn limits() -> Limits {
     Limits {
         list: PATIENCE,
@@ -151,29 +183,26 @@ async fn stand_in_wsl_registers_runs_stops_and_unregisters() {
         std::fs::read_to_string(world.disk()).unwrap(),
         "made of an image\n"
     );
-    // Again: nothing to do.
+    // Registering again is a no-op.
     wsl.register(distro).await.unwrap();
     assert_eq!(world.changes(), ["--import"]);
 
-    let (ended, state) = world
-        .while_it_runs(async |stop| {
-            let state = wsl.state(distro).await.unwrap();
-            drop(stop);
-            state
-        })
-        .await;
-    assert_eq!((ended.unwrap(), state), (Ended::Stopped, State::Running));
+    let machine = world.start().await;
+    assert_eq!(wsl.state(distro).await.unwrap(), State::Running);
+    machine.quit().await.unwrap();
+    let exit = exited(&machine).await;
+    assert!(exit.reason.contains("terminated on request"), "{exit:?}");
     assert_eq!(wsl.state(distro).await.unwrap(), State::Stopped);
 
     wsl.unregister(distro).await.unwrap();
     assert!(!world.is_registered() && !world.disk().exists());
-    // Gone is success.
+    // Repeating either is a success.
     wsl.unregister(distro).await.unwrap();
     wsl.terminate(distro).await.unwrap();
 }
 
 #[tokio::test]
-async fn stand_in_wsl_of_before_utf8_is_understood() {
+async fn stand_in_wsl_without_utf8_is_decoded() {
     let world = World::new();
     world.fault("old");
     world.wsl.register(&world.distro).await.unwrap();
@@ -182,9 +211,8 @@ async fn stand_in_wsl_of_before_utf8_is_understood() {
         State::Stopped
     );
     world.fault("boot");
-    let (ready, _) = oneshot::channel();
-    let error = world.wsl.run(&world.distro, ready, std::future::pending());
-    let error = error.await.unwrap_err().to_string();
+    let error = world.wsl.start(&world.distro).await;
+    let error = error.unwrap_err().to_string();
     assert!(
         error.contains("Wsl/Service/CreateInstance/E_FAIL"),
         "{error}"
@@ -192,26 +220,27 @@ async fn stand_in_wsl_of_before_utf8_is_understood() {
 }
 
 #[tokio::test]
-async fn stand_in_wsl_that_does_not_answer_is_no_empty_list() {
+async fn stand_in_wsl_failure_is_not_an_empty_list() {
     let world = World::new();
     world.fault("list");
     let error = world.wsl.state(&world.distro).await.unwrap_err();
     assert!(error.to_string().contains("0x80070422"), "{error}");
     assert!(world.wsl.register(&world.distro).await.is_err());
     assert!(world.changes().is_empty());
+    let seen = world.driver().observe(&world.dir).await;
+    assert!(matches!(seen, MachineState::Unknown { .. }), "{seen:?}");
     let none = Wsl::new(world.path("no-such.exe"), limits());
     let error = none.state(&world.distro).await.unwrap_err().to_string();
     assert!(error.contains("wsl --install"), "{error}");
 }
 
 #[tokio::test]
-async fn h39_stand_in_wsl_is_told_to_terminate_before_it_is_told_to_unregister() {
+async fn h39_stand_in_wsl_is_terminated_before_unregistered() {
     let world = World::new();
-    let (ended, (unregistered, _stop)) = world
-        .while_it_runs(async |stop| (world.wsl.unregister(&world.distro).await, stop))
-        .await;
-    unregistered.unwrap();
-    assert_eq!(ended.unwrap(), Ended::ByItself);
+    let machine = world.start().await;
+    world.wsl.unregister(&world.distro).await.unwrap();
+    let exit = exited(&machine).await;
+    assert!(exit.reason.contains("ended by itself"), "{exit:?}");
     assert!(!world.is_registered() && !world.path("deadlocked").exists());
     let changes = world.changes();
     let at = |verb: &str| changes.iter().position(|change| change == verb).unwrap();
@@ -219,7 +248,7 @@ async fn h39_stand_in_wsl_is_told_to_terminate_before_it_is_told_to_unregister()
 }
 
 #[tokio::test]
-async fn h39_stand_in_wsl_that_hangs_is_left_alone_and_a_restart_of_its_service_is_offered() {
+async fn h39_stand_in_wsl_that_hangs_gets_no_more_commands_and_the_error_offers_a_restart() {
     for (fault, expected) in [
         ("terminate-hangs", vec!["--import", "--terminate"]),
         (
@@ -246,7 +275,7 @@ async fn h39_stand_in_wsl_that_hangs_is_left_alone_and_a_restart_of_its_service_
             error.to_string().contains("Restart-Service WSLService"),
             "{error}"
         );
-        // Nothing was sent after the command that hung, and the disk is there.
+        // No command followed the one that hung, and the disk is still there.
         assert_eq!(world.changes(), expected);
         assert!(world.is_registered() && world.disk().is_file());
         world.assert_nothing_drastic();
@@ -258,55 +287,52 @@ async fn h39_stand_in_wsl_that_hangs_is_left_alone_and_a_restart_of_its_service_
 }
 
 #[tokio::test]
-async fn h39_stand_in_wsl_that_terminates_in_name_only_is_not_told_to_unregister() {
+async fn h39_stand_in_wsl_that_does_not_terminate_is_not_unregistered() {
     let world = World::new();
-    let (ended, error) = world
-        .while_it_runs(async |stop| {
-            world.fault("terminate-does-nothing");
-            let error = world.wsl.unregister(&world.distro).await.unwrap_err();
-            world.repaired();
-            drop(stop);
-            error.to_string()
-        })
-        .await;
-    assert!(error.contains("runs on"), "{error}");
-    assert_eq!(ended.unwrap(), Ended::Stopped);
+    let machine = world.start().await;
+    world.fault("terminate-does-nothing");
+    let error = world.wsl.unregister(&world.distro).await.unwrap_err();
+    assert!(error.to_string().contains("still runs"), "{error}");
+    world.repaired();
+    machine.kill(PATIENCE).await.unwrap();
     assert!(!world.changes().contains(&"--unregister".to_owned()));
 }
 
 #[tokio::test]
-async fn h40_stand_in_wsl_has_terminated_whichever_way_it_stopped() {
-    // It ends by itself.
+async fn stand_in_wsl_keeps_the_contract_of_drivers() {
     let world = World::new();
-    let (ended, _stop) = world
-        .while_it_runs(async |stop| {
-            std::fs::remove_file(world.path("running").join(NAME)).unwrap();
-            stop
-        })
-        .await;
-    assert_eq!(ended.unwrap(), Ended::ByItself);
+    contract::check(&world.driver(), &world.request()).await;
+    world.assert_nothing_drastic();
+}
+
+#[tokio::test]
+async fn h40_stand_in_wsl_is_terminated_however_a_machine_ends() {
+    // The distribution ends by itself.
+    let world = World::new();
+    let machine = world.start().await;
+    std::fs::remove_file(world.path("running").join(&world.distro.name)).unwrap();
+    let exit = exited(&machine).await;
+    assert!(exit.reason.contains("ended by itself"), "{exit:?}");
     assert_eq!(world.changes().last().unwrap(), "--terminate");
 
-    // It ran before, and it cannot be told whether it is registered.
+    // It ran before, and whether it is registered cannot be read.
     let world = World::new();
     world.wsl.register(&world.distro).await.unwrap();
-    std::fs::write(world.path("running").join(NAME), "").unwrap();
+    std::fs::write(world.path("running").join(&world.distro.name), "").unwrap();
     world.fault("list");
-    let (ready, _) = oneshot::channel();
-    let run = world.wsl.run(&world.distro, ready, std::future::pending());
-    run.await.unwrap_err();
+    world.wsl.start(&world.distro).await.unwrap_err();
     assert!(!world.runs());
 
-    // It does not end when it is told to: then nobody says that it has.
+    // A distribution that cannot be terminated is not reported as ended.
     let world = World::new();
-    let (ended, ()) = world
-        .while_it_runs(async |stop| {
-            world.fault("terminate-does-nothing");
-            drop(stop);
-        })
-        .await;
-    let error = ended.unwrap_err().to_string();
-    assert!(error.contains("runs on"), "{error}");
+    let machine = world.start().await;
+    world.fault("terminate-does-nothing");
+    let error = machine.quit().await.unwrap_err().to_string();
+    assert!(error.contains("still runs"), "{error}");
+    let seen = world.driver().observe(&world.dir).await;
+    assert!(matches!(seen, MachineState::Alive { .. }), "{seen:?}");
+    world.repaired();
+    machine.quit().await.unwrap();
 
     // Its boot fails, or hangs.
     for (fault, hangs) in [("boot", false), ("boot-hangs", true)] {
@@ -314,64 +340,64 @@ async fn h40_stand_in_wsl_has_terminated_whichever_way_it_stopped() {
         world.fault(fault);
         let boot = if hangs { SHORT * 4 } else { PATIENCE };
         let wsl = Wsl::new(world.path("wsl.exe"), Limits { boot, ..limits() });
-        let (ready, _) = oneshot::channel();
-        let run = wsl.run(&world.distro, ready, std::future::pending());
-        let error = run.await.unwrap_err();
+        let error = wsl.start(&world.distro).await.unwrap_err();
         assert_eq!(matches!(error, WslError::TimedOut { .. }), hangs, "{error}");
         assert!(!error.offers_service_restart() && !world.runs(), "{fault}");
         assert_eq!(world.changes().last().unwrap(), "--terminate", "{fault}");
     }
 
-    // It is asked to stop while it boots.
+    // The start is cancelled during the boot, and the driver destroys what it left.
     let world = World::new();
     world.fault("boot-hangs");
-    let (ready, _) = oneshot::channel();
-    let ran = world.wsl.run(&world.distro, ready, async {
-        testutils::poll_async(PATIENCE, "the boot", async || {
+    let driver = world.driver();
+    let request = world.request();
+    tokio::select! {
+        started = driver.start(&request) => panic!("{started:?}"),
+        () = testutils::poll_async(PATIENCE, "the boot", async || {
             if world.runs() { Ok(()) } else { Err("not yet") }
-        })
-        .await;
-    });
-    assert_eq!(ran.await.unwrap(), Ended::Stopped);
+        }) => {}
+    }
+    driver.destroy(&world.dir, PATIENCE).await.unwrap();
     assert!(!world.runs());
 }
 
 #[tokio::test]
-async fn h40_stand_in_wsl_has_terminated_when_the_caller_was_cancelled() {
+async fn stand_in_wsl_machine_without_its_keeper_is_adopted_with_a_new_one() {
     let world = World::new();
-    let (ready, is_ready) = oneshot::channel();
-    let (wsl, distro) = (world.wsl.clone(), world.distro.clone());
-    let caller = tokio::spawn(async move { wsl.run(&distro, ready, std::future::pending()).await });
-    tokio::time::timeout(PATIENCE, is_ready)
-        .await
-        .unwrap()
-        .unwrap();
-    caller.abort();
-    assert!(caller.await.unwrap_err().is_cancelled());
-    testutils::poll_async(PATIENCE, "the end", async || {
-        if world.runs() {
-            Err("it runs on")
-        } else {
-            Ok(())
+    let machine = world.start().await;
+    let keeper = machine.identity().clone();
+    // Dropped first, so that the watcher does not terminate the distribution.
+    drop(machine);
+    let process = process::Process::open(&keeper).unwrap().unwrap();
+    process.signal(process::Signal::Kill).unwrap();
+    testutils::poll_async(PATIENCE, "the keeper's end", async || {
+        match world.driver().observe(&world.dir).await {
+            MachineState::Unknown { reason } => Ok(reason),
+            other => Err(format!("{other:?}")),
         }
     })
     .await;
-    assert_eq!(world.changes().last().unwrap(), "--terminate");
+    let adopted = world.driver().adopt(&world.dir).await.unwrap().unwrap();
+    assert_ne!(adopted.identity(), &keeper);
+    let seen = world.driver().observe(&world.dir).await;
+    assert!(matches!(seen, MachineState::Alive { .. }), "{seen:?}");
+    let error = adopted.power_button().await.unwrap_err();
+    assert!(matches!(error, DriverError::Unsupported { .. }), "{error}");
+    adopted.quit().await.unwrap();
 }
 
 #[tokio::test]
-async fn h41_stand_in_wsl_that_lost_a_disk_imports_it_again() {
+async fn h41_stand_in_wsl_without_its_disk_is_imported_again() {
     let world = World::new();
     world.wsl.register(&world.distro).await.unwrap();
     std::fs::remove_file(world.disk()).unwrap();
     assert_eq!(world.wsl.state(&world.distro).await.unwrap(), State::Broken);
-    let (ended, ()) = world.while_it_runs(async |stop| drop(stop)).await;
-    assert_eq!(ended.unwrap(), Ended::Stopped);
+    world.start().await.quit().await.unwrap();
     assert!(world.disk().is_file());
     let expected = ["--import", "--terminate", "--unregister", "--import"];
     assert_eq!(world.changes()[..4], expected);
 
-    // A disk of which WSL knows nothing is in the way of an import, and nobody's.
+    // A disk that WSL does not know is a left-over in the way of an import.
     let world = World::new();
     std::fs::create_dir(&world.distro.folder).unwrap();
     std::fs::write(world.disk(), "half an import").unwrap();
@@ -379,7 +405,7 @@ async fn h41_stand_in_wsl_that_lost_a_disk_imports_it_again() {
     let disk = std::fs::read_to_string(world.disk()).unwrap();
     assert_eq!(disk, "made of an image\n");
 
-    // An import that makes no disk is no success, and the next one begins anew.
+    // An import that makes no disk fails, and the next one starts from the beginning.
     let world = World::new();
     world.fault("no-disk");
     let error = world.wsl.register(&world.distro).await.unwrap_err();
@@ -393,7 +419,7 @@ async fn h41_stand_in_wsl_that_lost_a_disk_imports_it_again() {
 }
 
 #[tokio::test]
-async fn h41_stand_in_wsl_whose_import_hung_imports_again_and_a_whole_disk_is_never_thrown_away() {
+async fn h41_stand_in_wsl_repeats_an_import_that_hung_and_keeps_a_complete_disk() {
     let world = World::new();
     world.fault("import-hangs");
     let short = Wsl::new(
@@ -409,33 +435,28 @@ async fn h41_stand_in_wsl_whose_import_hung_imports_again_and_a_whole_disk_is_ne
     world.repaired();
     world.wsl.register(&world.distro).await.unwrap();
 
-    std::fs::write(world.disk(), "what the user made of it").unwrap();
+    std::fs::write(world.disk(), "the user's data").unwrap();
     world.wsl.register(&world.distro).await.unwrap();
-    let (ended, ()) = world.while_it_runs(async |stop| drop(stop)).await;
-    ended.unwrap();
+    world.start().await.quit().await.unwrap();
     assert_eq!(
         std::fs::read_to_string(world.disk()).unwrap(),
-        "what the user made of it"
+        "the user's data"
     );
 }
 
-/// Not a test: registers in a process that dies at a crash point.
+/// Registers in a process that dies at a crash point. Does nothing when it runs as a test.
 #[tokio::test]
 async fn register_in_a_child() {
     if let Some(folder) = std::env::var_os("WSL_TEST_FOLDER") {
         let folder = PathBuf::from(folder);
-        let distro = Distro {
-            name: NAME.to_owned(),
-            folder: folder.join("a [1] distro"),
-            image: folder.join("image"),
-        };
+        let distro = Distro::of(&instance(&folder));
         let wsl = Wsl::new(folder.join("wsl.exe"), limits());
         wsl.register(&distro).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn h41_stand_in_wsl_converges_after_a_kill_at_each_step_of_an_import() {
+async fn h41_stand_in_wsl_import_converges_after_a_kill_at_each_step() {
     for point in [
         "file.created",
         "file.renamed",

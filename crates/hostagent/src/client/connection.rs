@@ -15,58 +15,58 @@ use lima::layout::InstanceDir;
 use crate::status::{Event, Info};
 use crate::sys;
 
-/// How long a request may take. The hostagent answers from memory; it may be swapped out.
+/// How long a request may take. The hostagent answers from memory, but may be swapped out.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(3);
-/// The longest answer taken: an [`Info`] is two kilobytes.
+/// The longest answer that is read: an [`Info`] has two kilobytes.
 const ANSWER_LIMIT: usize = 256 * 1024;
 
-/// Why a hostagent did not do what it was asked.
+/// Why a request to a hostagent failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens on the socket.
+    /// No process listens on the socket.
     #[error("cannot reach the hostagent on {}: {source}", socket.display())]
     Connect {
         /// The socket.
         socket: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// No answer in time.
+    /// The hostagent did not answer in time.
     #[error("the hostagent on {} did not answer {request} within {} ms", socket.display(), limit.as_millis())]
     TimedOut {
         /// The socket.
         socket: PathBuf,
-        /// What was asked.
+        /// The request.
         request: &'static str,
         /// The deadline that passed.
         limit: Duration,
     },
-    /// It refused, or broke off, or answered what is no answer.
+    /// The hostagent refused, closed the connection, or sent an invalid answer.
     #[error("the hostagent on {} failed {request}: {reason}", socket.display())]
     Failed {
         /// The socket.
         socket: PathBuf,
-        /// What was asked.
+        /// The request.
         request: &'static str,
         /// Why.
         reason: String,
     },
 }
 
-/// A hostagent that listens. Holds no connection: each call makes its own.
+/// A hostagent that listens. Holds no connection, because each call makes its own.
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
 }
 
-/// What happens to a VM, starting with its present status; ends when the hostagent does.
+/// The events of a VM, starting with its current status; ends when the hostagent does.
 pub type Events = Pin<Box<dyn Stream<Item = Result<Event, ClientError>> + Send>>;
 
 impl Client {
-    /// The hostagent of `dir`.
+    /// Connects to the hostagent of `dir`.
     ///
     /// # Errors
-    /// Nobody listens on `ha.sock`.
+    /// No process listens on `ha.sock`.
     pub async fn connect(dir: &InstanceDir) -> Result<Client, ClientError> {
         let client = Client {
             socket: dir.ha_sock(),
@@ -110,7 +110,7 @@ impl Client {
                         return Some((event, Some((body, buffer))));
                     }
                     if buffer.len() > ANSWER_LIMIT {
-                        return Some((Err(client.failed(REQUEST, &"a line without end")), None));
+                        return Some((Err(client.failed(REQUEST, &"a line is too long")), None));
                     }
                     match body.next().await? {
                         Ok(frame) => {
@@ -124,8 +124,8 @@ impl Client {
         Ok(Box::pin(lines))
     }
 
-    /// `POST /v1/stop`: asks it to stop its VM within `grace`, whatever it does at the moment. Returns at once; the VM
-    /// and the hostagent are gone within `grace` + 10 s ([`super::wait_gone`]).
+    /// `POST /v1/stop`: asks the hostagent to stop its VM within `grace`, in every phase. Returns at once; the VM and the
+    /// hostagent are gone within `grace` + 10 s ([`super::wait_gone`]).
     ///
     /// # Errors
     /// [`ClientError`].
@@ -137,7 +137,7 @@ impl Client {
             .map(drop)
     }
 
-    /// `POST /v1/detach`: asks it to exit and to leave its VM running, for the next hostagent.
+    /// `POST /v1/detach`: asks the hostagent to exit and to leave its VM running, for the next hostagent.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -167,7 +167,7 @@ impl Client {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.failed(request, &error))?;
-        // Ends with the body's last byte, or when the body is dropped.
+        // The task ends with the body's last byte, or when the body is dropped.
         tokio::spawn(connection);
         let message = Request::builder()
             .method(method)

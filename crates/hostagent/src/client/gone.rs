@@ -1,9 +1,9 @@
-//! Proving that a hostagent, and its VM, are gone. The proof is the lock, held.
+//! Proves that a hostagent, and its VM, are gone. The proof is that the caller holds the hostagent's lock.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use driver::{Driver, DriverError, MachineFiles, MachineState};
+use driver::{DriverError, MachineState};
 use lima::layout::InstanceDir;
 use process::FileLock;
 use process::lock::{Holder, LockError, holder};
@@ -11,7 +11,7 @@ use process::tree::{Tree, kill_tree_async};
 
 use super::observe::driver_of;
 
-/// Why it could not be proved.
+/// Why a hostagent or its VM could not be proved gone.
 #[derive(Debug, thiserror::Error)]
 pub enum GoneError {
     /// The hostagent still holds its lock.
@@ -19,14 +19,14 @@ pub enum GoneError {
     StillAlive {
         /// The instance.
         name: String,
-        /// The number of the holder, for people.
+        /// The PID of the holder, for people.
         pid: Option<u32>,
         /// The deadline that passed.
         limit: Duration,
         /// What was tried.
         reason: String,
     },
-    /// The lock file could not be used.
+    /// The lock file cannot be used.
     #[error("cannot use the lock {}: {reason}", path.display())]
     Lock {
         /// The file.
@@ -34,7 +34,7 @@ pub enum GoneError {
         /// Why not.
         reason: String,
     },
-    /// The hostagent is gone, its VM is not.
+    /// The hostagent is gone, but its VM is not.
     #[error("the VM of {name} is still there: {source}")]
     Machine {
         /// The instance.
@@ -44,30 +44,29 @@ pub enum GoneError {
     },
 }
 
-/// What this process calls itself in a lock that it takes as a proof.
+/// The label of this process in a lock that it takes as a proof.
 const LABEL: &str = "a check that no hostagent lives";
 
-/// How long a killed process may take to give its lock back: the kernel does it with the exit.
+/// How long after SIGKILL the kernel may take to release the lock, which it does when the process exits.
 const AFTER_KILL: Duration = Duration::from_secs(2);
 
-/// Waits until no hostagent of `dir` lives and returns its lock, held: while it is, none can start.
-/// Says nothing about the VM's process; [`kill`] does.
+/// Waits until no hostagent of `dir` lives and returns its lock; no hostagent can start while the caller holds it.
+/// Proves nothing about the VM's process; [`prove_gone`] and [`kill`] do.
 ///
 /// # Errors
-/// Somebody still holds it after `limit`, or the file cannot be used.
+/// A process still holds the lock after `limit`, or the file cannot be used.
 pub async fn wait_gone(dir: &InstanceDir, limit: Duration) -> Result<FileLock, GoneError> {
     take_lock(dir, limit, "it was waited for").await
 }
 
-/// [`wait_gone`], and a look for the VM's process while the lock is held: who gets it may change the VM's files. A
-/// hostagent may have come, started QEMU and died since the caller looked. Ends nobody.
+/// Like [`wait_gone`], and proves that the VM's process is gone too, so that the caller may change the VM's files: since
+/// the caller looked, a hostagent may have started the VM and died. Ends no process.
 ///
 /// # Errors
-/// As for [`wait_gone`]; the VM's process lives, or it cannot be told.
+/// As for [`wait_gone`]; or the VM's process lives, or its state is unknown.
 pub async fn prove_gone(dir: &InstanceDir, limit: Duration) -> Result<FileLock, GoneError> {
     let lock = wait_gone(dir, limit).await?;
-    let files = MachineFiles::of(dir);
-    let source = match driver_of(dir).observe(&files).await {
+    let source = match driver_of(dir).observe(dir).await {
         MachineState::Absent => return Ok(lock),
         MachineState::Alive { identity } => DriverError::NotGone {
             pid: identity.pid(),
@@ -75,7 +74,7 @@ pub async fn prove_gone(dir: &InstanceDir, limit: Duration) -> Result<FileLock, 
             reason: "it runs without a hostagent".into(),
         },
         MachineState::Unknown { reason } => DriverError::NotAnswering {
-            socket: files.qmp_socket,
+            socket: dir.path().to_owned(),
             reason,
         },
     };
@@ -104,12 +103,12 @@ async fn take_lock(dir: &InstanceDir, limit: Duration, tried: &str) -> Result<Fi
     }
 }
 
-/// The last resort, for a hostagent that does not answer and for a VM whose hostagent died: ends the hostagent (if
-/// its identity can be proved) and all its descendants, then the VM's process, without asking the guest. The returned
-/// lock proves that both are gone. Success when they already were.
+/// The last resort for a hostagent that does not answer and for a VM whose hostagent died: kills the hostagent (if its
+/// identity can be proved) with all its descendants, then the VM's process, without asking the guest. The returned lock
+/// proves that both are gone. Success if they already were.
 ///
 /// # Errors
-/// One of them could not be proved gone within `limit` and a little.
+/// One of them could not be proved gone within a little more than `limit`.
 pub async fn kill(dir: &InstanceDir, limit: Duration) -> Result<FileLock, GoneError> {
     let deadline = Instant::now() + limit;
     let lock = loop {
@@ -118,9 +117,9 @@ pub async fn kill(dir: &InstanceDir, limit: Duration) -> Result<FileLock, GoneEr
             reason: error.to_string(),
         })?;
         let tried = match holder {
-            Holder::Free => "it was not there at first".to_owned(),
-            Holder::Held(None) => "it does not say who it is, so it was not killed".to_owned(),
-            // The text of a lock that is held, checked against start time and boot: a stranger is never meant.
+            Holder::Free => "no process held it at first".to_owned(),
+            Holder::Held(None) => "its holder is not named, so no process was killed".to_owned(),
+            // Written by the holder of the lock, and checked against start time and boot, so no other process is killed.
             Holder::Held(Some(info)) => {
                 let pid = info.identity.pid();
                 tracing::warn!(vm = dir.name(), pid, "killing the hostagent");
@@ -130,19 +129,19 @@ pub async fn kill(dir: &InstanceDir, limit: Duration) -> Result<FileLock, GoneEr
                 }
             }
         };
-        // Another one may have started in between; it is the same case again.
+        // Another hostagent may have started in between, and is then killed too.
         match take_lock(dir, AFTER_KILL, &tried).await {
             Ok(lock) => break lock,
             Err(error) if Instant::now() >= deadline => return Err(error),
             Err(_) => {}
         }
     };
-    // Nobody can start or adopt the VM while we hold the lock.
+    // No hostagent can start or adopt the VM while this process holds the lock.
     let left = deadline
         .saturating_duration_since(Instant::now())
         .max(AFTER_KILL);
     driver_of(dir)
-        .destroy(&MachineFiles::of(dir), left)
+        .destroy(dir, left)
         .await
         .map_err(|source| GoneError::Machine {
             name: dir.name().to_owned(),

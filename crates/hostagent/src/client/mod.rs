@@ -1,7 +1,7 @@
-//! How the rest of the system deals with hostagents: start one, look at one, ask one to stop, prove that one is gone.
+//! How the rest of the system uses hostagents: start one, observe one, ask one to stop, prove that one is gone.
 //!
-//! Every call is bounded and none of them needs the hostagent to be well. Liveness is the lock on `ha.lock`, never a
-//! number in a file.
+//! Every call is bounded, and none depends on a healthy hostagent. A hostagent is alive as long as `ha.lock` is locked; a
+//! number in a file proves nothing.
 
 mod connection;
 mod gone;

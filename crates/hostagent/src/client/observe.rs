@@ -1,7 +1,8 @@
-//! Looking at one VM from outside: plain data, taken from the lock, the sockets and the hostagent's own answer.
+//! Observing one VM from outside: plain data from the lock, the sockets and the hostagent's own answer.
 
-use driver::qemu::Qemu;
-use driver::{Driver, MachineFiles, MachineState};
+use std::sync::Arc;
+
+use driver::{Driver, Host, MachineState};
 use lima::layout::InstanceDir;
 use process::Identity;
 use process::lock::{Holder, holder};
@@ -9,27 +10,27 @@ use process::lock::{Holder, holder};
 use super::Client;
 use crate::status::Info;
 
-/// Everything that can be seen of one VM from outside. Plain data, so that deciding on it is a pure function.
+/// Everything that can be observed of one VM from outside. Plain data, so that decisions on it are pure functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// The hostagent, by the lock that it holds for life.
+    /// The hostagent, by the lock that it holds for its whole life.
     pub agent: AgentState,
-    /// The VM's process: what the hostagent says when it answers, else who listens on its control socket.
+    /// The VM's process: as the hostagent reports it, or as its driver observes it if there is no hostagent.
     pub machine: MachineState,
-    /// What the hostagent says; absent when there is none or it does not answer.
+    /// The hostagent's answer; absent if there is no hostagent or it does not answer.
     pub info: Option<Info>,
 }
 
 /// The hostagent of one VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentState {
-    /// Nobody holds the lock: no hostagent lives.
+    /// No process holds the lock, so no hostagent lives.
     Absent,
-    /// Somebody holds the lock.
+    /// A process holds the lock.
     Alive {
-        /// Who, as the holder wrote into the lock file. Only to be acted upon through [`super::kill`], which checks it.
+        /// The holder, as it wrote itself into the lock file. To act on it, use [`super::kill`], which verifies it.
         identity: Option<Identity>,
-        /// Why it did not answer on `ha.sock`, if it did not: starting, hung, or not one of ours.
+        /// Why it did not answer on `ha.sock`, if it did not: it is starting, hangs, or is another program.
         silent: Option<String>,
     },
     /// The lock could not be tried.
@@ -40,14 +41,14 @@ pub enum AgentState {
 }
 
 impl AgentState {
-    /// Whether a hostagent may be alive: everything but a proof that none is.
+    /// Returns whether a hostagent may be alive, which is false only if it is proved that none is.
     pub fn may_live(&self) -> bool {
         !matches!(self, AgentState::Absent)
     }
 }
 
-/// Looks at the VM in `dir` without disturbing it, within [`super::REQUEST_DEADLINE`] and a little. Never fails: what
-/// cannot be seen is `Unknown`.
+/// Observes the VM in `dir` without disturbing it, within a little more than [`super::REQUEST_DEADLINE`]. Never fails: what
+/// cannot be read is `Unknown`.
 pub async fn observe(dir: &InstanceDir) -> Observation {
     let identity = match holder(&dir.ha_lock()) {
         Ok(Holder::Free) => {
@@ -87,14 +88,15 @@ pub async fn observe(dir: &InstanceDir) -> Observation {
             },
             info: Some(info),
         },
-        // QEMU's control socket is not looked at: its one place belongs to the hostagent, hung or starting.
+        // The VM's process is not asked: its control socket serves one client, and a hostagent that hangs or is starting
+        // may be that client.
         Err(error) => Observation {
             agent: AgentState::Alive {
                 identity,
                 silent: Some(error.to_string()),
             },
             machine: MachineState::Unknown {
-                reason: "its hostagent is alive and does not answer".into(),
+                reason: "its hostagent is alive, but does not answer".into(),
             },
             info: None,
         },
@@ -102,10 +104,15 @@ pub async fn observe(dir: &InstanceDir) -> Observation {
 }
 
 async fn machine(dir: &InstanceDir) -> MachineState {
-    driver_of(dir).observe(&MachineFiles::of(dir)).await
+    driver_of(dir).observe(dir).await
 }
 
-/// A driver that is only used to look and to destroy: it needs to find no program.
-pub(super) fn driver_of(dir: &InstanceDir) -> Qemu {
-    Qemu::new("", dir.path())
+/// The driver of the VM in `dir`, to observe and to destroy the VM.
+pub(super) fn driver_of(dir: &InstanceDir) -> Arc<dyn Driver> {
+    let host = Host {
+        // Some drivers need a program to observe a VM; QEMU's does not.
+        search_path: std::env::var_os("PATH").unwrap_or_default(),
+        cache_dir: dir.path().to_owned(),
+    };
+    driver::for_instance(dir, &host)
 }

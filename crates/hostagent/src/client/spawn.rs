@@ -8,8 +8,7 @@ use lima::layout::InstanceDir;
 use process::Identity;
 use process::spawn::Spawn;
 
-/// Logs kept when all are to be: somebody who starts a VM that often has to clean up.
-const MOST_LOGS: usize = 1000;
+use crate::log_rotation::rotate;
 
 /// How a hostagent is started.
 #[derive(Debug, Clone)]
@@ -25,7 +24,7 @@ pub struct SpawnOptions {
 }
 
 impl Default for SpawnOptions {
-    /// No arguments; five old logs, as for the service's own.
+    /// No arguments; five old logs, as for the daemon's own log.
     fn default() -> Self {
         SpawnOptions {
             args: Vec::new(),
@@ -44,7 +43,7 @@ pub enum SpawnError {
     Log {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The program could not be started.
@@ -57,9 +56,10 @@ pub enum SpawnError {
     },
 }
 
-/// Starts `program` as the hostagent of `dir`: own session, standard error to `ha.stderr.log` (rotated before), no
-/// standard input or output; it writes its events to `ha.stdout.log` (rotated too) by itself. Returns as soon as it
-/// runs; its lock and its socket say the rest. Two at once are safe: the second finds the lock held and exits.
+/// Starts `program` as the hostagent of `dir`: with its own session, stderr to `ha.stderr.log` (rotated before), and no
+/// stdin or stdout; it writes its events to `ha.stdout.log` (rotated too) itself. Returns as soon as the process runs; its
+/// lock and its socket show its further progress. Concurrent starts are safe: the second process finds the lock held and
+/// exits.
 ///
 /// # Errors
 /// [`SpawnError`].
@@ -82,7 +82,7 @@ pub async fn spawn(
     }
     let mut spawn = Spawn::new(program)
         .args(&options.args)
-        .cwd("/")
+        .long_lived()
         .stderr(file);
     for (name, value) in &options.env {
         spawn = spawn.env(name, value);
@@ -92,71 +92,4 @@ pub async fn spawn(
         reason: error.to_string(),
     })?;
     Ok(child.identity().clone())
-}
-
-/// Renames `path` to `path.1`, `path.1` to `path.2` and so on, and removes what goes beyond `kept`. An empty log is
-/// used again.
-fn rotate(path: &Path, kept: Option<usize>) -> io::Result<()> {
-    if std::fs::metadata(path).map_or(0, |m| m.len()) == 0 {
-        return Ok(());
-    }
-    let numbered = |number: usize| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
-    };
-    let mut last = 0;
-    while last < MOST_LOGS && numbered(last + 1).exists() {
-        last += 1;
-    }
-    let keep = kept.unwrap_or(MOST_LOGS).min(MOST_LOGS);
-    for number in (1..=last).rev() {
-        if number + 1 > keep {
-            std::fs::remove_file(numbered(number))?;
-        } else {
-            std::fs::rename(numbered(number), numbered(number + 1))?;
-        }
-    }
-    if keep == 0 {
-        std::fs::remove_file(path)
-    } else {
-        std::fs::rename(path, numbered(1))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn logs_move_up_and_the_oldest_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        // Windows allows no star in a name.
-        let log = folder.path().join(if cfg!(windows) {
-            "a[1] b.log"
-        } else {
-            "a[1] *b.log"
-        });
-        for round in 0..5 {
-            std::fs::write(&log, format!("round {round}")).unwrap();
-            rotate(&log, Some(3)).unwrap();
-        }
-        rotate(&log, Some(3)).unwrap();
-        let mut found: Vec<(String, String)> = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .map(|path| {
-                (
-                    path.extension().unwrap().to_str().unwrap().to_owned(),
-                    std::fs::read_to_string(path).unwrap(),
-                )
-            })
-            .collect();
-        found.sort();
-        let expected = [("1", "round 4"), ("2", "round 3"), ("3", "round 2")];
-        assert_eq!(
-            found,
-            expected.map(|(number, text)| (number.to_owned(), text.to_owned()))
-        );
-    }
 }

@@ -1,6 +1,7 @@
 //! A new hostagent finds the VM that runs, whatever happened to the one before and to the files between them.
 
-use driver::{MachineFiles, MachineState};
+use driver::MachineState;
+use driver::qemu::QemuFiles;
 use hostagent::client::observe;
 use hostagent::status::{Phase, StageName};
 use process::Signal;
@@ -38,7 +39,7 @@ async fn h18_a_hostagent_killed_while_qemu_starts_leaves_one_that_is_adopted() {
         assert!(info.adopted, "{point}: {info:?}");
         assert_eq!(info.qemu.as_ref(), Some(&qemu), "{point}");
         assert_ne!(info.ssh_local_port, 0, "{point}");
-        let record = driver::qemu::last_record(&MachineFiles::of(&vm.dir)).unwrap();
+        let record = vm.record();
         assert_eq!(record.identity.as_ref(), Some(&qemu), "{point}");
         // What QEMU itself cannot tell was written before it was there.
         assert_ne!(record.program, std::path::PathBuf::new(), "{point}");
@@ -52,7 +53,7 @@ async fn h18_a_vm_is_adopted_whatever_was_removed_meanwhile() {
     let before = vm.boot().await;
     send(&before.hostagent, Signal::Kill);
     vm.gone_within(PATIENCE).await;
-    let files = MachineFiles::of(&vm.dir);
+    let files = QemuFiles::of(&vm.dir);
     let removable = [
         vm.dir.qmp_sock(),
         vm.dir.ga_sock(),
@@ -60,7 +61,7 @@ async fn h18_a_vm_is_adopted_whatever_was_removed_meanwhile() {
         vm.dir.ha_pid(),
         vm.dir.ha_lock(),
         vm.dir.ssh_config(),
-        files.identity,
+        files.record,
     ];
     for path in &removable {
         std::fs::remove_file(path).unwrap();
@@ -126,11 +127,11 @@ async fn h30_a_vm_that_hangs_is_named_by_who_watches_and_by_who_comes_and_heals(
 #[tokio::test]
 async fn h15_no_combination_of_left_overs_keeps_a_vm_from_starting() {
     let vm = Vm::new();
-    let files = MachineFiles::of(&vm.dir);
+    let files = QemuFiles::of(&vm.dir);
     let sockets = [&vm.dir.ha_sock(), &files.qmp_socket];
     let texts = [
         &vm.dir.ha_pid(),
-        &files.identity,
+        &files.record,
         &vm.dir.path().join("lima.yaml.1-1.tmp"),
     ];
     for combination in 0..1 << (sockets.len() + texts.len()) {

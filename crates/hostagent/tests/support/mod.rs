@@ -101,10 +101,16 @@ impl Vm {
 
     /// The VM's process, whatever its hostagent knows of it.
     pub(crate) async fn machine(&self) -> MachineState {
-        let files = driver::MachineFiles::of(&self.dir);
         driver::qemu::Qemu::new("", self.dir.path())
-            .observe(&files)
+            .observe(&self.dir)
             .await
+    }
+
+    /// How the VM was started last.
+    pub(crate) fn record(&self) -> driver::MachineRecord {
+        driver::qemu::Qemu::new("", self.dir.path())
+            .last_record(&self.dir)
+            .unwrap()
     }
 
     /// Waits until the VM has a process, also one that nobody can talk to yet.
@@ -234,12 +240,11 @@ impl Drop for Vm {
         // Whoever holds its lock: a test may have lost the record.
         let (dir, finished) = (self.dir.clone(), std::sync::mpsc::channel());
         std::thread::spawn(move || {
-            let files = driver::MachineFiles::of(&dir);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
             let destroyed = runtime.map(|runtime| {
-                runtime.block_on(driver::qemu::Qemu::new("", dir.path()).destroy(&files, PATIENCE))
+                runtime.block_on(driver::qemu::Qemu::new("", dir.path()).destroy(&dir, PATIENCE))
             });
             let _ = finished.0.send(destroyed.is_ok());
         });

@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use driver::MachineFiles;
-use driver::qemu::tail;
-use hostagent::status::{Event, Phase, Stage};
+use driver::{Host, tail};
+use hostagent::status::{Ended, Event, Phase, Stage};
 use lima::layout::InstanceDir;
 
 use super::plan::Machine;
@@ -40,7 +39,11 @@ pub(crate) fn read(dir: &InstanceDir, machine: Machine) -> Ending {
         }
         if let Some(reason) = event.reason {
             return Ending {
-                powered_off: event.phase == Some(Phase::Exiting),
+                powered_off: match event.ended {
+                    Some(ended) => ended == Ended::GuestPoweredOff,
+                    // A hostagent of an earlier version.
+                    None => event.phase == Some(Phase::Exiting),
+                },
                 cause: reason,
             };
         }
@@ -48,14 +51,11 @@ pub(crate) fn read(dir: &InstanceDir, machine: Machine) -> Ending {
     let mut cause = last_words(&last_bytes(&dir.ha_stderr_log()));
     if events.had_machine && machine == Machine::Absent {
         // Both ended, and the hostagent could not say what it had seen of the machine.
-        let files = MachineFiles::of(dir);
-        for (name, path) in [
-            ("QEMU", &files.stderr_log),
-            ("the guest's console", &files.serial_log),
-        ] {
-            let lines = tail::of_file(path);
+        let driver = driver::for_instance(dir, &Host::default());
+        for log in driver.files(dir).logs {
+            let lines = tail::of_file(&log.path);
             if !lines.is_empty() {
-                cause.push_str(&format!("\nlast lines of {name}:\n{lines}"));
+                cause.push_str(&format!("\nlast lines of {}:\n{lines}", log.writer));
             }
         }
     }
@@ -227,7 +227,10 @@ mod tests {
         let dir = InstanceDir::at(folder.path(), "vm");
         let write = |path: std::path::PathBuf, text: &str| std::fs::write(path, text).unwrap();
         write(dir.ha_stderr_log(), "Error: killed");
-        write(MachineFiles::of(&dir).stderr_log, "qemu: disk is gone");
+        write(
+            driver::qemu::QemuFiles::of(&dir).stderr_log,
+            "qemu: disk is gone",
+        );
         write(dir.serial_log(), "\u{1b}[31mKernel panic\u{1b}[0m\r\n");
         // No machine has run since these were written: they tell of another run.
         assert_eq!(read(&dir, Machine::Absent).cause, "killed");

@@ -242,7 +242,7 @@ pub(crate) fn failed_reason(job: super::plan::Job) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use driver::MachineFiles;
+    use driver::qemu::QemuFiles;
 
     use super::*;
 
@@ -285,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn h21_a_template_is_not_written_while_a_machine_lives_without_hostagent() {
         let (_root, place, template) = folder();
-        let machine = FileLock::try_acquire(&MachineFiles::of(&place.dir).lock, "a machine");
+        let machine = FileLock::try_acquire(&QemuFiles::of(&place.dir).lock, "a machine");
         let machine = machine.unwrap().unwrap();
         let written = write_template(place.clone(), template.clone(), "new".into()).await;
         let error = written.unwrap_err();

@@ -167,6 +167,7 @@ fn event(state: &State) -> Event {
         status: LimaStatus::of(state.phase, &state.errors, PORT),
         phase: Some(state.phase),
         reason: (state.phase == Phase::Exiting).then(|| "stopped".to_owned()),
+        ended: None,
         stages: state.stages.clone(),
     }
 }
@@ -236,5 +237,6 @@ fn info(dir: &InstanceDir, state: &State) -> Info {
         guest: GuestStatus::default(),
         stages: state.stages.clone(),
         notes: Vec::new(),
+        ended: None,
     }
 }

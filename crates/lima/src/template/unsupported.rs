@@ -38,7 +38,8 @@ pub(super) fn warnings(t: &Template) -> Vec<Warning> {
             message,
         });
     };
-    if let Some(kind) = t.vm_type.filter(|kind| *kind != VmType::Qemu) {
+    let has_driver = |kind: VmType| kind == VmType::Qemu || (cfg!(windows) && kind == VmType::Wsl2);
+    if let Some(kind) = t.vm_type.filter(|kind| !has_driver(*kind)) {
         add(
             "vmType",
             format!("driver {kind} is not supported by rdd yet, qemu is used"),

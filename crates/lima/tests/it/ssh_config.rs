@@ -12,12 +12,14 @@ fn settings(dir: &Path) -> Settings {
         port: 60022,
         identity: dir.join("_config/user"),
         control_path: dir.join("web/ssh.sock"),
+        known_hosts: dir.join("web/known_hosts"),
+        require_known_key: true,
         forward_agent: false,
     }
 }
 
 #[test]
-fn ssh_reads_what_was_meant_whatever_the_folder_is_called() {
+fn ssh_reads_the_settings_from_a_folder_of_any_name() {
     let root = tempfile::tempdir().unwrap();
     for name in [
         "plain",
@@ -52,7 +54,13 @@ fn ssh_reads_what_was_meant_whatever_the_folder_is_called() {
         assert_eq!(get("port"), "60022");
         assert_eq!(get("user"), "alice");
         assert_eq!(get("identitiesonly"), "yes");
-        assert_eq!(get("stricthostkeychecking"), "false");
+        assert_eq!(get("stricthostkeychecking"), "true");
+        assert_eq!(get("hostkeyalias"), "lima-web");
+        assert_eq!(get("nohostauthenticationforlocalhost"), "no");
+        assert!(
+            get("userknownhostsfile").ends_with("web/known_hosts"),
+            "{name}"
+        );
         assert_eq!(get("batchmode"), "yes");
         assert_eq!(
             get("controlpath"),
@@ -70,7 +78,7 @@ fn ssh_reads_what_was_meant_whatever_the_folder_is_called() {
 }
 
 #[test]
-fn what_ssh_would_read_as_something_else_is_refused() {
+fn values_that_ssh_would_misread_are_refused() {
     for dir in ["/a${HOME}b", "/a\nProxyCommand x", "relative"] {
         let error = settings(Path::new(dir)).render().unwrap_err().to_string();
         assert!(error.contains("cannot write"), "{error}");
@@ -80,4 +88,23 @@ fn what_ssh_would_read_as_something_else_is_refused() {
         ..settings(Path::new("/x"))
     };
     assert!(bad.render().is_err());
+}
+
+#[test]
+fn known_key_is_required_once_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ssh.config");
+    lima::ssh_config::require_known_key(&file).unwrap();
+    assert!(!file.exists());
+    let first = Settings {
+        require_known_key: false,
+        ..settings(folder.path())
+    };
+    first.write(&file).unwrap();
+    let text = || std::fs::read_to_string(&file).unwrap();
+    assert!(text().contains("StrictHostKeyChecking accept-new"));
+    for _ in 0..2 {
+        lima::ssh_config::require_known_key(&file).unwrap();
+        assert_eq!(text(), settings(folder.path()).render().unwrap());
+    }
 }

@@ -4,27 +4,27 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// How much of a file is looked at: some lines, not a novel.
+/// How much of a file's end is read for the last lines.
 const BYTES: u64 = 2048;
-/// How far back a line is looked for: a panic's stack and registers are some kilobytes for each CPU.
+/// How far back a line is searched: a panic's stack and registers are some kilobytes for each CPU.
 const FAR: u64 = 64 * 1024;
-/// Lines shown.
+/// The number of lines shown.
 const LINES: usize = 8;
 
-/// The last lines of `path` without control characters; empty when there is nothing to read.
+/// Returns the last lines of `path` without control characters; empty if there is nothing to read.
 pub fn of_file(path: &Path) -> String {
     let lines = last_lines(path, BYTES);
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
-/// The last line of `path` with `word` in it, without control characters; looked for in the last 64 KiB.
+/// Returns the last line of `path` that contains `word`, without control characters; searches the last 64 KiB.
 pub fn last_with(path: &Path, word: &str) -> Option<String> {
     last_lines(path, FAR)
         .into_iter()
         .rfind(|line| line.contains(word))
 }
 
-/// The lines in the last `bytes` of `path`, the first of them perhaps not whole.
+/// Returns the lines in the last `bytes` of `path`; the first one may be incomplete.
 fn last_lines(path: &Path, bytes: u64) -> Vec<String> {
     end_of(path, bytes)
         .map(|end| {
@@ -46,8 +46,8 @@ fn end_of(path: &Path, bytes: u64) -> std::io::Result<Vec<u8>> {
     Ok(end)
 }
 
-/// Without what steers a terminal: a guest's console holds colours and cursor movements, which must not reach the user's.
-/// A control sequence (ECMA-48, 5.4: ESC, `[`, parameters, one byte from `@` to `~`) goes as a whole.
+/// Removes what controls a terminal: a guest's console holds colours and cursor movements, which must not reach the
+/// user's terminal. A control sequence (ECMA-48, 5.4: ESC, `[`, parameters, one byte from `@` to `~`) is removed whole.
 fn plain(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     let mut letters = line.chars().peekable();
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn h19_last_words_are_bounded_and_steer_no_terminal() {
+    fn h19_last_lines_are_bounded_and_free_of_control_sequences() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("serial.log");
         assert_eq!(of_file(&log), "");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn h19_the_line_that_tells_is_found_behind_what_came_after() {
+    fn h19_line_with_the_cause_is_found_before_later_output() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("serial.log");
         assert_eq!(last_with(&log, "Kernel panic"), None);
@@ -104,7 +104,7 @@ mod tests {
             Some("[ 9.2] Kernel panic - not syncing: Oops")
         );
         assert_eq!(last_with(&log, "no such words"), None);
-        // Further back than one looks.
+        // Further back than the search goes.
         std::fs::write(&log, format!("Kernel panic\n{}", "x".repeat(70_000))).unwrap();
         assert_eq!(last_with(&log, "Kernel panic"), None);
     }

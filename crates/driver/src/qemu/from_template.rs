@@ -1,4 +1,4 @@
-//! From a template and the files of its instance to a machine.
+//! Makes a machine from a template and the files of its instance.
 
 use std::path::Path;
 
@@ -6,13 +6,14 @@ use lima::image::{DiskFormat, RootBus};
 use lima::layout::InstanceDir;
 use lima::template::{Arch, Template};
 
-use crate::machine_spec::{AgentPort, Boot, Disk, Firmware};
-use crate::{Accelerator, DriverError, MachineSpec};
+use super::machine_spec::{AgentPort, Boot, Disk, Firmware, MachineSpec};
+use crate::accelerator::Accelerator;
+use crate::error::DriverError;
 
 /// The longest kernel command line read; Linux takes 4 KiB at most.
 const CMDLINE_LIMIT: u64 = 64 * 1024;
 
-/// What is decided elsewhere and not in the template.
+/// What is decided elsewhere than in the template.
 #[derive(Debug, Clone)]
 pub struct Decided {
     /// The bus of the root disk, as the image needs it.
@@ -26,11 +27,11 @@ pub struct Decided {
 }
 
 impl MachineSpec {
-    /// The machine of the instance in `dir`, whose template has its defaults filled in. Direct kernel boot when the
-    /// instance has a kernel.
+    /// Returns the machine of the instance in `dir`, whose template has its defaults filled in. It boots its kernel
+    /// directly if the instance has one.
     ///
     /// # Errors
-    /// The template asks for what this driver does not have, or the instance lacks its disk.
+    /// The template asks for what QEMU does not have, or the instance lacks its disk.
     pub fn from_template(
         template: &Template,
         dir: &InstanceDir,
@@ -92,10 +93,10 @@ fn firmware(arch: Arch, of_image: Option<String>, boot: &Boot) -> Firmware {
         return Firmware::Bios(name.into());
     }
     match (arch, boot) {
-        // Without a kernel of its own an ARM machine needs UEFI; QEMU brings it under this name.
+        // An ARM machine that boots from its disk needs UEFI, which comes with QEMU under this name.
         (Arch::Aarch64, Boot::Disk) => Firmware::Uefi("edk2-aarch64-code.fd".into()),
-        // On a PC also where the template does not say `legacyBIOS`: cloud images boot both ways, and SeaBIOS is there
-        // with every QEMU.
+        // A PC boots with SeaBIOS even if the template does not say `legacyBIOS`: most cloud images boot both ways, and
+        // SeaBIOS comes with every QEMU.
         _ => Firmware::Default,
     }
 }
