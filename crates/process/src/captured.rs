@@ -1,4 +1,4 @@
-//! What a helper has said so far, within its limits.
+//! The output of a helper so far, within its limits.
 
 use std::process::ExitStatus;
 
@@ -15,7 +15,7 @@ pub(crate) enum End {
     TooMuchOutput,
 }
 
-/// What was read.
+/// The output that was read.
 pub(crate) struct Captured {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
@@ -37,7 +37,7 @@ impl Captured {
         command::tail(&self.stderr, limit)
     }
 
-    /// False when the limit was passed.
+    /// Adds a piece of output. Returns false if the limit is exceeded.
     pub(crate) fn take(&mut self, stream: Stream, bytes: &[u8]) -> bool {
         if let Some(observer) = &mut self.observer {
             observer(stream, bytes);

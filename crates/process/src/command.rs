@@ -1,7 +1,7 @@
-//! Helpers that must not outlive the call: run, with their output captured, and bounded (hazard 8).
+//! Runs helper programs that must not outlive the call, with their output captured and their time bounded (hazard 8).
 //!
-//! A program and its arguments, never a shell. At the deadline the whole tree is killed, and the error names the
-//! command that hung. On Linux the helper also dies when we are killed.
+//! A helper is a program with arguments, never a shell. At the deadline its whole process tree is killed, and the error
+//! names the command that hung. On Linux the helper also dies when this process is killed.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -15,14 +15,13 @@ use crate::spawn::{Attributes, Output as Target, Spawn, SpawnError};
 use crate::sys::capture;
 use crate::tree;
 
-/// What is kept of a helper's standard output unless [`Run::limit`] says otherwise: far more than any helper of ours
-/// prints.
+/// The default limit of a helper's stdout ([`Run::limit`]): far more than any helper of rdd prints.
 pub const DEFAULT_LIMIT: usize = 8 * 1024 * 1024;
 
-/// How much of the end of standard error an error message shows.
+/// How much of the end of stderr an error message shows.
 const SHOWN: usize = 2 * 1024;
 
-/// Which of a helper's outputs a piece came from.
+/// An output of a helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -42,52 +41,52 @@ pub struct Run {
     observer: Option<Observer>,
 }
 
-/// What a helper said and how it ended.
+/// A helper's output and exit status.
 #[derive(Debug)]
 pub struct Output {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// Its standard output.
+    /// The whole stdout.
     pub stdout: Vec<u8>,
-    /// The end of its standard error, at least the last 64 KiB.
+    /// The end of stderr, at least the last 64 KiB.
     pub stderr: Vec<u8>,
 }
 
 impl Output {
-    /// Standard output as text, without the white space around it.
+    /// Returns stdout as text, without leading and trailing white space.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim().to_owned()
     }
 }
 
-/// Why a helper gave no result. Each message names the command.
+/// Why a helper failed. Each message names the command.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// It did not start.
+    /// The helper did not start.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
-    /// It was still running at its deadline, and was killed with all that it started.
+    /// The helper was still running at its deadline, and was killed with its descendants.
     #[error("{command} did not end within {}: killed it{}", Span(*.timeout), Tail(.stderr))]
     TimedOut {
         /// The command line.
         command: String,
         /// Its limit.
         timeout: Duration,
-        /// The end of its standard error.
+        /// The end of stderr.
         stderr: String,
     },
-    /// It ended, but not with success.
+    /// The helper exited with a failure.
     #[error("{command} failed ({status}){}", Tail(.stderr))]
     Failed {
         /// The command line.
         command: String,
         /// How it ended.
         status: ExitStatus,
-        /// The end of its standard error.
+        /// The end of stderr.
         stderr: String,
     },
-    /// It printed more than it was allowed to, and was killed.
+    /// The helper printed more than its limit, and was killed.
     #[error("{command} printed more than {limit} bytes: killed it")]
     TooMuchOutput {
         /// The command line.
@@ -95,18 +94,18 @@ pub enum CommandError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Its caller went away, and it was killed.
+    /// The caller's future was dropped, and the helper was killed.
     #[error("{command} was cancelled")]
     Cancelled {
         /// The command line.
         command: String,
     },
-    /// Talking to it failed.
-    #[error("cannot talk to {command}: {source}")]
+    /// Reading from or writing to the helper failed.
+    #[error("cannot exchange data with {command}: {source}")]
     Io {
         /// The command line.
         command: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -145,7 +144,8 @@ impl fmt::Debug for Run {
 }
 
 impl Run {
-    /// A run of `program` that may take `timeout`. It has our environment, no input, and its output is captured.
+    /// A run of `program` that may take `timeout`. It inherits this process's environment and has no input; its output is
+    /// captured.
     pub fn new(program: impl AsRef<OsStr>, timeout: Duration) -> Self {
         let spawn = Spawn::new(program).attributes(Attributes {
             dies_with_us: true,
@@ -184,7 +184,7 @@ impl Run {
         self.with(|spawn| spawn.env_only(names))
     }
 
-    /// Its working directory.
+    /// Sets the working directory.
     #[must_use]
     pub fn cwd(self, folder: impl AsRef<Path>) -> Self {
         self.with(|spawn| spawn.cwd(folder))
@@ -196,22 +196,21 @@ impl Run {
         self.with(Spawn::contained)
     }
 
-    /// What it reads from standard input.
+    /// Sets what the helper reads from stdin.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
         self
     }
 
-    /// How many bytes it may print on standard output. More is an error: half an output is none.
+    /// Sets how many bytes the helper may print on stdout. More is an error, because a truncated output is useless.
     #[must_use]
     pub fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Shows its output piece by piece as it comes, for progress. What is observed counts against no limit of
-    /// standard error; it is captured all the same.
+    /// Calls `observer` with each piece of output as it arrives, to show progress. The output is captured all the same.
     #[must_use]
     pub fn observe(mut self, observer: impl FnMut(Stream, &[u8]) + Send + 'static) -> Self {
         self.observer = Some(Box::new(observer));
@@ -223,31 +222,31 @@ impl Run {
         self
     }
 
-    /// Runs it; anything but success is an error. Blocks the thread.
+    /// Runs the helper; an exit status other than success is an error. Blocks the thread.
     pub fn run(self) -> Result<Output, CommandError> {
         let command = self.spawn.command_line();
         succeeded(command, self.run_any()?)
     }
 
-    /// Runs it and returns how it ended, whatever its exit status. Blocks the thread.
+    /// Runs the helper and returns its output, whatever its exit status. Blocks the thread.
     pub fn run_any(self) -> Result<Output, CommandError> {
         self.run_until(None)
     }
 
-    /// [`Run::run`] for tokio. Cancelling it kills the helper and all that it started.
+    /// [`Run::run`] for tokio. Dropping the future kills the helper and its descendants.
     pub async fn run_async(self) -> Result<Output, CommandError> {
         let command = self.spawn.command_line();
         succeeded(command, self.run_any_async().await?)
     }
 
-    /// [`Run::run_any`] for tokio. Cancelling it kills the helper and all that it started.
+    /// [`Run::run_any`] for tokio. Dropping the future kills the helper and its descendants.
     pub async fn run_any_async(self) -> Result<Output, CommandError> {
         let command = self.spawn.command_line();
         let io = |source| CommandError::Io {
             command: command.clone(),
             source,
         };
-        // The thread sees the end of this pipe when the future is dropped.
+        // The pipe closes when the future is dropped, which the thread notices.
         let (cancelled, _keep) = io::pipe().map_err(io)?;
         match tokio::task::spawn_blocking(move || self.run_until(Some(&cancelled))).await {
             Ok(result) => result,
@@ -267,9 +266,9 @@ impl Run {
         if !matches!(end, Ok(End::Exited(_)))
             && let Err(error) = tree::kill_tree(&child.tree(), Duration::ZERO)
         {
-            tracing::warn!(command, %error, "a helper cannot be killed");
+            tracing::warn!(command, %error, "cannot kill a helper");
         }
-        // Reaped after the kill, never before (hazard 7). Not waited for: who survives SIGKILL is not worth it.
+        // Reaped after the kill, never before (hazard 7). A process that survives SIGKILL is not waited for.
         let _ = child.wait(Instant::now());
         let stderr = captured.stderr_tail(SHOWN);
         match end {
@@ -305,7 +304,7 @@ fn succeeded(command: String, output: Output) -> Result<Output, CommandError> {
     })
 }
 
-/// The last `limit` bytes as text, from the start of a line where there is one.
+/// Returns the last `limit` bytes as text, from the start of a line if possible.
 pub(crate) fn tail(bytes: &[u8], limit: usize) -> String {
     let from = bytes.len().saturating_sub(limit);
     let mut shown = &bytes[from..];
@@ -323,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_begins_with_a_line() {
+    fn tail_starts_at_a_line() {
         assert_eq!(tail(b"one\ntwo\nthree\n", 9), "three");
         assert_eq!(tail(b"one\ntwo\n", 100), "one\ntwo");
         assert_eq!(tail(b"nolines", 3), "nes");

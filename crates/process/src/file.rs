@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, and folders that are only ours.
+//! Atomic writes of files, and private folders.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{crash, sys};
 
-/// How the name of a file ends while it is being written.
+/// The suffix of a file that is being written.
 pub const TEMPORARY_SUFFIX: &str = ".tmp";
 
-/// Why a file or folder is not as it should be.
+/// Why an operation on a file or folder failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}: {source}")]
 pub struct FileError {
     /// What was tried.
     pub action: &'static str,
-    /// On which file or folder.
+    /// The file or folder.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
@@ -30,9 +30,10 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileEr
     }
 }
 
-/// Writes `bytes` as the file `path` with the permissions `mode` (Unix), so that after a crash at any moment the file
-/// is the old one or the new one, whole: a temporary file in the same folder, fsync, rename, fsync of the folder.
-/// A failure leaves the old file and no temporary one; a crash may leave a temporary one ([`remove_temporaries`]).
+/// Writes `bytes` to the file `path` with the permissions `mode` (Unix) atomically: after a crash at any moment the file
+/// has either its old or its new content. Uses a temporary file in the same folder, fsync, rename, and fsync of the
+/// folder. A failure leaves the old file and no temporary file; a crash may leave a temporary file
+/// ([`remove_temporaries`]).
 ///
 /// Crash points: `file.created`, `file.written`, `file.synced`, `file.renamed`.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
@@ -48,48 +49,47 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
         replace_file(&temporary, path)
     })();
     if written.is_err() {
-        // The first error is the one that tells; a left-over is cleared at the next start.
+        // The first error has the cause; a left-over is removed at the next start.
         let _ = std::fs::remove_file(&temporary);
     }
     written
 }
 
-/// Renames `from` to `to` in place of what is there, and makes the rename durable. The one place for what the systems
-/// do differently (hazard 42: Windows refuses to replace a file that is open, so there it is tried for a moment).
-/// Both must be on one file system. Works for folders where `to` is not there or is empty.
+/// Renames `from` to `to`, replacing `to`, and makes the rename durable. Both must be on one file system. Folders can be
+/// renamed if `to` does not exist or is empty. Windows refuses to replace an open file, so there the rename is retried for
+/// a moment (hazard 42).
 pub fn replace_file(from: &Path, to: &Path) -> Result<(), FileError> {
     sys::files::replace(from, to).map_err(failed("rename a finished file to", to))?;
     crash::point("file.renamed");
     sync_folder(folder_of(to))
 }
 
-/// Renames a folder to a name that is free. Blocks: Windows refuses while somebody has anything in the folder open, such
-/// as a virus scanner or a helper that is just ending, and is asked again for two seconds.
+/// Renames a folder to a free name. Blocks: Windows refuses while a process, such as a virus scanner or a helper that is
+/// just ending, has a file in the folder open, so there the rename is retried for two seconds.
 pub fn rename_folder(from: &Path, to: &Path) -> io::Result<()> {
     sys::files::replace(from, to)
 }
 
-/// Whether both are the same file, whatever it is called by now. Its times do not tell: Windows gives a new file of a name
-/// that was free for less than 15 s the old one's time of creation.
+/// Returns whether both are the same file, even after a rename. Times are not compared, because Windows gives a new file
+/// the creation time of an old file of the same name if that was removed less than 15 s ago.
 pub fn is_same(one: &File, other: &File) -> io::Result<bool> {
     sys::files::is_same(one, other)
 }
 
-/// Makes what was created, renamed or removed in the folder durable. Does nothing on Windows, where the file system's
-/// journal does it.
+/// Makes creations, renames and removals in the folder durable. No-op on Windows, where the file system's journal does it.
 pub fn sync_folder(folder: &Path) -> Result<(), FileError> {
     sys::files::sync_folder(folder).map_err(failed("write to disk the folder", folder))
 }
 
-/// Makes the folder and those above it that are missing, for this user only (0700). A folder that is there already is
-/// made private too, when it is ours; not those above it.
+/// Makes the folder, and missing folders above it, with mode 0700. An existing folder of this user is made private too;
+/// the folders above it are not changed.
 pub fn create_private_dir(path: &Path) -> Result<(), FileError> {
     sys::files::create_private_dir(path).map_err(failed("make the private folder", path))
 }
 
-/// Removes the files in `folder` (not below it) whose name ends in `suffix`, and says which. Call it only under the
-/// lock that the writers hold, so that none of them is at work. By listing and comparing, never by a pattern: a folder
-/// may be called `a[1] *b` (hazard 14). A folder that is not there holds nothing to remove.
+/// Removes the files in `folder` (not below it) whose name ends in `suffix`, and returns their paths. Call it only while
+/// holding the writers' lock, so that no file is being written. The names are listed and compared, never matched by a
+/// pattern, because a folder may be called `a[1] *b` (hazard 14). A missing folder counts as empty.
 pub fn remove_with_suffix(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, FileError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -119,12 +119,12 @@ pub fn remove_with_suffix(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, F
     Ok(removed)
 }
 
-/// [`remove_with_suffix`] for what interrupted [`write_atomic`]s left.
+/// [`remove_with_suffix`] for the temporary files of interrupted [`write_atomic`] calls.
 pub fn remove_temporaries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     remove_with_suffix(folder, TEMPORARY_SUFFIX)
 }
 
-/// Removes a file, a socket or a link; one that is not there is success (hazard 4).
+/// Removes a file, a socket or a link; success if it does not exist (hazard 4).
 pub fn remove_if_there(path: &Path) -> Result<(), FileError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
@@ -132,8 +132,8 @@ pub fn remove_if_there(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Removes a folder that is empty; one that is not there is success (hazard 4). Blocks: Windows refuses while somebody has
-/// it open, such as a process that is just ending, and is asked again for two seconds.
+/// Removes an empty folder; success if it does not exist (hazard 4). Blocks: Windows refuses while a process, such as one
+/// that is just ending, has the folder open, so there the removal is retried for two seconds.
 pub fn remove_empty_folder(path: &Path) -> io::Result<()> {
     match sys::files::remove_folder(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -141,7 +141,7 @@ pub fn remove_empty_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// How many temporary names may be taken before we say so instead of trying for ever.
+/// How many temporary names may be in use before the write fails.
 const NAMES_TRIED: u32 = 1000;
 
 fn create_temporary(path: &Path, mode: u32) -> Result<(PathBuf, File), FileError> {
@@ -150,7 +150,7 @@ fn create_temporary(path: &Path, mode: u32) -> Result<(PathBuf, File), FileError
         .file_name()
         .ok_or_else(|| failed("write", path)(io::ErrorKind::InvalidInput.into()))?;
     for _ in 0..NAMES_TRIED {
-        // A left-over of an earlier process with our number is in the way at most, never overwritten.
+        // A left-over of an earlier process with the same PID is never overwritten; the next name is tried.
         let mut temporary = name.to_owned();
         temporary.push(format!(
             ".{}-{}{TEMPORARY_SUFFIX}",

@@ -1,4 +1,4 @@
-//! A process that is held: while the value lives, its number cannot come to mean a stranger.
+//! A handle to a process: while the value lives, its PID cannot refer to another process.
 
 use std::io;
 use std::process::ExitStatus;
@@ -7,38 +7,38 @@ use std::time::Instant;
 use crate::identity::{self, Error, Identity};
 use crate::sys;
 
-/// What can be sent to a process. Windows knows [`Signal::Kill`] only; to ask for a stop there, use the process's own
-/// control channel or [`crate::stop`]'s named event.
+/// A signal. Windows supports [`Signal::Kill`] only; to ask a process to stop there, use its control channel or
+/// [`crate::stop`]'s named event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Ask it to end (SIGTERM).
+    /// Asks the process to end (SIGTERM).
     Terminate,
-    /// As Ctrl-C does (SIGINT).
+    /// What Ctrl-C sends (SIGINT).
     Interrupt,
-    /// The terminal is gone, or: read the settings again (SIGHUP).
+    /// The terminal is closed, or: reload the settings (SIGHUP).
     Hangup,
-    /// End it; it cannot refuse (SIGKILL, TerminateProcess).
+    /// Ends the process, which cannot refuse (SIGKILL, TerminateProcess).
     Kill,
-    /// Freeze it (SIGSTOP).
+    /// Freezes the process (SIGSTOP).
     Stop,
-    /// Let it go on (SIGCONT).
+    /// Lets a frozen process continue (SIGCONT).
     Continue,
 }
 
-/// How a wait for a process ended. A wait that ran out of time is not an exit (hazard 10).
+/// The result of waiting for a process. A timeout is not an exit (hazard 10).
 #[derive(Debug)]
 #[must_use = "a wait that timed out is not an exit"]
 pub enum Exit {
-    /// It is gone. The status is known for our own children only.
+    /// The process is gone. The status is known for children of this process only.
     Exited(Option<ExitStatus>),
     /// The deadline passed and the process still runs.
     TimedOut,
-    /// The wait itself failed; nothing is known about the process.
+    /// The wait failed; nothing is known about the process.
     Failed(io::Error),
 }
 
 impl Exit {
-    /// True only when the process is known to be gone.
+    /// Returns true only if the process is known to be gone.
     #[must_use]
     pub fn is_exited(&self) -> bool {
         matches!(self, Exit::Exited(_))
@@ -53,8 +53,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Takes hold of the process that `identity` names. `None` when that process is gone: no process has the number,
-    /// another one has it now (other start time), or the host was rebooted since. A zombie is gone too.
+    /// Opens the process that `identity` names. `None` if that process is gone: no process has the PID, another process has
+    /// it now (the start time differs), or the host was rebooted since. A zombie counts as gone.
     pub fn open(identity: &Identity) -> Result<Option<Self>, Error> {
         let pid = identity::check_pid(i64::from(identity.pid()))?;
         if !identity.is_of_this_boot()? {
@@ -64,7 +64,7 @@ impl Process {
         let Some(handle) = sys::Handle::open(pid).map_err(inspect)? else {
             return Ok(None);
         };
-        // Checked after the open: from here on the number belongs to what we hold, so the answer stays true.
+        // Checked after the open: while the handle is open the PID cannot be reused, so the result stays true.
         if sys::start_time(pid).map_err(inspect)? != Some(identity.start_time()) {
             return Ok(None);
         }
@@ -79,11 +79,11 @@ impl Process {
         })
     }
 
-    /// Takes hold of the calling process's own child, before anybody reaped it.
+    /// Opens a child of this process that is not reaped yet.
     pub(crate) fn of_child(pid: u32) -> Result<Option<Self>, Error> {
         match Identity::of(pid)? {
             None => Ok(None),
-            // A child that ended already is a zombie: still ours to hold.
+            // A child that has already exited is a zombie, which can still be opened.
             Some(identity) => {
                 let inspect = |source| Error::Inspect { pid, source };
                 Ok(sys::Handle::open(pid)
@@ -93,26 +93,26 @@ impl Process {
         }
     }
 
-    /// Which process this is.
+    /// Returns which process this is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Whether it runs at this moment. A failed look counts as running: nobody is declared dead by an error.
+    /// Returns whether the process runs now. If that cannot be read, the process counts as running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         !self.wait(Instant::now()).is_exited()
     }
 
-    /// Whether it was killed or exits, and only has to be cleared away: it does nothing any more, but what it holds
-    /// (locks, ports) is not free yet. A failed look counts as no; so does Windows, where this takes no time.
+    /// Returns whether the process was killed or is exiting: it executes no more code, but its locks and ports may not be
+    /// free yet. False if that cannot be read, and on Windows, where it takes no time.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         sys::is_ending(self.identity.pid()) || !self.is_running()
     }
 
-    /// Sends `signal` to this process and no other. A process that is gone is success (hazard 4).
+    /// Sends `signal` to this process and no other; success if the process is gone (hazard 4).
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         self.handle.signal(signal).map_err(|source| Error::Signal {
             pid: self.identity.pid(),
@@ -121,13 +121,14 @@ impl Process {
         })
     }
 
-    /// Sends `signal` to the process group that it leads, as one step; to nobody when it leads none, or where the system
-    /// cannot do that without a number (Linux before 6.9, macOS, Windows).
+    /// Sends `signal` to the process group that the process leads, atomically. No-op if it leads none, or where the system
+    /// needs a PID for that (Linux before 6.9, macOS, Windows).
     pub(crate) fn signal_group(&self, signal: Signal) {
         self.handle.signal_group(signal);
     }
 
-    /// Waits until the process is gone, at most until `deadline`; a deadline in the past only looks. Blocks the thread.
+    /// Waits until the process is gone, at most until `deadline`; with a deadline in the past it only checks. Blocks the
+    /// thread.
     pub fn wait(&self, deadline: Instant) -> Exit {
         match self.handle.wait(deadline) {
             Ok(true) => Exit::Exited(None),
@@ -145,7 +146,7 @@ impl Process {
         }
     }
 
-    /// Waits for the end without a limit, for a task whose work it is to watch this process. Safe to cancel.
+    /// Waits for the end without a deadline, for a task that watches this process. Safe to cancel.
     pub async fn ended(&self) -> io::Result<()> {
         self.handle.wait_async().await
     }

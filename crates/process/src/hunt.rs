@@ -1,4 +1,4 @@
-//! One attempt to end a tree: who belongs to it ([`crate::tree`] says by which signs), and the signals to them.
+//! One attempt to end a tree: finds its members (by the criteria of [`crate::tree`]) and signals them.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -10,47 +10,47 @@ use crate::pause;
 use crate::sys::{self, Snapshot};
 use crate::tree::{KILL_DEADLINE, Killed, Tree, TreeError, VARIABLE};
 
-/// A tree that forks faster than we can stop it is killed after this many rounds of stopping, as far as it is known.
+/// Rounds of SIGSTOP after which a tree that forks faster than it is stopped is killed as far as it is known.
 const FREEZE_ROUNDS: u32 = 20;
 
-/// The same as time, for a table of processes that is long to read: a fraction of [`KILL_DEADLINE`].
+/// The same as a time limit, for a long process table: a fraction of [`KILL_DEADLINE`].
 const FREEZE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Members that are held at a time, each by a descriptor, of which this process often may have 1024 and needs others.
-/// Those beyond are signalled when they are found, and looked for again until none is left.
+/// Members that are held at a time, each by a descriptor; a process often has at most 1024 descriptors and needs others.
+/// Further members are signalled when they are found, and searched again until none is left.
 const HELD_LIMIT: usize = 256;
 
-/// From the end of a group's last process until the kernel counts it as empty: an instant.
+/// How long the kernel may take to count a cgroup as empty after its last process has ended.
 const EMPTYING: Duration = Duration::from_millis(200);
 
-/// What is done to a member as soon as it is found and was not held before.
+/// What happens to a new member when it is found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// It is held, however many there are.
+    /// The member is held, without a limit on their number.
     List,
-    /// It is held, and nothing else.
+    /// The member is held.
     Hold,
-    /// It is stopped, and those that it has started since the table was read are found too.
+    /// The member is stopped, and the children that it started since the table was read are searched.
     Freeze,
-    /// It is killed.
+    /// The member is killed.
     Kill,
 }
 
-/// Whom it holds so far.
+/// The members of a tree that are known so far.
 pub(crate) struct Hunt {
     tree: Tree,
     root: Option<Process>,
-    /// Nobody who started before this is a member.
+    /// A process that started before this time is not a member.
     since: u64,
     boot_id: String,
-    /// Those that a member leads or led while we held it, and when that one started.
+    /// The sessions that a member leads, or led while it was held, with the member's start time.
     sessions: HashMap<u32, u64>,
     members: HashMap<u32, Process>,
-    /// Numbers and start times of those that are stopped, but not held.
+    /// PIDs and start times of members that are stopped, but not held.
     crowd: HashSet<(u32, u64)>,
-    /// Those of the tree, unless one is among them who may not be killed.
+    /// The cgroups of the tree, without one that contains a process which must not be killed.
     cgroups: HashSet<Cgroup>,
-    /// Sessions that we or those above us are in.
+    /// The sessions of this process and its ancestors.
     our_sessions: HashSet<u32>,
 }
 
@@ -61,10 +61,10 @@ impl Hunt {
             Some(root) => Process::open(root)?,
             None => None,
         };
-        // The marks of another boot can be nobody's, but its times mean nothing today.
+        // No process carries a mark of another boot, but the start times of another boot are not comparable.
         let of_this_boot = tree.root.as_ref().filter(|root| root.boot_id() == boot_id);
         let since = of_this_boot.map_or(0, Identity::start_time);
-        // Also one whose members nobody ever sees, so short are their lives.
+        // Includes a cgroup whose members live too briefly to be seen.
         let cgroups = tree
             .mark
             .iter()
@@ -82,7 +82,7 @@ impl Hunt {
         })
     }
 
-    /// Those that are held and run.
+    /// Returns the held members that run.
     pub(crate) fn into_running(self) -> Vec<Process> {
         self.members
             .into_values()
@@ -94,8 +94,8 @@ impl Hunt {
         self.members.values().filter(|one| one.is_running())
     }
 
-    /// Takes hold of every member that is not held yet, and returns who that was. Of the crowd that cannot be held all
-    /// are new each time, except to who stops them.
+    /// Opens every member that is not held yet, and returns their PIDs. Members beyond [`HELD_LIMIT`] count as new each time,
+    /// except when they are being stopped.
     pub(crate) fn gather(&mut self, then: Then) -> Result<Vec<u32>, TreeError> {
         let all = sys::snapshot().map_err(TreeError::List)?;
         let by_pid: HashMap<u32, &Snapshot> = all.iter().map(|one| (one.pid, one)).collect();
@@ -112,11 +112,11 @@ impl Hunt {
         for one in &all {
             children.entry(one.parent).or_default().push(one);
         }
-        // Room for others. Who led a session is kept, to signal its group.
+        // Makes room for other members. Leaders of sessions are kept, to signal their groups.
         let sessions = &self.sessions;
         self.members
             .retain(|pid, one| sessions.contains_key(pid) || one.is_running());
-        // The number of a leader that is gone may mean a stranger by now, who leads one of its own.
+        // The PID of a leader that is gone may have been reused by a process that leads its own session.
         self.sessions.retain(|number, start_time| {
             by_pid
                 .get(number)
@@ -154,13 +154,13 @@ impl Hunt {
         Ok(new)
     }
 
-    /// False when it has gone meanwhile.
+    /// Returns false if the process has ended meanwhile.
     fn take(&mut self, one: &Snapshot, then: Then, new: &mut Vec<u32>) -> Result<bool, TreeError> {
         let identity = Identity::from_parts(one.pid, one.start_time, self.boot_id.clone());
         let Some(process) = Process::open(&identity)? else {
             return Ok(false);
         };
-        // One that cannot be signalled is there at the last look, and it is that failure which counts.
+        // A member that cannot be signalled is still found in the last round, and that failure is reported.
         let _ = match then {
             Then::List | Then::Hold => Ok(()),
             Then::Freeze => process.signal(Signal::Stop),
@@ -178,9 +178,9 @@ impl Hunt {
         Ok(true)
     }
 
-    /// Those who are members whoever their parents are, and the cgroups of the tree.
+    /// Finds the members that are so regardless of their parents, and the cgroups of the tree.
     fn evident(&mut self, all: &[Snapshot], ours: &HashSet<u32>) -> Vec<Snapshot> {
-        // In a group of the tree, and not to be ended with it.
+        // In a cgroup of the tree, but not to be killed with it.
         let mut spared: HashSet<Cgroup> = HashSet::new();
         let mut found = Vec::new();
         for one in all.iter().filter(|one| !one.ended) {
@@ -223,7 +223,7 @@ impl Hunt {
             .is_some_and(|process| process.identity().start_time() == one.start_time)
     }
 
-    /// Waits until everybody who is held has ended, and says whether they have.
+    /// Waits until all held members have ended, and returns whether they have.
     fn wait_for_members(&self, deadline: Instant) -> bool {
         self.members
             .values()
@@ -233,14 +233,14 @@ impl Hunt {
     fn signal_members(&self, signal: Signal) -> Result<(), TreeError> {
         let mut failed = None;
         for (pid, process) in &self.members {
-            // Those in the group that a session begins with are in the session, so in the tree. In one step, also when
-            // they start each other faster than they can be counted.
+            // The process group that a session starts with is in the session, so in the tree. It is signalled atomically,
+            // even if its processes start each other faster than they can be counted.
             if self.sessions.get(pid) == Some(&process.identity().start_time())
                 && !self.our_sessions.contains(pid)
             {
                 process.signal_group(signal);
             }
-            // One that may not be signalled keeps nobody else alive.
+            // A member that cannot be signalled does not keep the others alive.
             if let Err(error) = process.signal(signal) {
                 failed = Some(error);
             }
@@ -248,16 +248,16 @@ impl Hunt {
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Who cannot be asked is killed later, and it is that failure which counts.
+    /// Sends SIGTERM. A failure is only logged, because the member is killed later, and that failure is reported.
     fn ask<'a>(whom: impl Iterator<Item = &'a Process>) {
         for process in whom {
             if let Err(error) = crate::stop::ask(process) {
-                tracing::debug!(%error, "a process cannot be asked to end");
+                tracing::debug!(%error, "cannot send SIGTERM to a process");
             }
         }
     }
 
-    /// Asks with SIGTERM; true when the whole tree has gone before the deadline.
+    /// Ends the tree by SIGTERM; returns true if the whole tree is gone before the deadline.
     pub(crate) fn terminate(&mut self, deadline: Instant) -> Result<bool, TreeError> {
         if let Some(root) = &self.root {
             Self::ask(std::iter::once(root));
@@ -281,8 +281,8 @@ impl Hunt {
         }
     }
 
-    /// SIGKILL to everybody. They are stopped first, parents before children as they are found, so that nobody forks
-    /// between being found and being killed.
+    /// Kills all members. They are stopped first, parents before children as they are found, so that none forks between
+    /// being found and being killed.
     pub(crate) fn kill(&mut self) -> Result<Killed, TreeError> {
         let deadline = Instant::now() + KILL_DEADLINE;
         let mut killed: HashSet<Identity> = HashSet::new();
@@ -290,7 +290,7 @@ impl Hunt {
         loop {
             let frozen = self.freeze();
             killed.extend(self.running().map(|one| one.identity().clone()));
-            // Also when not all could be looked at: this needs no look.
+            // Even if not all processes could be inspected, because a cgroup needs no inspection.
             for cgroup in &self.cgroups {
                 cgroup.kill();
             }
@@ -310,7 +310,7 @@ impl Hunt {
                 latest = left;
             }
             if !pause::until_next_look(deadline) {
-                // Nobody at any look, and a group that the kernel does not count as empty: nobody to tell of.
+                // No member was found in any round, but the kernel does not count a cgroup as empty: no PID to report.
                 if latest.is_empty() {
                     break;
                 }
@@ -323,11 +323,11 @@ impl Hunt {
         })
     }
 
-    /// Stops everybody, as far as they can be found.
+    /// Stops all members that can be found.
     fn freeze(&mut self) -> Result<(), TreeError> {
         let until = Instant::now() + FREEZE_LIMIT;
         for _ in 0..FREEZE_ROUNDS {
-            // One that cannot be stopped may still be killed, and it is that failure which counts.
+            // A member that cannot be stopped may still be killed, and that failure is reported.
             let _ = self.signal_members(Signal::Stop);
             if self.gather(Then::Freeze)?.is_empty() || Instant::now() >= until {
                 break;
@@ -336,12 +336,12 @@ impl Hunt {
         Ok(())
     }
 
-    /// Whether anybody is in a cgroup of the tree, also one that cannot be seen.
+    /// Returns whether a process is in a cgroup of the tree, even one that is not visible.
     fn is_populated(&self) -> bool {
         self.cgroups.iter().any(Cgroup::is_populated)
     }
 
-    /// Who of the tree is there now, and who came.
+    /// Returns the PIDs of the members that are alive now, new ones included.
     fn left(&mut self) -> Result<Vec<u32>, TreeError> {
         let mut pids = self.gather(Then::Hold)?;
         pids.extend(self.running().map(|one| one.identity().pid()));
@@ -351,7 +351,7 @@ impl Hunt {
         Ok(pids)
     }
 
-    /// Removes the cgroups of a tree that has ended, also of one that ended by itself.
+    /// Removes the cgroups of a tree that has ended, even if it ended by itself.
     fn clear_away(&self) {
         let mark = self.tree.mark.as_ref();
         let mut left = mark.map_or_else(Vec::new, |mark| Cgroup::below_us(mark.as_str()));
@@ -366,7 +366,7 @@ impl Hunt {
     }
 }
 
-/// This process and those above it.
+/// Returns the PIDs of this process and its ancestors.
 fn ourselves(by_pid: &HashMap<u32, &Snapshot>) -> HashSet<u32> {
     let mut ours = HashSet::new();
     let mut pid = std::process::id();

@@ -1,7 +1,7 @@
-//! Which process is meant: its number, when it started, in which boot of the host.
+//! The identity of a process: its PID, its start time, and the boot id of the host.
 //!
-//! The three together never name a second process. They can be written to a file and compared later; to *act* on the
-//! process they name, open it as a [`crate::Process`], which checks them again while it is held.
+//! Together they never name a second process. They can be written to a file and compared later. To *act* on the process,
+//! open it as a [`crate::Process`], which checks them again while it holds the process.
 
 use std::io;
 
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys;
 
-/// Names one process of one boot of this host, for ever. Serializes as
-/// `{"pid":123,"start_time":456,"boot_id":"…"}`; text with a PID that can be nobody's (0, 1, negative) is refused.
+/// Names one process of one boot of this host. Serializes as `{"pid":123,"start_time":456,"boot_id":"…"}`; text with a PID
+/// that no child can have (0, 1, negative) is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Raw")]
 pub struct Identity {
@@ -19,7 +19,7 @@ pub struct Identity {
     boot_id: String,
 }
 
-/// What a file may claim, before it is checked.
+/// The identity as in a file, not yet validated.
 #[derive(Deserialize)]
 struct Raw {
     pid: i64,
@@ -39,14 +39,14 @@ impl TryFrom<Raw> for Identity {
     }
 }
 
-/// A number that names no process we could mean: 0 is "my group", -1 "everybody", 1 is init.
+/// A PID that must not be used: for `kill`, 0 is the caller's group and -1 every process; 1 is init.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{0} is not the PID of a process that rdd could have started (0, 1 and negative numbers never are)"
 )]
 pub struct InvalidPid(pub i64);
 
-/// The PID as a number that is safe to look up. Errors for 0, 1, negative numbers and those beyond 31 bits.
+/// Returns the PID if it is safe to use. Fails for 0, 1, negative numbers and numbers beyond 31 bits.
 pub fn check_pid(pid: i64) -> Result<u32, InvalidPid> {
     if pid <= 1 || pid > i64::from(i32::MAX) {
         return Err(InvalidPid(pid));
@@ -66,32 +66,32 @@ pub enum Error {
          below an init, for example with `docker run --init`"
     )]
     FirstProcess,
-    /// The host does not say which boot this is.
+    /// The boot id cannot be read.
     #[error("cannot read the boot id of this host: {0}")]
     BootId(#[source] io::Error),
-    /// The process exists, but the system does not let us look at it.
-    #[error("cannot look at process {pid}: {source}")]
+    /// The process exists, but its state cannot be read.
+    #[error("cannot inspect process {pid}: {source}")]
     Inspect {
-        /// Whose look-up failed.
+        /// The PID.
         pid: u32,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The process is ours to hold, but the signal was refused.
+    /// The process was opened, but the system refused the signal.
     #[error("cannot send {signal:?} to process {pid}: {source}")]
     Signal {
-        /// To whom.
+        /// The PID.
         pid: u32,
-        /// What was to be sent.
+        /// The signal.
         signal: crate::Signal,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl Identity {
-    /// The identity of the calling process. Fails as PID 1 (the first process of a container has no parent to adopt
-    /// what it leaves, and its number is nobody's name).
+    /// Returns the identity of the calling process. Fails for PID 1, the first process of a container: it has no parent
+    /// that adopts its orphans, and its PID must not be used.
     pub fn of_current() -> Result<Self, Error> {
         if std::process::id() == 1 {
             return Err(Error::FirstProcess);
@@ -103,8 +103,8 @@ impl Identity {
         })
     }
 
-    /// The identity of whoever has this PID at this moment; `None` when nobody has. Only for a PID that cannot change
-    /// hands meanwhile: a child of ours that we have not reaped.
+    /// Returns the identity of the process that has this PID now; `None` if there is none. Only for a PID that cannot be
+    /// reused meanwhile, such as that of a child that is not reaped.
     pub fn of(pid: u32) -> Result<Option<Self>, Error> {
         let pid = check_pid(i64::from(pid))?;
         let start_time = sys::start_time(pid).map_err(|source| Error::Inspect { pid, source })?;
@@ -118,14 +118,14 @@ impl Identity {
         }
     }
 
-    /// The number, for people and for logs. Never signal it; open a [`crate::Process`].
+    /// The PID, for people and for logs. Never signal it; open a [`crate::Process`].
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// When the process started, in a unit of the system (Linux: clock ticks since boot; macOS: microseconds and
-    /// Windows: 100 ns, both since their epoch). Only good for comparing.
+    /// When the process started, in the system's unit (Linux: clock ticks since boot; macOS: microseconds, Windows: 100 ns,
+    /// both since their epoch). Only for comparisons.
     #[must_use]
     pub fn start_time(&self) -> u64 {
         self.start_time
@@ -137,8 +137,8 @@ impl Identity {
         &self.boot_id
     }
 
-    /// Whether the process belongs to the present boot. When not, it is gone, whatever its number means today
-    /// (hazard 28).
+    /// Returns whether the process belongs to the current boot. If not, it is gone, and its PID may belong to another
+    /// process (hazard 28).
     pub fn is_of_this_boot(&self) -> Result<bool, Error> {
         Ok(self.boot_id == boot_id()?)
     }
@@ -152,8 +152,7 @@ impl Identity {
     }
 }
 
-/// Names the present boot of this host. Another value than the one that was stored means that nothing that was running
-/// then is running now.
+/// Returns the id of the current boot of this host. If it differs from a stored one, no process of that time runs any more.
 pub fn boot_id() -> Result<String, Error> {
     static BOOT_ID: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     if let Some(id) = BOOT_ID.get() {

@@ -1,22 +1,22 @@
-//! Processes, their identity, their end; locks and files that survive a crash. Knows no VM.
+//! Processes: their start, identity and end; locks and files that survive a crash. Knows no VM.
 //!
-//! The rule behind everything here: **a number is never an identity**. Who holds a lock is alive; who is to be
-//! signalled is held by a pidfd (Linux) or a handle (Windows) whose start time and boot id were checked first.
+//! The rule behind everything here: **a PID is never an identity**. A process is alive if it holds its lock; a process is
+//! signalled only through a pidfd (Linux) or a handle (Windows) whose start time and boot id were checked first.
 //!
-//! | module | what it answers |
+//! | module | what it provides |
 //! |---|---|
-//! | [`identity`] | which process is meant, across restarts of ours and of the host |
-//! | [`held`] | a process held so that its number cannot come to mean a stranger |
-//! | [`lock`] | who is alive; who holds this |
-//! | [`spawn`] | children that outlive the call which made them |
-//! | [`command`] | helpers that must not: run, captured, bounded |
-//! | [`tree`] | the end of a process and of all that it started |
-//! | [`mod@file`] | files that are there whole or not at all |
-//! | [`crash`] | where a test may kill us |
+//! | [`identity`] | the name of a process that stays unique across restarts of rdd and of the host |
+//! | [`held`] | a handle to a process, so that its PID cannot be reused |
+//! | [`lock`] | locks that the kernel releases, and their holders |
+//! | [`spawn`] | children that outlive the call that started them |
+//! | [`command`] | helpers that do not: captured and bounded |
+//! | [`tree`] | ending a process with all its descendants |
+//! | [`mod@file`] | atomic writes of files, private folders |
+//! | [`crash`] | points where a test can kill the process |
 //! | [`start_state`] | what this process inherited and does not depend on |
-//! | [`stop`] | how the outside asks this process to stop |
-//! | `mounts` (Linux) | file systems that only we and our children see |
-//! | `open_files` (macOS) | who has a file open |
+//! | [`stop`] | requests from outside to stop this process |
+//! | `mounts` (Linux) | file systems that only this process and its children see |
+//! | `open_files` (macOS) | which processes have a file open |
 //!
 //! One interface, two implementations (`unix/`, `windows/`), one contract suite (`tests/contract.rs`).
 

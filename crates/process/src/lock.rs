@@ -1,14 +1,14 @@
-//! Who holds this: a lock of the operating system on a file, held for the life of a value, given back by the kernel
-//! however the holder ends.
+//! Locks of the operating system on files, held for the life of a value. The kernel releases a lock however its holder
+//! ends.
 //!
-//! The holder writes who it is into the file, for messages only: whether somebody is alive is decided by the lock,
-//! never by the text. The file is never removed, since a second process could then lock a new file of the same name.
+//! The holder writes its identity into the file, for messages only: whether the holder is alive is decided by the lock,
+//! never by the text. The file is never removed, because a second process could then lock a new file of the same name.
 //!
-//! - Linux: open-file-description locks (`F_OFD_SETLK`), because `F_OFD_GETLK` can ask without taking: a look must not
-//!   make somebody else's `try_acquire` fail. They do not end when another descriptor of the file is closed.
-//! - macOS and other Unix: `flock`. A look takes a shared lock for an instant, so `try_acquire` tries a few times.
-//! - Windows: `LockFileEx` is mandatory, it keeps others from reading what is locked. So one byte far beyond the text
-//!   is locked, and the text stays readable.
+//! - Linux: open-file-description locks (`F_OFD_SETLK`), because `F_OFD_GETLK` queries without locking, so a query never
+//!   makes another process's `try_acquire` fail. They are not released when another descriptor of the file is closed.
+//! - macOS and other Unix: `flock`. A query takes a shared lock for an instant, so `try_acquire` retries a few times.
+//! - Windows: `LockFileEx` is mandatory, that is, other processes cannot read what is locked. So one byte far beyond the
+//!   text is locked, and the text stays readable.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -21,10 +21,10 @@ use crate::identity::Identity;
 use crate::tree::Mark;
 use crate::{pause, sys};
 
-/// The text of a lock file is a line; more than this is not ours and is not read.
+/// The text of a lock file is one line; more than this is not read.
 const TEXT_LIMIT: u64 = 4096;
 
-/// How often a lock file may be replaced under our hands (its folder deleted and made again) before we give up.
+/// How often a lock file may be replaced (its folder deleted and made again) while it is being locked, before that fails.
 const REPLACED_LIMIT: u32 = 10;
 
 /// An exclusive lock, held until dropped. Close-on-exec: children do not hold it.
@@ -32,11 +32,11 @@ const REPLACED_LIMIT: u32 = 10;
 pub struct FileLock {
     file: File,
     path: PathBuf,
-    /// A child holds it now ([`FileLock::into_fd`]).
+    /// The descriptor was taken out ([`FileLock::into_fd`]).
     handed_over: bool,
 }
 
-/// Why a lock could neither be taken nor found taken.
+/// Why a lock could not be taken or queried.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// A step on the lock file failed.
@@ -46,7 +46,7 @@ pub enum LockError {
         action: &'static str,
         /// The lock file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The deadline of an [`FileLock::acquire`] passed.
@@ -54,21 +54,21 @@ pub enum LockError {
     TimedOut {
         /// The lock file.
         path: PathBuf,
-        /// Who holds it, as far as it told.
+        /// The holder, as far as it is known.
         holder: Holder,
     },
 }
 
-/// Who a lock file's holder said that it is.
+/// The identity that the holder wrote into the lock file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderInfo {
-    /// The process that took the lock. Open it as a [`crate::Process`] to act on it: the text may be that of an
-    /// earlier holder for an instant, and then it opens as gone.
+    /// The process that took the lock. Open it as a [`crate::Process`] to act on it: for an instant the text may be that of
+    /// an earlier holder, which then opens as gone.
     #[serde(flatten)]
     pub identity: Identity,
-    /// What it calls itself, such as `hostagent of VM web`.
+    /// The holder's label, such as `hostagent of VM web`.
     pub label: String,
-    /// The mark of the tree that the process is the root of, when it was started by [`crate::spawn`].
+    /// The mark of the tree whose root the process is, if it was started by [`crate::spawn`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
 }
@@ -76,9 +76,9 @@ pub struct HolderInfo {
 /// The state of a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// Nobody holds it: whoever did is dead.
+    /// No process holds the lock.
     Free,
-    /// Somebody alive holds it; who, if the text could be read.
+    /// A live process holds the lock; its identity, if the text could be read.
     Held(Option<HolderInfo>),
 }
 
@@ -93,8 +93,8 @@ impl std::fmt::Display for Holder {
 }
 
 impl FileLock {
-    /// Takes the lock if nobody holds it; `None` when somebody does (ask [`holder`] who). Makes the file with mode 0600
-    /// when it is not there; its folder must exist. `label` is what this process calls itself, for messages.
+    /// Takes the lock if it is free; `None` if another process holds it (see [`holder`]). Makes the file with mode 0600 if
+    /// it is missing; its folder must exist. `label` describes this process in messages.
     pub fn try_acquire(path: &Path, label: &str) -> Result<Option<Self>, LockError> {
         let io = |action| {
             move |source| LockError::Io {
@@ -108,8 +108,8 @@ impl FileLock {
             if !sys::lock::try_lock(&file).map_err(io("lock"))? {
                 return Ok(None);
             }
-            // Between the open and the lock the folder can have been deleted and made anew: then what we locked is a
-            // file that nobody else will ever find.
+            // The folder may have been deleted and made again between the open and the lock; then the locked file has no
+            // name any more, and no other process can find it.
             if !sys::lock::is_still_at(&file, path).map_err(io("look at"))? {
                 continue;
             }
@@ -126,7 +126,7 @@ impl FileLock {
         )))
     }
 
-    /// Takes the lock, waiting for its holder until `deadline`. Blocks the thread.
+    /// Takes the lock; waits until `deadline` while another process holds it. Blocks the thread.
     pub fn acquire(path: &Path, label: &str, deadline: Instant) -> Result<Self, LockError> {
         loop {
             if let Some(lock) = Self::try_acquire(path, label)? {
@@ -157,16 +157,16 @@ impl FileLock {
                     holder: holder(path)?,
                 });
             }
-            tokio::time::sleep(pause::LOOK_AGAIN).await;
+            tokio::time::sleep(pause::POLL_INTERVAL).await;
         }
     }
 
-    /// The lock as a descriptor for a child ([`crate::spawn::Spawn::pass_fd`]): it is held until the last process that
-    /// has the descriptor is gone, and the kernel knows of it from the fork on. When the descriptor is dropped before
-    /// anybody got it, the lock is free again.
+    /// Returns the lock as a descriptor for a child ([`crate::spawn::Spawn::pass_fd`]). The lock is held from the fork until
+    /// the last process that has the descriptor is gone. If the descriptor is dropped without being passed, the lock is
+    /// released.
     ///
     /// # Errors
-    /// The system has no descriptor left; the lock is free again.
+    /// The system has no free descriptor; the lock is released.
     #[cfg(unix)]
     pub fn into_fd(mut self) -> io::Result<std::os::fd::OwnedFd> {
         let copy = self.file.try_clone()?;
@@ -181,7 +181,7 @@ impl FileLock {
     }
 
     fn write_holder(&mut self, label: &str) -> io::Result<()> {
-        // PID 1 of a container has no identity; it holds the lock all the same.
+        // PID 1 of a container has no identity, but holds the lock all the same.
         let text = match Identity::of_current() {
             Ok(identity) => serde_json::to_string(&HolderInfo {
                 identity,
@@ -202,14 +202,14 @@ impl Drop for FileLock {
         if self.handed_over {
             return;
         }
-        // Explicitly, since a child between fork and exec may still hold a copy of the descriptor. Neither failure
-        // matters: closing the file gives the lock back, and the text proves nothing.
+        // Unlocked explicitly, because a child between fork and exec may still have a copy of the descriptor. Failures do
+        // not matter: closing the file releases the lock, and the text proves nothing.
         let _ = self.file.set_len(0);
         let _ = sys::lock::unlock(&self.file);
     }
 }
 
-/// Who holds the lock at `path`. A file that is not there is held by nobody. On Linux this only looks.
+/// Returns the holder of the lock at `path`. A missing file counts as free. On Linux this takes no lock.
 pub fn holder(path: &Path) -> Result<Holder, LockError> {
     let io = |action| {
         move |source| LockError::Io {

@@ -1,14 +1,14 @@
-//! Only Linux has cgroups: elsewhere no child is in one.
+//! Stubs for systems other than Linux, which have no cgroups.
 
-/// Of these there are none.
+/// Never made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cgroup {}
 
-/// Of these there are none.
+/// Never made.
 #[derive(Debug)]
 pub(crate) enum Fresh {}
 
-/// Of these there are none.
+/// Never made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entrance {}
 

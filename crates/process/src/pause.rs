@@ -1,21 +1,21 @@
-//! The one place of this crate that lets time pass.
+//! The only sleep of this crate.
 
 use std::time::{Duration, Instant};
 
-/// How often something that has no event to wait for is looked at again: another process's file lock, the end of a
-/// process tree. Short enough for a person not to notice, long enough to cost nothing.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// The poll interval for what has no event: another process's file lock, the end of a process tree. Short enough that a
+/// person does not notice, long enough to cost nothing.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Sleeps for [`LOOK_AGAIN`], at most until `deadline`. False when the deadline has passed.
+/// Sleeps for [`POLL_INTERVAL`], at most until `deadline`. Returns false if the deadline has passed.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the callers poll with a deadline; the kernel has no event for what they wait for"
+    reason = "the callers poll with a deadline, because the kernel has no event for what they wait for"
 )]
 pub(crate) fn until_next_look(deadline: Instant) -> bool {
     let now = Instant::now();
     if now >= deadline {
         return false;
     }
-    std::thread::sleep(LOOK_AGAIN.min(deadline - now));
+    std::thread::sleep(POLL_INTERVAL.min(deadline - now));
     true
 }

@@ -1,31 +1,31 @@
-//! How a child tells its parent that it is ready, or why it is not: one line through a pipe, whose end without a line
-//! means that the child died.
+//! The readiness pipe: a child reports to its parent that it is ready, or why it is not, by one line. A pipe that closes
+//! without a line means that the child died.
 
 use std::io;
 use std::time::Instant;
 
 use crate::sys;
 
-/// What a child said about its start.
+/// What a child reported about its start.
 #[derive(Debug)]
 #[must_use = "a start that timed out is not a start"]
 pub enum Start {
-    /// It is ready, and says so with this message (may be empty).
+    /// The child is ready; the message may be empty.
     Ready(String),
-    /// It cannot start, for this reason.
+    /// The child cannot start, for this reason.
     Refused(String),
-    /// It ended, or closed the pipe, without a word.
+    /// The child ended, or closed the pipe, without a report.
     Died,
-    /// The deadline passed. It may still become ready.
+    /// The deadline passed. The child may still become ready.
     TimedOut,
     /// The pipe could not be read.
     Failed(io::Error),
 }
 
-/// A child's message has at most this many bytes: a line with an error or an address.
+/// The longest message in bytes: a line with an error or an address.
 const MESSAGE_LIMIT: usize = 16 * 1024;
 
-/// Our end of a readiness pipe.
+/// The parent's end of a readiness pipe.
 #[derive(Debug)]
 pub struct Readiness {
     pipe: io::PipeReader,
@@ -36,7 +36,7 @@ impl Readiness {
         Readiness { pipe }
     }
 
-    /// Waits for the child's word, at most until `deadline`. Blocks the thread.
+    /// Waits for the child's report, at most until `deadline`. Blocks the thread.
     pub fn wait(mut self, deadline: Instant) -> Start {
         let mut text = Vec::new();
         loop {
@@ -76,27 +76,27 @@ fn understand(line: &[u8]) -> Start {
     }
 }
 
-/// The child's end of a readiness pipe. Dropped without a word, it reads as [`Start::Died`].
+/// The child's end of a readiness pipe. If it is dropped without a report, the parent reads [`Start::Died`].
 #[derive(Debug)]
 pub struct Notifier {
     pipe: io::PipeWriter,
 }
 
 impl Notifier {
-    /// Takes the end that the parent named in the environment variable; `value` is the variable's value. Call it once,
-    /// early, before anything else is opened; afterwards no child of ours inherits it.
+    /// Takes the end that the parent named in the environment variable; `value` is the variable's value. Call it once and
+    /// early, before any other file is opened. After the call, children of this process do not inherit the pipe.
     pub fn from_variable(value: &str) -> io::Result<Self> {
         Ok(Notifier {
             pipe: sys::child::adopt_pipe(value)?,
         })
     }
 
-    /// Tells the parent that this process is ready.
+    /// Reports to the parent that this process is ready.
     pub fn ready(self, message: &str) -> io::Result<()> {
         self.say("ready", message)
     }
 
-    /// Tells the parent why this process cannot start.
+    /// Reports to the parent why this process cannot start.
     pub fn refused(self, reason: &str) -> io::Result<()> {
         self.say("refused", reason)
     }
@@ -104,7 +104,7 @@ impl Notifier {
     fn say(mut self, word: &str, message: &str) -> io::Result<()> {
         use io::Write;
         let end = message.floor_char_boundary(MESSAGE_LIMIT - 64);
-        // One line, whatever the message holds.
+        // One line, even if the message has several.
         let line = format!("{word} {}\n", message[..end].replace('\n', "; "));
         self.pipe.write_all(line.as_bytes())
     }

@@ -1,8 +1,8 @@
-//! Children that outlive the call which made them: the daemon, a hostagent, QEMU.
+//! Starts children that outlive the call: the daemon, a hostagent, QEMU.
 //!
-//! Each gets a session of its own (no signal for our group or terminal reaches it, and none of its reaches us, hazard
-//! 1), nothing of ours but what it is given, and a mark by which its whole tree can be found later ([`crate::tree`]).
-//! Dropping a [`Child`] never kills it (hazard 11).
+//! Each child gets its own session (a signal to the parent's group or terminal does not reach it, and vice versa, hazard
+//! 1), only the descriptors that it is given, a known signal state, and a mark by which its process tree can be found later
+//! ([`crate::tree`]). Dropping a [`Child`] never kills it (hazard 11).
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -22,13 +22,13 @@ use crate::tree::{self, Mark, Tree};
 
 pub use readiness::{Notifier, Readiness, Start};
 
-/// What a child is given beyond its arguments. Setting one attribute keeps the others (hazard 2).
+/// Attributes of a child. Setting one keeps the others (hazard 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// Orphans below the child become the child's children instead of init's, so that its tree stays one tree while
-    /// it lives (Linux; ignored elsewhere).
+    /// Orphans below the child become the child's children instead of init's, so that its tree stays connected while it
+    /// lives (Linux; ignored elsewhere).
     pub subreaper: bool,
-    /// The kernel kills the child when the *thread* that started it ends (Linux; ignored elsewhere). Only for a thread
+    /// The kernel kills the child when the *thread* that started it ends (Linux; ignored elsewhere). Use it only on a thread
     /// that waits for the child.
     pub dies_with_us: bool,
     /// The child and all that it starts are in a control group of their own, where the system lets this user make one
@@ -39,7 +39,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Both sets together.
+    /// Returns the union of both sets.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         Attributes {
@@ -51,7 +51,7 @@ impl Attributes {
     }
 }
 
-/// Where a child's output goes.
+/// The target of a child's output.
 #[derive(Debug)]
 pub(crate) enum Output {
     Null,
@@ -59,7 +59,7 @@ pub(crate) enum Output {
     Pipe,
 }
 
-/// Builds a child. Every setter adds to what was set before.
+/// Builder of a child. Every setter adds to what was set before.
 #[derive(Debug)]
 pub struct Spawn {
     program: OsString,
@@ -81,24 +81,24 @@ pub struct Spawn {
 /// Why a child was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    /// The system found no such program.
+    /// There is no such program.
     #[error("cannot start {program}: it is not installed, or not on PATH")]
     NotFound {
-        /// What was to be started.
+        /// The program.
         program: String,
     },
-    /// Something else.
+    /// Another step failed.
     #[error("cannot {action} {program}: {source}")]
     Io {
         /// What was tried.
         action: &'static str,
         /// The program.
         program: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It was started, but cannot be held.
-    #[error("started {program}, but lost sight of it: {source}")]
+    /// The child was started, but could not be opened.
+    #[error("started {program}, but cannot open its process: {source}")]
     Lost {
         /// The program.
         program: String,
@@ -108,8 +108,8 @@ pub enum SpawnError {
 }
 
 impl Spawn {
-    /// A child that runs `program` (looked up in PATH when it has no slash), with our whole environment, no input, and
-    /// its output thrown away.
+    /// A child that runs `program` (searched in PATH if it has no slash) with the environment of this process, without
+    /// input, and with its output discarded.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Spawn {
             program: program.as_ref().to_owned(),
@@ -152,14 +152,14 @@ impl Spawn {
         self
     }
 
-    /// Keeps one of our variables from the child.
+    /// Removes a variable from the child's environment.
     #[must_use]
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.env.insert(name.as_ref().to_owned(), None);
         self
     }
 
-    /// Gives the child only these of our variables, and those that [`Spawn::env`] sets. Several calls add up.
+    /// Passes only these variables of this process to the child, and those that [`Spawn::env`] sets. Several calls add up.
     #[must_use]
     pub fn env_only(mut self, names: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.inherit_all = false;
@@ -168,28 +168,28 @@ impl Spawn {
         self
     }
 
-    /// The child's working directory; ours when not set. A long-lived child should have `/` or its own folder.
+    /// Sets the child's working directory; the default is that of this process. See [`Spawn::long_lived`].
     #[must_use]
     pub fn cwd(mut self, folder: impl AsRef<Path>) -> Self {
         self.cwd = Some(folder.as_ref().to_owned());
         self
     }
 
-    /// The open file, or end of a pipe, that the child reads its standard input from.
+    /// Sets the open file, or end of a pipe, that is the child's stdin.
     #[must_use]
     pub fn stdin(mut self, file: File) -> Self {
         self.stdin = Some(file);
         self
     }
 
-    /// The open file that takes the child's standard output.
+    /// Sets the open file that is the child's stdout.
     #[must_use]
     pub fn stdout(mut self, file: File) -> Self {
         self.stdout = Output::File(file);
         self
     }
 
-    /// The open file that takes the child's standard error.
+    /// Sets the open file that is the child's stderr.
     #[must_use]
     pub fn stderr(mut self, file: File) -> Self {
         self.stderr = Output::File(file);
@@ -212,11 +212,12 @@ impl Spawn {
         })
     }
 
-    /// For a child that may try to get away, by intent or by accident, and that we wait for: a cgroup of its own where
-    /// one is delegated to us, and orphans below it become its own ([`Attributes::subreaper`]), which helps where none
-    /// is. Nothing else changes, and nothing fails when it is not possible.
+    /// For a child that this process waits for, and whose descendants may detach from it: gives the child its own cgroup
+    /// where one is delegated to this user, and makes it a subreaper ([`Attributes::subreaper`]), which helps where none
+    /// is. Best effort: the start does not fail where neither is possible.
     ///
-    /// Not for the daemon, hostagents and QEMU: they outlive whoever could remove the group, and hide from nobody.
+    /// Not for the daemon, hostagents and QEMU: they outlive the process that could remove the cgroup, and their children
+    /// do not detach.
     #[must_use]
     pub fn contained(self) -> Self {
         self.attributes(Attributes {
@@ -238,15 +239,15 @@ impl Spawn {
         })
     }
 
-    /// Gives the child a pipe on which it tells that it is ready. Its end is named by the environment variable
-    /// `variable`: the child hands the value to [`Notifier::from_variable`]. Ours is [`Child::readiness`].
+    /// Gives the child a pipe on which it reports that it is ready. The environment variable `variable` names the child's
+    /// end, and the child passes its value to [`Notifier::from_variable`]. The parent's end is [`Child::readiness`].
     #[must_use]
     pub fn readiness(mut self, variable: impl AsRef<OsStr>) -> Self {
         self.readiness = Some(variable.as_ref().to_owned());
         self
     }
 
-    /// Leaves `fd` open in the child, under the same number, which is returned. Everything else is closed there.
+    /// Leaves `fd` open in the child under the same number, which is returned. All other descriptors are closed there.
     #[cfg(unix)]
     pub fn pass_fd(&mut self, fd: std::os::fd::OwnedFd) -> io::Result<i32> {
         use std::os::fd::AsRawFd;
@@ -256,7 +257,7 @@ impl Spawn {
         Ok(number)
     }
 
-    /// The program and its arguments, for messages.
+    /// Returns the program and its arguments, for messages.
     #[must_use]
     pub fn command_line(&self) -> String {
         let mut line = self.program.to_string_lossy().into_owned();
@@ -271,7 +272,7 @@ impl Spawn {
         self.program.to_string_lossy().into_owned()
     }
 
-    /// Starts it.
+    /// Starts the child.
     pub fn spawn(mut self) -> Result<Child, SpawnError> {
         reap_dropped();
         let program = self.program_name();
@@ -300,7 +301,7 @@ impl Spawn {
             };
         }
         let mark = Mark::new();
-        // A caller that sets the marks by hand starts a new list (a test's own mark above everything it runs).
+        // A caller that sets the variable itself starts a new list; a test does so to mark everything that it runs.
         let above = match self.env.get(OsStr::new(tree::VARIABLE)) {
             Some(Some(set)) => Some(set.to_string_lossy().into_owned()),
             _ => sys::own_environment(tree::VARIABLE),
@@ -344,7 +345,7 @@ impl Spawn {
             cgroup.remove();
         }
         let child = started.map_err(|source| {
-            // A working directory that is not there says "not found" too.
+            // A missing working directory also gives "not found".
             if source.kind() == io::ErrorKind::NotFound
                 && self.cwd.as_ref().is_none_or(|cwd| cwd.is_dir())
             {
@@ -355,7 +356,7 @@ impl Spawn {
                 io("start")(source)
             }
         })?;
-        // Closes our copies of what the child alone shall hold, such as its end of the readiness pipe.
+        // Closes this process's copies of what only the child shall have, such as its end of the readiness pipe.
         drop(command);
         prepared
             .started(&child, &marks)
@@ -394,8 +395,8 @@ impl From<Output> for Stdio {
     }
 }
 
-/// A child of this process. The value is the only one that may reap it (hazard 7); dropping it leaves the child alone,
-/// and somebody else reaps it once it has ended.
+/// A child of this process. Only this value reaps it (hazard 7). Dropping the value leaves the child running; it is then
+/// reaped when another child is started or dropped after its end.
 #[derive(Debug)]
 pub struct Child {
     inner: Option<std::process::Child>,
@@ -407,30 +408,30 @@ pub struct Child {
 }
 
 impl Child {
-    /// Which process it is.
+    /// Returns which process it is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         self.process.identity()
     }
 
-    /// The process, to be signalled or watched.
+    /// Returns the process, to signal or watch it.
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// The child and all that it will have started, for [`tree::kill_tree`]; can be stored.
+    /// Returns the child with all its descendants, for [`tree::kill_tree`]; can be stored.
     #[must_use]
     pub fn tree(&self) -> Tree {
         Tree::new(self.identity().clone(), Some(self.mark.clone()))
     }
 
-    /// Our end of the readiness pipe, once, when [`Spawn::readiness`] asked for one.
+    /// Takes the parent's end of the readiness pipe, if [`Spawn::readiness`] requested one.
     pub fn readiness(&mut self) -> Option<Readiness> {
         self.readiness.take()
     }
 
-    /// Waits for the end and reaps the child, so that its exit status is known. Blocks the thread.
+    /// Waits for the end of the child and reaps it, so that its exit status is known. Blocks the thread.
     pub fn wait(&mut self, deadline: Instant) -> Exit {
         match self.process.wait(deadline) {
             Exit::Exited(_) => self.reap(),
@@ -446,7 +447,7 @@ impl Child {
         }
     }
 
-    /// Waits for the end without a limit and reaps the child, for a task whose work it is to watch it. Safe to cancel.
+    /// Waits for the end of the child without a deadline and reaps it, for a task that watches it. Safe to cancel.
     pub async fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.process.ended().await?;
         match self.reap() {
@@ -460,14 +461,14 @@ impl Child {
 
     fn reap(&mut self) -> Exit {
         if let Some(inner) = &mut self.inner {
-            // Does not block in practice: the process has ended. (Its other threads may take an instant to.)
+            // Hardly blocks, because the process has ended; its other threads may take an instant longer.
             match inner.wait() {
                 Ok(status) => self.status = Some(status),
                 Err(error) => return Exit::Failed(error),
             }
             self.inner = None;
             if let Some(cgroup) = self.cgroup.take() {
-                // Somebody may still be in it: then it goes when the tree is ended.
+                // Fails while a process is still in the cgroup; it is then removed when the tree is ended.
                 cgroup.remove();
             }
         }
@@ -499,8 +500,8 @@ impl Drop for Child {
     }
 }
 
-/// Children whose owner is gone and that may still run. They are reaped by whoever spawns or drops the next child, so
-/// that no zombies pile up, without a thread or a signal handler for it.
+/// Dropped children that may still run. They are reaped when the next child is started or dropped, so that zombies do not
+/// accumulate, without a thread or a signal handler.
 static DROPPED: Mutex<Vec<std::process::Child>> = Mutex::new(Vec::new());
 
 fn reap_dropped() {

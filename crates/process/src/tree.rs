@@ -1,31 +1,30 @@
-//! The end of a process and of all that it started.
+//! Ends a process with all its descendants.
 //!
-//! A process belongs to a tree when one of these says so, and each is looked at again in every round:
+//! A process is a member of a tree if one of these holds, and each is checked again in every round:
 //!
-//! 1. its parent belongs to it (a root started as a subreaper keeps orphans in the tree);
-//! 2. its session is one that a member leads or led while we held it;
-//! 3. it carries the tree's [`Mark`] in the environment that it was started with, which survives the death of every
-//!    process between, and a new session ([`crate::spawn`] adds a mark for each child to those above it).
+//! 1. Its parent is a member. (A root that was started as a subreaper keeps orphans in the tree.)
+//! 2. Its session is one that a member leads, or led while it was held.
+//! 3. The environment that it was started with contains the tree's [`Mark`]. The mark survives a new session and the death
+//!    of every process between, because [`crate::spawn`] adds a mark for each child to those above it.
+//! 4. It is in the cgroup of a contained child ([`crate::spawn::Spawn::contained`]; Linux, where a cgroup is delegated to
+//!    the user). The kernel kills such a cgroup at once.
 //!
-//! 4. it is in the cgroup that a child which was asked to be contained got, where one is delegated to the user (Linux,
-//!    [`crate::spawn::Spawn::contained`]); such a group is ended by the kernel at once.
+//! A process is opened and checked as a [`Process`] first, so a bare PID is never signalled. A process that is older than
+//! the root is never a member, and neither are this process and its ancestors.
 //!
-//! Whoever is found is opened and checked as a [`Process`] first, so no number is ever signalled. A process older than
-//! the root is never a member, nor are we or those above us.
+//! Killing a tree that is already gone is a success (hazard 4).
 //!
-//! Killing what is gone already is success (hazard 4).
+//! Without a cgroup, two kinds of process are missed: one that clears its environment *and* leaves the session *and* loses
+//! its parent while the root is dead or not a subreaper; and members that each leave the session, start the next one and
+//! end faster than the process table can be read. With a cgroup, a process that moves itself out of it, as its owner can,
+//! is still found by the other three.
 //!
-//! Without a cgroup, who clears its environment *and* leaves the session *and* loses its parent while the root is no
-//! subreaper, or is dead, is not found; and a tree whose processes each leave the session, start the next one and end
-//! faster than the table of processes can be read is caught by luck only. With one, who moves itself out of it, as its
-//! owner can, is still looked for by the other three.
+//! Only deep-review's reviewers are contained, because they run programs that may detach. A cgroup has to be removed by
+//! its parent, and the daemon, hostagents and QEMU outlive theirs; their children do not detach.
 //!
-//! Only children that get away if they can are contained: deep-review's reviewers. A group has to be removed by somebody,
-//! and the daemon, hostagents and QEMU outlive whoever that could be; nor do they hide.
-//!
-//! This process does not make itself a subreaper to keep orphans: it would have to reap them, and a library cannot tell
-//! an orphan that it adopted from a child that another part of the program started and is about to wait for. A contained
-//! child is one instead, and what it does not reap ends as a zombie with it.
+//! This process does not make itself a subreaper: it would have to reap the orphans, and a library cannot distinguish an
+//! adopted orphan from a child that another part of the program is about to wait for. A contained child is a subreaper
+//! instead, and the zombies that it does not reap end with it.
 
 use std::fmt::Display;
 use std::io;
@@ -41,10 +40,10 @@ use crate::sys;
 /// The environment variable that lists the marks of the trees a process belongs to, outermost first, `:` between.
 pub const VARIABLE: &str = "RDD_PROCESS_TREE";
 
-/// A tree in a tree in a tree …: the outermost marks are dropped beyond this.
+/// The most nested trees that are marked; beyond this the outermost marks are dropped.
 const NESTING_LIMIT: usize = 16;
 
-/// How long SIGKILL may take: a process in an uninterruptible system call dies when that call returns.
+/// How long a process may take to die of SIGKILL: one in an uninterruptible system call dies when that call returns.
 pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The random name of one tree.
@@ -52,20 +51,20 @@ pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Mark(String);
 
 impl Mark {
-    /// A mark that nobody has.
+    /// Returns a new random mark.
     #[must_use]
     #[expect(
         clippy::new_without_default,
-        reason = "each one is another; a default would hide that"
+        reason = "every mark is different; a default would hide that"
     )]
     pub fn new() -> Self {
         Mark(uuid::Uuid::new_v4().simple().to_string())
     }
 
-    /// The mark of the tree whose root is the calling process: `None` when it was not started by [`crate::spawn`].
+    /// Returns the mark of the tree whose root is this process; `None` if it was not started by [`crate::spawn`].
     #[must_use]
     pub fn of_current() -> Option<Self> {
-        // A child that was started by other means inherits its parent's mark, but leads no session.
+        // A child that was started in another way inherits its parent's mark, but leads no session.
         if !sys::child::leads_session() {
             return None;
         }
@@ -74,7 +73,7 @@ impl Mark {
         (!last.is_empty()).then(|| Mark(last.to_owned()))
     }
 
-    /// The value of [`VARIABLE`] for a child with this mark, below the trees of `above`.
+    /// Returns the value of [`VARIABLE`] for a child with this mark, below the trees of `above`.
     #[must_use]
     pub fn below(&self, above: Option<&str>) -> String {
         let mut marks: Vec<&str> = above
@@ -86,17 +85,17 @@ impl Mark {
         marks[marks.len().saturating_sub(NESTING_LIMIT)..].join(":")
     }
 
-    /// The mark as text.
+    /// Returns the mark as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A process and all that it started. Can be stored, and killed from what was stored.
+/// A process with all its descendants. Can be stored, and killed from what was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
-    /// The first process; `None` for whoever carries the mark.
+    /// The root process; `None` for all processes that carry the mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Identity>,
     /// The mark that [`crate::spawn`] gave it. Without one, members are found only while the root lives.
@@ -105,7 +104,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The tree under `root`.
+    /// Returns the tree of `root`.
     #[must_use]
     pub fn new(root: Identity, mark: Option<Mark>) -> Self {
         Tree {
@@ -114,7 +113,7 @@ impl Tree {
         }
     }
 
-    /// Everybody who carries `mark`.
+    /// Returns all processes that carry `mark`.
     #[must_use]
     pub fn marked(mark: Mark) -> Self {
         Tree {
@@ -123,7 +122,7 @@ impl Tree {
         }
     }
 
-    /// Who of the tree runs at this moment.
+    /// Returns the members that are alive now.
     pub fn members(&self) -> Result<Vec<Process>, TreeError> {
         let mut hunt = Hunt::new(self)?;
         hunt.gather(Then::List)?;
@@ -134,41 +133,41 @@ impl Tree {
 /// Why a tree could not be ended.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
-    /// A process could not be looked at or signalled.
+    /// A process could not be inspected or signalled.
     #[error(transparent)]
     Process(#[from] Error),
     /// The process table could not be read.
     #[error("cannot list the processes of this host: {0}")]
     List(#[source] io::Error),
-    /// The caller is part of what it wants to kill.
+    /// The calling process is a member of the tree.
     #[error("refusing to kill the tree of process {pid}: this process is part of it")]
     Own {
         /// The root of the tree.
         pid: u32,
     },
-    /// Somebody outlived SIGKILL, most likely in a system call that does not end (a hung disk or network mount), or
-    /// others came all the time.
+    /// A process survived SIGKILL, most likely in a system call that does not return (a hung disk or network mount), or new
+    /// processes kept appearing.
     #[error("still there {} s after SIGKILL: PIDs {pids:?}; look at their state with ps", KILL_DEADLINE.as_secs())]
     Survived {
-        /// Who was there at the last look, for people. Never empty.
+        /// The members found in the last round, for people. Never empty.
         pids: Vec<u32>,
     },
 }
 
-/// What it took to end a tree.
+/// The result of ending a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Killed {
-    /// Those that had to be killed, since they did not end within the grace period. Empty when all went by themselves
-    /// or were gone before; of a crowd, those that could be counted.
+    /// The processes that were killed, because they did not end within the grace period. Empty if all ended by themselves or
+    /// were already gone; of very many, those that could be counted.
     pub killed: Vec<Identity>,
 }
 
-/// Ends the tree: SIGTERM to the root, which may end its children as it sees fit; once it is gone SIGTERM to those it
-/// left; after `grace` SIGKILL to everybody. All dead is success, also when they were dead before. With a grace of zero
-/// nobody is asked.
+/// Ends the tree: sends SIGTERM to the root, which may end its own children; once it is gone, sends SIGTERM to the remaining
+/// members; after `grace` sends SIGKILL to all. Success if all are dead, also if they were dead before. With a grace of zero
+/// no SIGTERM is sent.
 ///
-/// Everything below the root ends with it, also what was meant to outlive it (a daemon's hostagents): to end one process
-/// alone, signal it as a [`Process`].
+/// All descendants of the root end with it, even those that were meant to outlive it (a daemon's hostagents). To end a
+/// single process, signal it as a [`Process`].
 ///
 /// Bounded by `grace` and ten seconds. Blocks the thread.
 pub fn kill_tree(tree: &Tree, grace: Duration) -> Result<Killed, TreeError> {
@@ -181,7 +180,7 @@ pub fn kill_tree(tree: &Tree, grace: Duration) -> Result<Killed, TreeError> {
     hunt.kill()
 }
 
-/// [`kill_tree`] for tokio. Goes on to its end when it is cancelled.
+/// [`kill_tree`] for tokio. Runs to its end even if the future is dropped.
 pub async fn kill_tree_async(tree: &Tree, grace: Duration) -> Result<Killed, TreeError> {
     let tree = tree.clone();
     match tokio::task::spawn_blocking(move || kill_tree(&tree, grace)).await {
@@ -193,9 +192,9 @@ pub async fn kill_tree_async(tree: &Tree, grace: Duration) -> Result<Killed, Tre
 /// How a process was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// It was gone before.
+    /// The process was already gone.
     WasGone,
-    /// It ended as it was asked.
+    /// It ended on request.
     OnRequest,
     /// It ended on SIGTERM.
     OnSignal,
@@ -212,9 +211,9 @@ pub struct Patience {
     pub signal: Duration,
 }
 
-/// Stops a process: `ask` (over its control channel), then SIGTERM, then SIGKILL to the whole tree, each step bounded
-/// (hazard 17). A request that fails goes on to SIGTERM at once. What the process leaves behind is ended too. Bounded
-/// by both patiences and twenty seconds.
+/// Stops a process: by `ask` (over its control channel), then by SIGTERM, then by SIGKILL to the whole tree, each step
+/// bounded (hazard 17). If the request fails, SIGTERM follows at once. The descendants that the process leaves are ended
+/// too. Bounded by both limits and twenty seconds.
 pub async fn stop<E: Display>(
     tree: &Tree,
     patience: Patience,
@@ -229,14 +228,14 @@ pub async fn stop<E: Display>(
         return Ok(Stopped::WasGone);
     };
     let pid = root.identity().pid();
-    // Who belongs to the tree is known better before its root has gone.
+    // Members are found more reliably while the root lives.
     let mut hunt = Hunt::new(tree)?;
     hunt.gather(Then::Hold)?;
     let deadline = Instant::now() + patience.request;
     let asked = match tokio::time::timeout_at(deadline.into(), ask).await {
         Ok(Ok(())) => root.wait_async(deadline).await.is_exited(),
         Ok(Err(error)) => {
-            tracing::warn!(pid, %error, "the process cannot be asked to stop, sending SIGTERM");
+            tracing::warn!(pid, %error, "cannot request the process to stop, sending SIGTERM");
             false
         }
         Err(_elapsed) => {

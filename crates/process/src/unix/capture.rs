@@ -1,4 +1,4 @@
-//! One thread that feeds and reads a helper until it ends: poll(2) over its pipes and its pidfd.
+//! Feeds and reads a helper on one thread until it ends, by poll(2) over its pipes and its pidfd.
 
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,14 +12,14 @@ use crate::command::Stream;
 use crate::held::Exit;
 use crate::spawn::Child;
 
-/// After the helper has ended, its output is read for this long: what it wrote is in the pipe already, and a
-/// background process that it left may hold the pipe open for ever.
+/// How long the output is read after the helper has ended: what it wrote is in the pipe already, and a background process
+/// that it left may hold the pipe open for ever.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// Where the kernel cannot tell the end of a process through a descriptor (macOS), it is asked this often.
+/// The poll interval where the kernel does not report the end of a process through a descriptor (macOS).
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What poll is asked about.
+/// What poll watches.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Stdin,
@@ -153,7 +153,7 @@ fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     )?)
 }
 
-/// False when there is nothing more to feed: all is written, or the helper does not want it.
+/// Returns false if there is nothing more to write: all is written, or the helper closed its stdin.
 fn feed(pipe: Option<&mut std::process::ChildStdin>, input: &mut &[u8]) -> io::Result<bool> {
     let Some(pipe) = pipe else { return Ok(false) };
     match pipe.write(input) {

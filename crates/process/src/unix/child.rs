@@ -1,8 +1,8 @@
-//! What is special about a child's start on Unix: its session, its descriptors, its readiness pipe.
+//! The Unix part of a child's start: its session, its descriptors, its readiness pipe.
 
 #![expect(
     unsafe_code,
-    reason = "code between fork and exec, and a descriptor that the parent left open for us"
+    reason = "code between fork and exec, and a descriptor that the parent left open for this process"
 )]
 
 use std::io::{self, PipeReader, PipeWriter};
@@ -31,7 +31,7 @@ impl Prepared {
         self.pass.extend(fds);
     }
 
-    /// Our end, and how the child finds its own.
+    /// Makes a pipe; returns the parent's end, and the number of the child's end.
     pub(crate) fn readiness_pipe(&mut self) -> io::Result<(PipeReader, String)> {
         let (reader, writer) = io::pipe()?;
         let writer = above_stdio(writer.into())?;
@@ -95,9 +95,10 @@ impl Prepared {
     }
 }
 
-/// Marks every descriptor from `first` on as close-on-exec, and leaves them open until then: the standard library
-/// reports a failed exec through one of them. Everything rdd opens is close-on-exec already; this is for what our own
-/// parent or a C library left open, such as the pipe of a `$(rdd svc start)`, which would never see its end.
+/// Marks every descriptor from `first` on as close-on-exec. They stay open until the exec, because the standard library
+/// reports a failed exec through one of them. Everything that rdd opens is close-on-exec already; this is for descriptors
+/// that the parent of this process or a C library left open, such as the pipe of `$(rdd svc start)`, which would otherwise
+/// never be closed.
 fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
@@ -116,13 +117,13 @@ fn close_on_exec_from(first: RawFd) -> io::Result<()> {
         }
     }
     // Linux before 5.11, and macOS.
-    /// No program of ours opens more; the limit itself may be a billion.
+    /// More than rdd ever opens; the limit itself may be a billion.
     const HIGHEST: u64 = 65_536;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
         .current
         .unwrap_or(HIGHEST);
     for number in first..RawFd::try_from(limit.min(HIGHEST)).unwrap_or(RawFd::MAX) {
-        // SAFETY: only asked for its flags; EBADF for a number that is not open.
+        // SAFETY: only its flags are changed; EBADF for a number that is not open.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
         match rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC) {
             Ok(()) | Err(rustix::io::Errno::BADF) => {}
@@ -132,7 +133,7 @@ fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The same file under a number that the child's standard input and output will not take.
+/// Returns the file under a number that is not one of stdin, stdout and stderr.
 pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= FIRST_FREE {
         return Ok(fd);
@@ -140,7 +141,7 @@ pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(&fd, FIRST_FREE)?)
 }
 
-/// In the child: the pipe that the parent named by its number.
+/// In the child: takes the pipe whose number the parent passed.
 pub(crate) fn adopt_pipe(value: &str) -> io::Result<PipeWriter> {
     let refuse = |why: &str| {
         io::Error::new(
@@ -152,12 +153,12 @@ pub(crate) fn adopt_pipe(value: &str) -> io::Result<PipeWriter> {
     if number < FIRST_FREE {
         return Err(refuse("is one of standard input and output"));
     }
-    // SAFETY: asked for its kind only; an error for a number that is not open.
+    // SAFETY: only its type is read; an error for a number that is not open.
     let kind = rustix::fs::fstat(unsafe { BorrowedFd::borrow_raw(number) })?;
     if rustix::fs::FileType::from_raw_mode(kind.st_mode) != rustix::fs::FileType::Fifo {
         return Err(refuse("is not a pipe"));
     }
-    // SAFETY: it is open and a pipe; the parent left it open for the one who was told its number, which is us.
+    // SAFETY: the descriptor is open and a pipe; the parent left it open for the process that got its number, this one.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
     Ok(fd.into())
@@ -170,7 +171,7 @@ pub(crate) enum Read {
     TimedOut,
 }
 
-/// Appends what the pipe has next, waiting for it until `deadline`.
+/// Appends the next bytes of the pipe, waiting for them until `deadline`.
 pub(crate) fn read_until(
     pipe: &mut PipeReader,
     text: &mut Vec<u8>,
@@ -196,10 +197,10 @@ pub(crate) fn read_until(
     Ok(if length == 0 { Read::End } else { Read::Some })
 }
 
-/// Whether this process leads its session, as every child of [`crate::spawn`] does.
+/// Returns whether this process leads its session, as every child of [`crate::spawn`] does.
 pub(crate) fn leads_session() -> bool {
-    // Not rustix's getsid: in a PID namespace whose session leader is outside (a container, `unshare --pid`) the kernel
-    // answers 0, which rustix takes to be impossible.
+    // rustix's getsid is not used: in a PID namespace whose session leader is outside (a container, `unshare --pid`) the
+    // kernel returns 0, which rustix considers impossible.
     // SAFETY: reads one number about the calling process.
     let session = unsafe { libc::getsid(0) };
     u32::try_from(session) == Ok(std::process::id())

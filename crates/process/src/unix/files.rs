@@ -1,4 +1,4 @@
-//! What Unix does with files and folders.
+//! The Unix part of files and folders.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -13,7 +13,7 @@ pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
         .create_new(true)
         .mode(mode)
         .open(path)?;
-    // The caller's mode is what is meant, not what the umask leaves of it.
+    // The file gets the caller's mode regardless of the umask.
     if file.metadata()?.mode() & PERMISSION_BITS != mode {
         file.set_permissions(Permissions::from_mode(mode))?;
     }
@@ -41,7 +41,7 @@ pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let there = std::fs::metadata(path)?;
     if there.mode() & 0o077 != 0 {
-        // Fails, as it should, when the folder is another user's.
+        // Fails, as intended, if the folder belongs to another user.
         std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "fcntl's OFD commands have no safe wrapper; tokio wants a promise about pidfds"
+    reason = "fcntl's OFD commands have no safe wrapper; tokio needs a guarantee about pidfds"
 )]
 
 use std::fs::File;
@@ -18,7 +18,7 @@ use tokio::io::unix::AsyncFd;
 use super::signal_number;
 use crate::held::Signal;
 
-/// A pidfd: names one process for as long as it is open, also after the number was given to another.
+/// A pidfd: refers to one process for as long as it is open, even after the PID was reused.
 #[derive(Debug)]
 pub(crate) struct Handle(OwnedFd);
 
@@ -29,7 +29,7 @@ impl Handle {
         };
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => Ok(Some(Handle(fd))),
-            // EINVAL: the number is that of a thread, which is nobody's process.
+            // EINVAL: the number is that of a thread, not of a process.
             Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -42,13 +42,13 @@ impl Handle {
         }
     }
 
-    /// To the process group whose number this process's is, for as long as anybody is in it, also when this process has
-    /// gone: the pidfd holds what the number stands for, so nobody else's group can be meant.
+    /// Signals the process group with this process's PID as long as it has members, even if this process is gone. The pidfd
+    /// keeps the number from being reused, so no other group is signalled.
     pub(crate) fn signal_group(&self, signal: Signal) {
         /// linux/pidfd.h, Linux 6.9.
         const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
         let none: *const libc::siginfo_t = std::ptr::null();
-        // SAFETY: sends a signal; the descriptor is open, and no information goes with it.
+        // SAFETY: sends a signal without extra information; the descriptor is open.
         unsafe {
             libc::syscall(
                 libc::SYS_pidfd_send_signal,
@@ -79,7 +79,7 @@ impl Handle {
     }
 
     pub(crate) async fn wait_async(&self) -> io::Result<()> {
-        // A descriptor of its own for each waiter: epoll takes one only once.
+        // Each waiter has its own descriptor, because epoll accepts a descriptor only once.
         let pidfd = self.0.try_clone()?;
         // SAFETY: an `OwnedFd` always gives the same descriptor, and keeps it open until it is dropped with the AsyncFd.
         let fd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE)? };
@@ -103,12 +103,12 @@ pub(crate) fn boot_id() -> io::Result<String> {
         .to_owned())
 }
 
-/// Start time in clock ticks since boot; `None` for nobody.
+/// Returns the start time in clock ticks since boot; `None` if there is no such process.
 pub(crate) fn start_time(pid: u32) -> io::Result<Option<u64>> {
     Ok(Snapshot::of(pid)?.map(|snapshot| snapshot.start_time))
 }
 
-/// Whether the process has begun to exit, or SIGKILL is on its way to it.
+/// Returns whether the process has begun to exit, or has a pending SIGKILL.
 pub(crate) fn is_ending(pid: u32) -> bool {
     // The kernel's `PF_EXITING` (include/linux/sched.h), shown in field 9 of proc_pid_stat(5).
     const EXITING: u32 = 0x4;
@@ -117,26 +117,26 @@ pub(crate) fn is_ending(pid: u32) -> bool {
         let flags: u32 = stat_fields(&line)?.get(9 - 3)?.parse().ok()?;
         Some(flags & EXITING != 0)
     };
-    // What waits to be delivered to its first thread, in hexadecimal: proc_pid_status(5).
+    // The pending signals of its first thread, in hexadecimal: proc_pid_status(5).
     let killed = || {
         let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let pending = text.lines().find_map(|line| line.strip_prefix("SigPnd:"))?;
         let pending = u64::from_str_radix(pending.trim(), 16).ok()?;
         Some(pending & (1 << (libc::SIGKILL - 1)) != 0)
     };
-    // In this order: what is delivered between the two looks is seen by the second.
+    // Read in this order, so that a signal which is delivered in between is seen by the second read.
     killed().unwrap_or(false) || exiting().unwrap_or(false)
 }
 
-/// The fields of a line of /proc/PID/stat from the third on. The name, field 2, is in parentheses and may hold anything,
-/// also parentheses and spaces, so the fields are counted from the last closing one.
+/// Returns the fields of a line of /proc/PID/stat from the third on. The name, field 2, is in parentheses and may contain
+/// parentheses and spaces, so the fields are counted from the last closing parenthesis.
 fn stat_fields(line: &[u8]) -> Option<Vec<&str>> {
     let end_of_name = line.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(line.get(end_of_name + 1..)?).ok()?;
     Some(rest.split_ascii_whitespace().collect())
 }
 
-/// One line of the process table, true when it was read.
+/// One entry of the process table.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) pid: u32,
@@ -155,7 +155,7 @@ impl Snapshot {
                     format!("/proc/{pid}/stat reads strange"),
                 )
             }),
-            // ESRCH: it ended between the open and the read.
+            // ESRCH: the process ended between the open and the read.
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error),
         }
@@ -169,14 +169,14 @@ impl Snapshot {
             pid,
             ended: matches!(field(3)?, "Z" | "X" | "x"),
             parent: field(4)?.parse().ok()?,
-            // 0 for processes of the kernel and of other PID namespaces.
+            // 0 for kernel threads and for processes of other PID namespaces.
             session: field(6)?.parse().unwrap_or(0),
             start_time: field(22)?.parse().ok()?,
         })
     }
 }
 
-/// Who has this process as its parent now. May miss some while its threads run, and without CONFIG_PROC_CHILDREN.
+/// Returns the current children of the process. May miss some while its threads run, and without CONFIG_PROC_CHILDREN.
 pub(crate) fn children(pid: u32) -> Vec<Snapshot> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
     let mut children = Vec::new();
@@ -197,7 +197,7 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// Every process that can be seen.
+/// Returns every visible process.
 pub(crate) fn snapshot() -> io::Result<Vec<Snapshot>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
@@ -216,8 +216,8 @@ pub(crate) fn snapshot() -> io::Result<Vec<Snapshot>> {
     Ok(all)
 }
 
-/// Whether the process was started with `name` in its environment, as a `:`-separated list that holds `value`.
-/// Processes whose environment we may not read carry nothing: we could not signal them either.
+/// Returns whether the process was started with `name` in its environment, as a `:`-separated list that contains `value`.
+/// False for a process whose environment is not readable; such a process could not be signalled either.
 pub(crate) fn carries(pid: u32, name: &str, value: &str) -> bool {
     std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|bytes| {
         find(&bytes, name).is_some_and(|list| {
@@ -227,7 +227,7 @@ pub(crate) fn carries(pid: u32, name: &str, value: &str) -> bool {
     })
 }
 
-/// A variable of the environment that this process was started with.
+/// Returns a variable of the environment that this process was started with.
 pub(crate) fn own_environment(name: &str) -> Option<String> {
     let bytes = std::fs::read("/proc/self/environ").ok()?;
     Some(String::from_utf8_lossy(find(&bytes, name)?).into_owned())
@@ -241,7 +241,7 @@ fn find<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
     })
 }
 
-/// The lock of the whole file.
+/// A lock of the whole file.
 fn whole_file(kind: libc::c_int) -> libc::flock {
     // SAFETY: a plain C struct of integers, for which all zeros is a value; `l_pid` must be 0 for OFD locks.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -273,7 +273,7 @@ pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Asks without taking.
+/// Queries the lock without taking it.
 pub(crate) fn is_locked(file: &File) -> io::Result<bool> {
     let mut lock = whole_file(libc::F_WRLCK);
     fcntl(file, libc::F_OFD_GETLK, &mut lock)?;
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+    fn name_with_parentheses_and_spaces_does_not_shift_the_fields() {
         let line = b"77 (a) b) (c) S 5 6 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 1";
         let snapshot = Snapshot::parse(77, line).unwrap();
         assert_eq!(
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_line_is_refused() {
+    fn truncated_line_is_rejected() {
         assert!(Snapshot::parse(77, b"77 (a) S 5").is_none());
     }
 }

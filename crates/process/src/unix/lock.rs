@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Opens for reading and writing, made with mode 0600 when it is not there. A symbolic link is not followed: a lock is
-/// a file of the folder that it protects.
+/// Opens the file for reading and writing; makes it with mode 0600 if it is missing. A symbolic link is not followed,
+/// because a lock is a file of the folder that it protects.
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -18,12 +18,12 @@ pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Opens what is there, to look at it.
+/// Opens an existing file for reading.
 pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Whether `path` still names the file that is open.
+/// Returns whether `path` still names the open file.
 pub(crate) fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
     let open = file.metadata()?;
     match std::fs::symlink_metadata(path) {
@@ -47,7 +47,7 @@ mod flock {
 
     use crate::pause;
 
-    /// For how long a look of somebody else may stand in our way.
+    /// How long another process's query may block the lock.
     const LOOKS_LAST: Duration = Duration::from_millis(50);
 
     pub(crate) fn try_lock(file: &File) -> io::Result<bool> {

@@ -1,4 +1,4 @@
-//! The Unix side of the interface. What differs between Linux and macOS is in `linux.rs` and `macos.rs`.
+//! The Unix implementation. What differs between Linux and macOS is in `linux.rs` and `macos.rs`.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -24,10 +24,10 @@ pub(crate) mod stop;
 
 use crate::held::Signal;
 
-/// Ends this process without running anything more of it (crash points).
+/// Kills this process without running any more of its code (crash points).
 pub(crate) fn die() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    // Not reached: nobody survives SIGKILL.
+    // Not reached, because no process survives SIGKILL.
     std::process::abort()
 }
 

@@ -1,7 +1,8 @@
-//! Linux: file systems that only this process and its children see, without being root (user_namespaces(7),
-//! mount_namespaces(7)). They are gone with the last process that sees them, also after `kill -9`.
+//! Linux: file systems that only this process and its children see, without root privileges (user_namespaces(7),
+//! mount_namespaces(7)). They disappear with the last process that sees them, even after `kill -9`.
 //!
-//! A program calls these first of all, while it has one thread: the kernel refuses namespaces of users to others.
+//! A program calls these functions first, while it has one thread, because the kernel refuses a new user namespace to a
+//! process with several threads.
 
 #![expect(unsafe_code, reason = "unshare has no safe wrapper")]
 
@@ -16,10 +17,10 @@ use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_sp
 
 use crate::held::Process;
 
-/// Gives this process mounts of its own. Who may not do that as they are (everybody but root) becomes the only user of
-/// a user namespace, under their own number, and may mount there.
+/// Gives this process its own mount namespace. A user without the privilege (everyone but root) also gets a user namespace,
+/// keeps the uid in it, and may mount there.
 pub fn own() -> io::Result<()> {
-    // Asked before: inside the new namespace everybody is nobody until the numbers are written.
+    // Read before, because inside the new namespace every id is "nobody" until the maps are written.
     let (user, group) = (
         rustix::process::geteuid().as_raw(),
         rustix::process::getegid().as_raw(),
@@ -27,7 +28,7 @@ pub fn own() -> io::Result<()> {
     match unshare(UnshareFlags::NEWNS) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)?;
-            // The kernel lets a group number be mapped only by who has given up changing groups.
+            // The kernel lets a process map its gid only after it has given up setgroups.
             std::fs::write("/proc/self/setgroups", "deny")?;
             std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
             std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
@@ -37,8 +38,8 @@ pub fn own() -> io::Result<()> {
     separate()
 }
 
-/// Joins the mounts that `process` made with [`own`], and takes a copy of them: what is mounted from here on, that
-/// process does not see.
+/// Joins the mount namespace that `process` made with [`own`], and takes a copy of it: later mounts of this process are not
+/// visible to that process.
 pub fn join(process: &Process) -> io::Result<()> {
     let mut which = ThreadNameSpaceType::MOUNT;
     let user = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/user"));
@@ -54,11 +55,11 @@ pub fn join(process: &Process) -> io::Result<()> {
 }
 
 fn unshare(flags: UnshareFlags) -> io::Result<()> {
-    // SAFETY: unsafe for `FILES` only, which nobody here passes.
+    // SAFETY: unsafe for `FILES` only, which is not passed.
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 
-/// What is mounted here is not to appear elsewhere.
+/// Keeps later mounts from appearing in other namespaces.
 fn separate() -> io::Result<()> {
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     Ok(mount_change("/", flags)?)
@@ -71,16 +72,16 @@ pub fn memory(at: &Path, bytes: u64) -> io::Result<()> {
     Ok(mount("tmpfs", at, "tmpfs", flags, options.as_c_str())?)
 }
 
-/// From now on nobody can write to the file system mounted at `at`.
+/// Makes the file system mounted at `at` read-only.
 pub fn seal(at: &Path) -> io::Result<()> {
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
     Ok(mount_remount(at, flags, text("")?.as_c_str())?)
 }
 
-/// Shows at `at` the folder `lower` with what is in `upper` over it. All that is written goes to `upper`; `work` is
-/// an empty folder beside it. `,` and `:` may be in none of the three: name them relative to the current folder.
+/// Mounts at `at` an overlay of `upper` over `lower`. Writes go to `upper`; `work` is an empty folder beside it. None of the
+/// three may contain `,` or `:`, so name them relative to the working directory.
 ///
-/// `userxattr` is what makes this possible without being root (Linux 5.11).
+/// `userxattr` makes this possible without root privileges (Linux 5.11).
 pub fn overlay(lower: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result<()> {
     let mut options = String::from("userxattr");
     for (key, path) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
@@ -105,8 +106,7 @@ pub fn overlay(lower: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result
     )?)
 }
 
-/// Takes away what is mounted at `at`, for this process and those that it starts from here on. What is mounted over it
-/// keeps it.
+/// Unmounts `at` for this process and its later children. A file system that is mounted over it keeps it in use.
 pub fn hide(at: &Path) -> io::Result<()> {
     Ok(unmount(at, UnmountFlags::DETACH)?)
 }

@@ -1,4 +1,4 @@
-//! Requests to stop are signals.
+//! Requests to stop, as signals.
 
 use std::io;
 

@@ -15,7 +15,7 @@ use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use crate::captured::{Captured, End};
 use crate::command::Stream;
 use crate::held::Exit;
-use crate::pause::LOOK_AGAIN;
+use crate::pause::POLL_INTERVAL;
 use crate::spawn::Child;
 
 /// After the helper has ended, its output is read for this long: a background process that it left may hold the pipe
@@ -97,7 +97,7 @@ enum Taken {
 }
 
 fn take(pieces: &Receiver<Piece>, captured: &mut Captured) -> Taken {
-    match pieces.recv_timeout(LOOK_AGAIN) {
+    match pieces.recv_timeout(POLL_INTERVAL) {
         Ok((stream, bytes)) if captured.take(stream, &bytes) => Taken::Some,
         Ok(_) => Taken::TooMuch,
         Err(RecvTimeoutError::Timeout) => Taken::Some,
@@ -114,7 +114,7 @@ fn take(pieces: &Receiver<Piece>, captured: &mut Captured) -> Taken {
     reason = "the caller polls with a deadline"
 )]
 fn pause_a_little() {
-    thread::sleep(LOOK_AGAIN);
+    thread::sleep(POLL_INTERVAL);
 }
 
 /// Whether the other end of the pipe is gone.

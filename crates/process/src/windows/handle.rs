@@ -102,7 +102,7 @@ impl Handle {
         // Asked again and again: a registered wait would call us back on a thread of the system's pool, which is not
         // worth it for the handful of processes that rdd watches.
         while !self.wait(Instant::now())? {
-            tokio::time::sleep(crate::pause::LOOK_AGAIN).await;
+            tokio::time::sleep(crate::pause::POLL_INTERVAL).await;
         }
         Ok(())
     }

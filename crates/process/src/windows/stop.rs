@@ -66,7 +66,7 @@ impl Listener {
 async fn requested(event: &OwnedHandle) {
     // SAFETY: the handle is open for as long as the listener that lends it.
     while unsafe { WaitForSingleObject(event.as_raw_handle() as HANDLE, 0) } != WAIT_OBJECT_0 {
-        tokio::time::sleep(pause::LOOK_AGAIN).await;
+        tokio::time::sleep(pause::POLL_INTERVAL).await;
     }
 }
 
