@@ -40,6 +40,9 @@ pub const TEMPLATE_COPY: &str = "lima.rancherdesktop.io/template";
 /// else for the next one. The controller removes it once the VM has stopped. Admission refuses a value that
 /// [`parse_grace_period`] cannot read.
 pub const STOP_GRACE_PERIOD: &str = "lima.rancherdesktop.io/stopGracePeriod";
+/// Annotation, value `true`: the VM takes over the folder of its name, which belongs to no other VM. The controller removes
+/// it once it has.
+pub const ADOPT: &str = "lima.rancherdesktop.io/adopt";
 /// Annotation, value `true`: give up a VM that is being deleted even though it cannot be cleaned up.
 pub const FORCE_DELETE: &str = "lima.rancherdesktop.io/force-delete";
 
@@ -50,6 +53,8 @@ pub mod condition {
     /// Whether its user can log in. False means that nothing runs, or that it is on the way up; a VM on its way down is
     /// Unknown with reason [`super::reason::STOPPING`], so that who waits for False after a stop waits for its end.
     pub const RUNNING: &str = "Running";
+    /// That a running VM does not work as it should; the message says why. Present only while that is so.
+    pub const DEGRADED: &str = "Degraded";
     /// Why a deletion is not complete. Present only while one is under way.
     pub const DELETING: &str = "Deleting";
 }
@@ -77,6 +82,8 @@ pub mod reason {
     pub const STOP_FAILED: &str = "StopFailed";
     /// `Running` Unknown: the controller has restarted and has not looked yet.
     pub const RECONCILING: &str = "Reconciling";
+    /// `Degraded` True.
+    pub const DEGRADED: &str = "Degraded";
     /// `Deleting` True: the VM is being stopped and its files removed.
     pub const CLEANING_UP: &str = "CleaningUp";
     /// `Deleting` True: that failed; it is tried again.
@@ -108,8 +115,11 @@ pub const MAX_PHASES: usize = 8;
 /// Bytes that `status.lastError` has at most: some lines of a log, and not all of it.
 pub const MAX_LAST_ERROR: usize = 4096;
 
+/// The longest grace period of a stop: a day.
+pub const MAX_GRACE_PERIOD: Duration = Duration::from_secs(24 * 3600);
+
 /// What a VM should be.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "lima.rancherdesktop.io",
     version = "v1alpha1",
@@ -277,9 +287,57 @@ impl LimaVM {
     }
 }
 
-/// Reads a grace period such as `30s`, `1m30s`, `500ms` or `0s`; `None` for what is none.
+/// Parses a grace period such as `30s`, `1m30s`, `500ms` or `0s`; `None` for any other text, and for more than
+/// [`MAX_GRACE_PERIOD`].
 pub fn parse_grace_period(text: &str) -> Option<Duration> {
-    // kube's parser takes "" for nothing at all.
-    let parsed: kube::core::Duration = (!text.is_empty()).then(|| text.parse().ok())??;
-    (!parsed.is_negative()).then(|| parsed.into())
+    // Only what the schema of `spec.stop.gracePeriod` allows; jiff also reads other forms.
+    let allowed = |letter: char| letter.is_ascii_digit() || ".smh".contains(letter);
+    if !text.chars().all(allowed) {
+        return None;
+    }
+    let parsed: jiff::SignedDuration = text.parse().ok()?;
+    let parsed = Duration::try_from(parsed).ok()?;
+    (parsed <= MAX_GRACE_PERIOD).then_some(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h52_grace_period_is_at_most_a_day_and_no_text_panics() {
+        for (text, millis) in [
+            ("0s", 0),
+            ("500ms", 500),
+            ("1.5s", 1500),
+            ("1m30s", 90_000),
+            ("24h", 86_400_000),
+        ] {
+            let expected = Some(Duration::from_millis(millis));
+            assert_eq!(parse_grace_period(text), expected, "{text}");
+        }
+        let huge = format!("{}s", "9".repeat(400));
+        for text in [
+            "",
+            "1",
+            "s",
+            "-1s",
+            "+1s",
+            "1 s",
+            "PT1S",
+            "1d",
+            "1e9s",
+            "24h1s",
+            "25h",
+            "ms",
+            "100000000000000000000000s",
+            "99999999999h",
+            &huge,
+            "..s",
+            "1..5s",
+            "\u{661}s",
+        ] {
+            assert_eq!(parse_grace_period(text), None, "{text}");
+        }
+    }
 }

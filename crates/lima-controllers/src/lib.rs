@@ -17,5 +17,7 @@ mod host;
 pub mod limavm;
 mod template;
 
+pub use limavm::{adopt, owner_record};
+
 pub use config::{Config, HostagentCommand};
 pub use controller::LimaVmController;

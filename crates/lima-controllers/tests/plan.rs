@@ -121,7 +121,7 @@ fn busy(observed: Observed, job: Job) -> Observed {
 }
 
 #[test]
-fn what_follows_from_what_is_wanted_and_seen() {
+fn plan_follows_from_desired_and_observed() {
     use Action::*;
     let rows: Vec<(&str, Desired, Observed, Action)> = vec![
         // On the way up.
@@ -472,7 +472,7 @@ fn all() -> impl Iterator<Item = (Desired, Observed)> {
 }
 
 #[test]
-fn what_never_happens() {
+fn plan_never_violates_its_invariants() {
     for (desired, observed) in all() {
         let action = plan(&desired, &observed);
         let lives = observed.agent != Agent::Absent || observed.machine != Machine::Absent;

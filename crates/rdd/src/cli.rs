@@ -311,6 +311,12 @@ pub(crate) enum LimaVm {
         wait: VmWait,
     },
 
+    /// Take over a VM folder that belongs to no VM, as after the loss of the database
+    Adopt {
+        /// The name of the folder and of the new VM
+        name: String,
+    },
+
     /// List the VMs
     #[command(visible_alias = "ls")]
     List,
@@ -375,6 +381,7 @@ impl LimaVm {
             | Self::Restart { wait, .. }
             | Self::Delete { wait, .. } => Some(*wait),
             Self::List
+            | Self::Adopt { .. }
             | Self::Describe { .. }
             | Self::Shell { .. }
             | Self::Logs { .. }

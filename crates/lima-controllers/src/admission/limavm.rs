@@ -44,7 +44,8 @@ impl Admission {
         if let Some(name) = &name {
             self.check_name(name, &namespace).await?;
         }
-        check_stop_grace_period(vm)?;
+        check_annotation(vm)?;
+        check_spec(vm)?;
         let mut changes = Changes::default();
         let text = self.template_text(vm, &namespace).await?;
         let checked = template::check(
@@ -137,7 +138,10 @@ impl Admission {
         // An unchanged value is not checked again, so that the user can change other fields of an object that was written
         // without this webhook.
         if old.annotations().get(STOP_GRACE_PERIOD) != new.annotations().get(STOP_GRACE_PERIOD) {
-            check_stop_grace_period(new)?;
+            check_annotation(new)?;
+        }
+        if old.spec.stop != new.spec.stop {
+            check_spec(new)?;
         }
         if old.spec.params == new.spec.params || new.metadata.deletion_timestamp.is_some() {
             return Ok(Changes::default());
@@ -173,12 +177,22 @@ impl Admission {
     }
 }
 
-/// The schema checks `spec.stop.gracePeriod`; annotations have none.
-fn check_stop_grace_period(vm: &LimaVM) -> Result<(), Refusal> {
-    match vm.annotations().get(STOP_GRACE_PERIOD) {
+fn check_annotation(vm: &LimaVM) -> Result<(), Refusal> {
+    let value = vm.annotations().get(STOP_GRACE_PERIOD);
+    check_grace_period(&format!("the annotation {STOP_GRACE_PERIOD}"), value)
+}
+
+/// The schema allows numbers that are too large.
+fn check_spec(vm: &LimaVM) -> Result<(), Refusal> {
+    let stop = vm.spec.stop.as_ref();
+    let value = stop.and_then(|stop| stop.grace_period.as_ref());
+    check_grace_period("spec.stop.gracePeriod", value)
+}
+
+fn check_grace_period(field: &str, value: Option<&String>) -> Result<(), Refusal> {
+    match value {
         Some(value) if parse_grace_period(value).is_none() => Err(Refusal(format!(
-            "the annotation {STOP_GRACE_PERIOD} is {value:?}, which is no duration: write it as 30s, 1m30s, 500ms, or 0s \
-             for at once"
+            "{field} is {value:?}, which is no duration of at most 24h: write it as 30s, 1m30s, 500ms, or 0s for at once"
         ))),
         _ => Ok(()),
     }

@@ -17,6 +17,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::{Notify, watch};
 
 use super::actor::{Actor, Shared};
+use super::adopt;
 use super::names::{Holder, Names};
 use crate::Config;
 use crate::host;
@@ -27,6 +28,19 @@ pub(crate) async fn dispatch(config: Config, context: Context) {
     let (config_maps, config_map_writer) = objects();
     let host = Arc::new(host::detect(&config.lima_home));
     let mut state = context.state.clone();
+    let cluster = adopt::cluster(&context.client)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::warn!("a lost database could not be recognised: {error}");
+            None
+        });
+    adopt::adopt_lost(
+        &context.client,
+        &context.recorder,
+        &config.lima_home,
+        cluster.as_ref(),
+    )
+    .await;
     let shared = Arc::new(Shared {
         client: context.client.clone(),
         config,
@@ -35,6 +49,7 @@ pub(crate) async fn dispatch(config: Config, context: Context) {
         vms,
         config_maps,
         names: Names::default(),
+        cluster,
     });
     let templates =
         watcher::Config::default().labels(&format!("{TEMPLATE_LABEL}={TEMPLATE_LABEL_VALUE}"));

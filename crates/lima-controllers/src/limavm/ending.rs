@@ -1,4 +1,4 @@
-//! Why a VM ended that nobody had asked to: its hostagent's last event, else the last words of those concerned.
+//! Why a run ended that was not asked to: the hostagent's last event, else the last lines of the logs.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -10,21 +10,21 @@ use lima::layout::InstanceDir;
 
 use super::plan::Machine;
 
-/// The end of a log that is looked at, in bytes.
+/// The part of a log that is read, from its end, in bytes.
 const TAIL: u64 = 16 << 10;
-/// So many last lines are told when none of them is an error.
+/// The number of last lines that are shown if none of them is an error.
 const LINES: usize = 3;
 
 /// What is known of the end of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ending {
-    /// The guest powered itself off; that is no failure.
+    /// The guest powered itself off, which is no failure.
     pub(crate) powered_off: bool,
     /// The cause, for people.
     pub(crate) cause: String,
 }
 
-/// Reads the logs of the hostagent that lived last. Small and local, so it blocks for no time worth a thread.
+/// Reads the logs of the last hostagent. They are small and local, so no thread is needed.
 pub(crate) fn read(dir: &InstanceDir, machine: Machine) -> Ending {
     let events = Events::read(dir);
     if let Some(event) = events
@@ -48,9 +48,9 @@ pub(crate) fn read(dir: &InstanceDir, machine: Machine) -> Ending {
             };
         }
     }
-    let mut cause = last_words(&last_bytes(&dir.ha_stderr_log()));
+    let mut cause = last_error(&last_bytes(&dir.ha_stderr_log()));
     if events.had_machine && machine == Machine::Absent {
-        // Both ended, and the hostagent could not say what it had seen of the machine.
+        // Both ended, and the hostagent could not report what it knew of the machine.
         let driver = driver::for_instance(dir, &Host::default());
         for log in driver.files(dir).logs {
             let lines = tail::of_file(&log.path);
@@ -65,7 +65,7 @@ pub(crate) fn read(dir: &InstanceDir, machine: Machine) -> Ending {
     }
 }
 
-/// What the hostagent that lived last has measured.
+/// The stages that the last hostagent measured.
 pub(crate) fn stages(dir: &InstanceDir) -> Vec<Stage> {
     Events::read(dir)
         .last
@@ -73,10 +73,10 @@ pub(crate) fn stages(dir: &InstanceDir) -> Vec<Stage> {
         .unwrap_or_default()
 }
 
-/// The end of `ha.stdout.log`, which begins anew with each hostagent.
+/// The end of `ha.stdout.log`, which each hostagent starts anew.
 struct Events {
     last: Option<Event>,
-    /// A machine ran, so the logs that it wrote are of this run and not of an earlier one.
+    /// A machine ran, so the machine's logs are of this run and not of an earlier one.
     had_machine: bool,
 }
 
@@ -114,7 +114,7 @@ fn last_bytes(path: &Path) -> String {
 }
 
 /// The last error of a log, or its last lines.
-fn last_words(log: &str) -> String {
+fn last_error(log: &str) -> String {
     let lines: Vec<&str> = log
         .lines()
         .map(str::trim)
@@ -123,8 +123,8 @@ fn last_words(log: &str) -> String {
     if let Some(error) = lines.iter().rev().find_map(|line| error_of(line)) {
         return error;
     }
-    // What it said before is told, and not taken for the cause: who is killed says nothing.
-    let cause = "the hostagent ended without a word";
+    // Earlier lines are shown but are not the cause, because a process that is killed logs nothing.
+    let cause = "the hostagent ended without an error message";
     if lines.is_empty() {
         return format!("{cause}; see its log with: rdd limavm logs");
     }
@@ -132,7 +132,7 @@ fn last_words(log: &str) -> String {
     format!("{cause}; the last lines of its log:\n{last}")
 }
 
-/// The message of a line that tells an error, in either log format, or as a program's own last word (`Error: …`).
+/// The message of a line that is an error, in either log format or as printed by `main` (`Error: …`).
 fn error_of(line: &str) -> Option<String> {
     if let Ok(json) = serde_json::from_str::<serde_json::Value>(line) {
         let level = json["level"].as_str()?.to_ascii_lowercase();
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_error_of_a_log_is_told_whatever_its_format() {
+    fn last_error_of_a_log_is_found_in_every_format() {
         let cases = [
             (
                 "time=1 level=info msg=\"a\"\ntime=2 level=error msg=\"no \\\"qemu\\\": install it\" x=1\nbye",
@@ -186,17 +186,17 @@ mod tests {
             ("level=error msg=short rest", "short"),
             (
                 "one\ntwo\nthree\nfour\n",
-                "the hostagent ended without a word; the last lines of its log:\ntwo\nthree\nfour",
+                "the hostagent ended without an error message; the last lines of its log:\ntwo\nthree\nfour",
             ),
         ];
         for (log, expected) in cases {
-            assert_eq!(last_words(log), expected, "{log}");
+            assert_eq!(last_error(log), expected, "{log}");
         }
-        assert!(last_words("\n").contains("rdd limavm logs"));
+        assert!(last_error("\n").contains("rdd limavm logs"));
     }
 
     #[test]
-    fn a_guest_that_powered_itself_off_is_no_failure() {
+    fn guest_that_powered_itself_off_is_no_failure() {
         let folder = tempfile::tempdir().unwrap();
         let dir = InstanceDir::at(folder.path(), "vm");
         let write = |text: &str| std::fs::write(dir.ha_stdout_log(), text).unwrap();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn h19_what_nobody_could_report_is_told_by_the_last_lines_of_machine_and_guest() {
+    fn h19_unreported_end_is_explained_by_the_last_lines_of_machine_and_guest() {
         let folder = tempfile::tempdir().unwrap();
         let dir = InstanceDir::at(folder.path(), "vm");
         let write = |path: std::path::PathBuf, text: &str| std::fs::write(path, text).unwrap();
@@ -232,7 +232,7 @@ mod tests {
             "qemu: disk is gone",
         );
         write(dir.serial_log(), "\u{1b}[31mKernel panic\u{1b}[0m\r\n");
-        // No machine has run since these were written: they tell of another run.
+        // No machine has run since these were written, so they are of another run.
         assert_eq!(read(&dir, Machine::Absent).cause, "killed");
         write(
             dir.ha_stdout_log(),
@@ -242,7 +242,7 @@ mod tests {
             read(&dir, Machine::Absent).cause,
             "killed\nlast lines of QEMU:\nqemu: disk is gone\nlast lines of the guest's console:\nKernel panic"
         );
-        // It runs on: nothing was its last word.
+        // The machine runs on, so its last lines are no explanation.
         assert_eq!(read(&dir, Machine::Alive).cause, "killed");
     }
 }

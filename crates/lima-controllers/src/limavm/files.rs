@@ -1,7 +1,7 @@
-//! The folder of one VM: whether it is there, which template it has, and the work that changes it.
+//! The folder of one VM: whether it exists, which template it has, and the work that changes it.
 //!
-//! Which template a folder has is told by a mark of our own, the digest of what the user wrote: a later rdd with other
-//! defaults, or a host with another number of CPUs, must not restart every VM.
+//! A mark in the folder says which template it has: the digest of what the user wrote, not of the template with defaults,
+//! because a later rdd with other defaults, or a host with another number of CPUs, must not restart every VM.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::lima::reason;
 use hostagent::client::{kill, prove_gone};
 use lima::image::Cache;
 use lima::instance;
@@ -24,9 +23,9 @@ use super::progress::ProgressLine;
 
 /// The mark's file name.
 const MARK: &str = "template.sha256";
-/// Nobody lives when a template is written; a lock that is still held is let go within moments.
+/// A template is written while no process of the VM is alive; a lock that is still held is released within moments.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
-/// For the end of hostagent and machine, and of all they started, without asking anybody.
+/// How long killing hostagent, machine and all their children may take.
 pub(crate) const KILL_LIMIT: Duration = Duration::from_secs(4);
 
 /// Why a job on the files failed; the message is for the condition.
@@ -38,23 +37,23 @@ pub(crate) enum FilesError {
     Gone(#[from] hostagent::client::GoneError),
     #[error("cannot write {}: {reason}", path.display())]
     Mark { path: PathBuf, reason: String },
-    #[error("the work on the VM's files broke off: {0}")]
+    #[error("the work on the VM's files failed: {0}")]
     Broken(String),
 }
 
-/// What the user wrote, ready to be used.
+/// A template that is ready to be used.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolved {
     /// The digest of what the user wrote: template and parameters.
     pub(crate) digest: String,
-    /// The template with its defaults filled in; why it cannot be used.
+    /// The template with its defaults filled in, or why it cannot be used.
     pub(crate) template: Result<Arc<Template>, String>,
 }
 
 /// The digest of a template with its parameters.
 pub(crate) fn digest(text: &str, params: &BTreeMap<String, String>) -> String {
     let mut hasher = Sha256::new();
-    // Lengths in front, so that no two inputs run together to the same bytes.
+    // Lengths come first, so that no two inputs give the same bytes.
     let mut add = |part: &str| {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
@@ -67,7 +66,7 @@ pub(crate) fn digest(text: &str, params: &BTreeMap<String, String>) -> String {
     hex::encode(hasher.finalize())
 }
 
-/// Reads a template and fills in its defaults.
+/// Parses a template and fills in its defaults.
 pub(crate) fn resolve(
     text: &str,
     params: &BTreeMap<String, String>,
@@ -90,7 +89,7 @@ pub(crate) fn resolve(
     }
 }
 
-/// Whether a deletion or a preparation of this VM has broken off and left something.
+/// Whether an interrupted deletion or preparation of this VM has left files behind.
 pub(crate) fn remains(place: &Place) -> bool {
     instance::has_remains(&place.home, place.dir.name())
 }
@@ -99,7 +98,7 @@ fn mark_path(dir: &InstanceDir) -> PathBuf {
     dir.path().join(MARK)
 }
 
-/// What is on disk. `accepted`: this VM has been given the name, so the folder is its own.
+/// The state of the folder. `accepted`: the VM has its name, so the folder is its own.
 pub(crate) fn state(dir: &InstanceDir, accepted: bool, wanted: Option<&Resolved>) -> Files {
     if !dir.path().exists() {
         return Files::Absent;
@@ -108,22 +107,23 @@ pub(crate) fn state(dir: &InstanceDir, accepted: bool, wanted: Option<&Resolved>
         return Files::Foreign;
     }
     let Some(wanted) = wanted.filter(|wanted| wanted.template.is_ok()) else {
-        // Nothing better is known than what is there.
+        // There is nothing to compare it with.
         return Files::Current;
     };
     match std::fs::read_to_string(mark_path(dir)) {
         Ok(mark) if mark.trim() == wanted.digest => Files::Current,
         Ok(_) => Files::Outdated,
-        // A crash between the folder and its mark: nothing runs yet, so writing the template once more does no harm.
+        // After a crash between the folder and its mark nothing runs yet, so writing the template again does no harm.
         Err(error) if error.kind() == ErrorKind::NotFound => Files::Outdated,
         Err(error) => {
-            tracing::warn!(%error, "cannot read {}; the template is taken for current", mark_path(dir).display());
+            tracing::warn!(%error, "cannot read {}; assuming that the template is current", mark_path(dir).display());
             Files::Current
         }
     }
 }
 
-fn write_mark(dir: &InstanceDir, digest: &str) -> Result<(), FilesError> {
+/// Records that the folder has the template with this digest.
+pub(crate) fn write_mark(dir: &InstanceDir, digest: &str) -> Result<(), FilesError> {
     let path = mark_path(dir);
     process::file::write_atomic(&path, digest.as_bytes(), 0o600).map_err(|error| FilesError::Mark {
         path,
@@ -139,13 +139,13 @@ fn remove_mark(dir: &InstanceDir) -> Result<(), FilesError> {
     })
 }
 
-/// What the jobs work on.
+/// Where a VM's files are.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) home: LimaHome,
     pub(crate) cache: Cache,
     pub(crate) dir: InstanceDir,
-    /// Where the logs go when the folder does; `None`: with it.
+    /// Where the logs are moved to when the folder is deleted; `None` deletes them.
     pub(crate) kept_logs: Option<PathBuf>,
 }
 
@@ -158,7 +158,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Makes the folder.
+/// Creates the folder.
 pub(crate) async fn prepare(
     place: Place,
     template: Arc<Template>,
@@ -183,7 +183,7 @@ pub(crate) async fn prepare(
     .await
 }
 
-/// Gives the folder another template, while nobody lives.
+/// Replaces the template, while no process of the VM is alive.
 pub(crate) async fn write_template(
     place: Place,
     template: Arc<Template>,
@@ -192,8 +192,8 @@ pub(crate) async fn write_template(
     let lock = prove_gone(&place.dir, LOCK_LIMIT).await?;
     process::crash::point("template.after-lock");
     blocking(move || {
-        // Without a mark the folder is taken for outdated. The old one must not vouch for a template that a crash has
-        // left half way, when the owner changes his mind back.
+        // A folder without a mark is outdated. The old mark must not stay while the template is replaced: after a crash in
+        // between it would match again if the user restored the old template.
         remove_mark(&place.dir)?;
         instance::update_template(&place.dir, &template)?;
         process::crash::point("template.after-write");
@@ -205,15 +205,15 @@ pub(crate) async fn write_template(
     .await
 }
 
-/// Ends hostagent and machine without asking, and proves it.
+/// Kills hostagent and machine, and proves that they are gone.
 pub(crate) async fn end(place: Place) -> Result<FileLock, FilesError> {
     Ok(kill(&place.dir, KILL_LIMIT).await?)
 }
 
-/// Deletes the folder, having proved that nobody lives (hazard 21).
+/// Deletes the folder, after proving that no process of the VM is alive (hazard 21).
 pub(crate) async fn delete(place: Place) -> Result<(), FilesError> {
     if !place.dir.path().exists() {
-        // An earlier deletion has proved it already, and nobody can live without the folder.
+        // An earlier deletion has proved it already, and no process can be alive without the folder.
         return blocking(move || Ok(instance::delete_remains(&place.home, place.dir.name())?))
             .await;
     }
@@ -230,23 +230,13 @@ pub(crate) async fn delete(place: Place) -> Result<(), FilesError> {
     .await
 }
 
-/// The reason that goes with a failed job.
-pub(crate) fn failed_reason(job: super::plan::Job) -> &'static str {
-    use super::plan::Job;
-    match job {
-        Job::Prepare | Job::WriteTemplate => reason::CREATE_FAILED,
-        Job::Kill => reason::STOP_FAILED,
-        Job::DeleteFiles => reason::DELETE_FAILED,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use driver::qemu::QemuFiles;
 
     use super::*;
 
-    /// A folder whose mark says `old`, and a template to be written into it.
+    /// A folder with the mark `old`, and a template to be written into it.
     fn folder() -> (tempfile::TempDir, Place, Arc<Template>) {
         let root = tempfile::tempdir().unwrap();
         let home = LimaHome::new(root.path().join("lima"));
@@ -272,18 +262,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn h25_the_old_mark_does_not_vouch_for_a_template_that_was_written_half_way() {
+    async fn h25_interrupted_template_write_leaves_the_folder_outdated() {
         let (_root, place, template) = folder();
         assert_eq!(files(&place, &template), Files::Current);
-        // It breaks off: there is no lima.yaml to be replaced.
+        // The write fails, because there is no lima.yaml to be replaced.
         let written = write_template(place.clone(), template.clone(), "new".into()).await;
         written.unwrap_err();
-        // The owner wants the old one again.
+        // The user restores the old template.
         assert_eq!(files(&place, &template), Files::Outdated);
     }
 
     #[tokio::test]
-    async fn h21_a_template_is_not_written_while_a_machine_lives_without_hostagent() {
+    async fn h21_template_is_not_written_while_a_machine_is_alive_without_hostagent() {
         let (_root, place, template) = folder();
         let machine = FileLock::try_acquire(&QemuFiles::of(&place.dir).lock, "a machine");
         let machine = machine.unwrap().unwrap();
@@ -301,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn h22_the_remains_of_a_deletion_go_without_the_folder() {
+    async fn h22_remains_of_a_deletion_are_deleted_without_the_folder() {
         let (_root, place, _) = folder();
         assert!(!remains(&place));
         std::fs::rename(place.dir.path(), place.home.root.join(".vm.tmp")).unwrap();

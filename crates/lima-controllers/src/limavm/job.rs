@@ -1,4 +1,4 @@
-//! Work in the background: at most one job for each VM, as it owns the VM's files.
+//! A background job. A VM has at most one, because it owns the VM's files.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::files::FilesError;
 use super::plan::Job;
 use super::progress::ProgressLine;
 
-/// A job under way.
+/// A job that runs.
 pub(super) struct Running {
     kind: Job,
     cancel: Cancel,
@@ -44,17 +44,17 @@ impl Running {
         self.kind
     }
 
-    /// How far it is.
+    /// Its progress, for people.
     pub(super) fn progress(&self) -> Option<String> {
         self.progress.as_ref()?.line()
     }
 
-    /// Asks it to stop; it says when it has.
+    /// Cancels it; it ends a moment later.
     pub(super) fn cancel(&self) {
         self.cancel.cancel();
     }
 
-    /// Waits for the job's end and takes it out; for ever when there is none. Cancel it as you like.
+    /// Waits for the job's end and removes it from `slot`; for ever when there is none. Cancel safe.
     pub(super) async fn ended(slot: &mut Option<Running>) -> Outcome {
         let Some(running) = slot else {
             return std::future::pending().await;
@@ -77,7 +77,8 @@ impl Running {
         outcome
     }
 
-    /// Asks it to stop and gives it a moment; what is not done then goes on alone, and harms nothing.
+    /// Cancels it and waits for its end, at most for `limit`. A job that takes longer goes on in the background and does no
+    /// harm.
     pub(super) async fn abandon(self, limit: Duration) {
         self.cancel.cancel();
         if tokio::time::timeout(limit, self.task).await.is_err() {

@@ -1,18 +1,17 @@
-//! What is seen of a VM from outside, in the words that deciding needs.
+//! Translates an observation of hostagent and machine into the terms of the plan.
 
 use std::time::Duration;
 
 use driver::MachineState;
 use hostagent::client::{AgentState, Observation};
 use hostagent::status::{Info, Phase};
-use process::{Identity, Process};
 
 use super::plan::{Agent, Machine};
 
-/// The hostagent, as the plan knows it. `starting`: one that was started just now, and may not hold its lock yet.
-pub(crate) fn agent(observation: &Observation, starting: bool) -> Agent {
+/// The hostagent. `is_starting`: one was started just now and may not hold its lock yet.
+pub(crate) fn agent(observation: &Observation, is_starting: impl FnOnce() -> bool) -> Agent {
     match (&observation.agent, &observation.info) {
-        (AgentState::Absent, _) if starting => Agent::Silent,
+        (AgentState::Absent, _) if is_starting() => Agent::Silent,
         (AgentState::Absent, _) => Agent::Absent,
         (AgentState::Unknown { .. }, _) => Agent::Unknown,
         (AgentState::Alive { .. }, None) => Agent::Silent,
@@ -24,7 +23,7 @@ pub(crate) fn agent(observation: &Observation, starting: bool) -> Agent {
     }
 }
 
-/// The machine, as the plan knows it.
+/// The machine.
 pub(crate) fn machine(observation: &Observation) -> Machine {
     match observation.machine {
         MachineState::Absent => Machine::Absent,
@@ -33,7 +32,7 @@ pub(crate) fn machine(observation: &Observation) -> Machine {
     }
 }
 
-/// Why something cannot be told.
+/// Why the state of hostagent or machine is unknown.
 pub(crate) fn unknown(observation: &Observation) -> Option<String> {
     match (&observation.agent, &observation.machine) {
         (AgentState::Unknown { reason }, _) => Some(reason.clone()),
@@ -42,33 +41,25 @@ pub(crate) fn unknown(observation: &Observation) -> Option<String> {
     }
 }
 
-/// Whether a process that was started is still there. One that cannot be looked at is taken for alive.
-pub(crate) fn is_alive(identity: &Identity) -> bool {
-    match Process::open(identity) {
-        Ok(None) => false,
-        Ok(Some(process)) => process.is_running(),
-        Err(_) => true,
-    }
-}
-
-/// In the message of a VM that is up, before what is wrong with it. Who was told of it last is seen by it.
-pub(crate) const DEGRADED: &str = "; Degraded: ";
-
 /// What a user should know of a VM that is up.
 pub(crate) fn note(info: &Info) -> String {
     let mut note = format!("ssh listens on 127.0.0.1:{}", info.ssh_local_port);
-    if info.phase == Phase::Degraded {
-        note.push_str(DEGRADED);
-        note.push_str(
-            info.errors
-                .last()
-                .map_or("the user cannot log in", String::as_str),
-        );
+    if let Some(degraded) = degraded(info) {
+        note.push_str("; Degraded: ");
+        note.push_str(&degraded);
     }
     note
 }
 
-/// How soon a hostagent that does not answer is looked at again: often at first, as it is most likely just starting.
+/// Why a VM that is up is degraded; `None` if it is not.
+pub(crate) fn degraded(info: &Info) -> Option<String> {
+    (info.phase == Phase::Degraded).then(|| {
+        let error = info.errors.last().cloned();
+        error.unwrap_or_else(|| "the user cannot log in".into())
+    })
+}
+
+/// How long until the next look at a hostagent that does not answer: short at first, because it is probably starting.
 pub(crate) fn again_after(silent: Duration) -> Duration {
     match silent.as_millis() {
         0..1_000 => Duration::from_millis(20),

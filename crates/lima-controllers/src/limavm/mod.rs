@@ -5,25 +5,31 @@
 //!                                                     │ ──plan──▶ one bounded step, or a job in the background
 //!                                                     └ ──status──▶ API server, if it differs
 //! ```
-//! A wake-up carries no data, so two of them are as good as one and none can be lost (hazard 33); what is slow is a
-//! job beside the actor, so it goes on looking (hazard 26), and no VM waits for another one (hazard 32).
+//! A wake-up carries no data, so two of them can be merged and none can be lost (hazard 33). Slow work is a background job,
+//! so the actor goes on observing (hazard 26), and no VM waits for another (hazard 32).
 
 mod actor;
-mod books;
+pub mod adopt;
 mod dispatch;
 mod ending;
-mod files;
+pub(crate) mod files;
+mod history;
+mod hostagent_process;
 mod job;
 mod limits;
 mod look;
-mod memory;
 mod names;
+mod object;
+mod observe;
+mod own_template;
+pub mod owner_record;
 mod phases;
 pub mod plan;
 mod progress;
+mod run;
 mod status;
-mod step;
 mod stopping;
 mod template_copy;
+mod work;
 
 pub(crate) use dispatch::dispatch;

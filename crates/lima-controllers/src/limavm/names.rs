@@ -1,14 +1,16 @@
-//! Which VM has a name. Folders are called after VMs and not after namespaces, so two VMs of one name would share one.
+//! Which VM has a name. A folder is named after its VM without the namespace, so two VMs of one name would share it.
 //!
-//! Admission refuses the second; this decides where it could not see the first (two creates at once in two processes,
-//! a server without admission): the VM that the controller sees first keeps the name until it is gone.
+//! Admission refuses the second VM. If it could not see the first (two creates at the same time in two processes, a server
+//! without admission), the VM that the controller sees first keeps the name until it is gone.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
+/// The names in use.
 #[derive(Debug, Default)]
 pub(crate) struct Names(Mutex<HashMap<String, Holder>>);
 
+/// The VM that has a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) namespace: String,
@@ -16,7 +18,7 @@ pub(crate) struct Holder {
 }
 
 impl Names {
-    /// Takes the name for this VM; fails with who has it.
+    /// Takes the name for this VM; fails with the VM that has it.
     pub(crate) fn claim(&self, name: &str, holder: &Holder) -> Result<(), Holder> {
         let mut names = self.0.lock();
         match names.get(name) {
@@ -29,7 +31,7 @@ impl Names {
         }
     }
 
-    /// Gives the name back, if this VM has it.
+    /// Releases the name, if this VM has it.
     pub(crate) fn release(&self, name: &str, holder: &Holder) {
         let mut names = self.0.lock();
         if names.get(name) == Some(holder) {
@@ -43,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_keeps_the_name_until_it_is_gone() {
+    fn first_vm_keeps_the_name_until_it_is_gone() {
         let holder = |uid: &str| Holder {
             namespace: "n".into(),
             uid: uid.into(),

@@ -1,5 +1,5 @@
-//! How the last start and the last stop went (`status.phases`): what the hostagent measured, and the making of the
-//! files, which is ours.
+//! The phases of the last start and the last stop (`status.phases`): those that the hostagent measured, and the creation
+//! of the files, which the controller measures.
 
 use std::time::Duration;
 
@@ -33,17 +33,17 @@ fn of_stage(stage: &Stage) -> Option<PhaseStatus> {
     })
 }
 
-/// A phase of ours, which begins at `now`.
+/// A phase that begins at `now`.
 pub(crate) fn begun(name: &str, now: Timestamp) -> PhaseStatus {
     PhaseStatus {
         name: name.into(),
-        // As the API stores it; a finer time would differ from the one that is read back, at each look.
+        // In the precision of the API: a finer time would differ from the stored one at each look.
         start_time: MicroTime(Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)),
         duration: None,
     }
 }
 
-/// Ends the phases that are open: whoever measured them is gone.
+/// Ends the open phases, because the process that measured them is gone.
 pub(crate) fn end(phases: &mut [PhaseStatus], now: Timestamp) {
     for phase in phases.iter_mut().filter(|phase| phase.duration.is_none()) {
         let took = now.duration_since(phase.start_time.0);
@@ -54,8 +54,8 @@ pub(crate) fn end(phases: &mut [PhaseStatus], now: Timestamp) {
     }
 }
 
-/// The phases to show, where `old` were shown last and `fresh` belong to the run of the VM that is seen, or was last.
-/// The making of the files and the last stop stay until they happen again.
+/// The phases to show, where `old` were shown last and `fresh` are those of the current or the last run. The creation of
+/// the files and the last stop stay until they happen again.
 pub(crate) fn merged(old: &[PhaseStatus], fresh: &[PhaseStatus]) -> Vec<PhaseStatus> {
     if fresh.is_empty() {
         return old.to_vec();
@@ -64,15 +64,15 @@ pub(crate) fn merged(old: &[PhaseStatus], fresh: &[PhaseStatus]) -> Vec<PhaseSta
         [phase::CREATING, phase::STOPPING].contains(&phase.name.as_str())
             && fresh.iter().all(|newer| newer.name != phase.name)
     };
-    // What stays was before. Not by their times: the clock may have been set back in between.
+    // Old phases come first. They are not sorted by time, because the clock may have been set back.
     let mut all: Vec<_> = old.iter().filter(stays).chain(fresh).cloned().collect();
     let surplus = all.len().saturating_sub(api::lima::MAX_PHASES);
     all.drain(..surplus);
     all
 }
 
-/// What there is to tell where `old` was shown before: when, the reason and the message of an event for each phase that
-/// has begun since. A stop is told by the condition.
+/// Time, reason and message of an event for each phase that has begun since `old` was shown. A stop has no event here,
+/// because its condition has one.
 pub(crate) fn news(
     old: &[PhaseStatus],
     new: &[PhaseStatus],
@@ -81,8 +81,8 @@ pub(crate) fn news(
         old.iter()
             .any(|old| old.name == phase.name && old.start_time == phase.start_time)
     };
-    // A hostagent that takes a machine over recalls how that came up only after it has told of its own beginning: then
-    // those phases come back, and were told long ago.
+    // A hostagent that adopts a machine reports its own beginning first, and the earlier phases of that machine later:
+    // those had their events long ago.
     let adopted = new.iter().position(|phase| phase.name == phase::ADOPTING);
     let latest = old.iter().map(|phase| &phase.start_time).max();
     let recalled = |at: usize, phase: &PhaseStatus| {
@@ -94,13 +94,13 @@ pub(crate) fn news(
         .filter(|(at, phase)| !shown(phase) && !recalled(*at, phase))
         .filter_map(|(_, phase)| {
             let (reason, text) = match phase.name.as_str() {
-                phase::CREATING => ("Creating", "making the VM's files"),
-                phase::PREPARING => ("Preparing", "making ready what the machine needs"),
+                phase::CREATING => ("Creating", "creating the VM's files"),
+                phase::PREPARING => ("Preparing", "preparing what the machine needs"),
                 phase::STARTING => ("StartingMachine", "starting the machine"),
                 phase::BOOTING => ("Booting", "the guest boots"),
                 phase::SERVICES => ("StartingServices", "the guest starts its services"),
                 phase::LOGIN => ("LoggingIn", "waiting for the first login"),
-                phase::ADOPTING => ("Adopting", "taking over the machine that runs"),
+                phase::ADOPTING => ("Adopting", "adopting the running machine"),
                 _ => return None,
             };
             Some((phase.start_time.0, reason, text.to_owned()))
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_as_kubernetes_writes_them() {
+    fn durations_are_written_as_in_kubernetes() {
         for (millis, expected) in [
             (0, "0.000s"),
             (5204, "5.204s"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_start_replaces_the_last_one_and_keeps_the_last_stop() {
+    fn new_start_replaces_the_last_one_and_keeps_the_last_stop() {
         let mut creating = begun(phase::CREATING, at(10));
         end(std::slice::from_mut(&mut creating), at(15));
         let names = |phases: &[PhaseStatus]| -> Vec<(String, Option<String>)> {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn each_phase_is_told_once_also_when_another_hostagent_recalls_it() {
+    fn each_phase_has_one_event_even_if_another_hostagent_reports_it_again() {
         use StageName::{Adopting, Booting, Login, Preparing};
         let shown = |stages: &[(StageName, u64)]| {
             of_stages(
@@ -205,31 +205,31 @@ mod tests {
                     .collect::<Vec<_>>(),
             )
         };
-        let told = |old: &[PhaseStatus], new: &[PhaseStatus]| -> Vec<&str> {
+        let reported = |old: &[PhaseStatus], new: &[PhaseStatus]| -> Vec<&str> {
             news(old, new)
                 .iter()
                 .map(|(_, reason, _)| *reason)
                 .collect()
         };
         let up = shown(&[(Preparing, 20), (Booting, 30), (Login, 40)]);
-        assert_eq!(told(&up[..1], &up), ["Booting", "LoggingIn"]);
-        // Its hostagent dies. The next one begins, and then finds the machine and what is remembered of it.
+        assert_eq!(reported(&up[..1], &up), ["Booting", "LoggingIn"]);
+        // The hostagent dies. The next one begins, then finds the machine and its recorded phases.
         let next = shown(&[(Preparing, 100)]);
-        assert_eq!(told(&up, &next), ["Preparing"]);
+        assert_eq!(reported(&up, &next), ["Preparing"]);
         let adopted = shown(&[(Preparing, 20), (Booting, 30), (Login, 40), (Adopting, 105)]);
-        assert_eq!(told(&next, &adopted), ["Adopting"]);
-        // Nobody looked meanwhile: all that is new is told.
+        assert_eq!(reported(&next, &adopted), ["Adopting"]);
+        // No look came in between: all that is new is reported.
         assert_eq!(
-            told(&up[..1], &adopted),
+            reported(&up[..1], &adopted),
             ["Booting", "LoggingIn", "Adopting"]
         );
-        // A start after the clock was set back is one.
+        // A start after the clock was set back is a new one.
         let again = shown(&[(Preparing, 5), (Booting, 7)]);
-        assert_eq!(told(&adopted, &again), ["Preparing", "Booting"]);
+        assert_eq!(reported(&adopted, &again), ["Preparing", "Booting"]);
     }
 
     #[test]
-    fn who_is_gone_leaves_no_phase_open_and_a_clock_set_back_no_negative_one() {
+    fn end_closes_open_phases_and_a_clock_set_back_gives_no_negative_duration() {
         let mut phases = vec![begun("booting", at(1000))];
         end(&mut phases, at(3500));
         assert_eq!(phases[0].duration.as_deref(), Some("2.500s"));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_the_same() {
+    fn phase_is_read_back_as_it_was_written() {
         let now: Timestamp = "2026-01-01T00:00:00.123456789Z".parse().unwrap();
         let phase = begun("creating", now);
         let text = serde_json::to_string(&phase).unwrap();

@@ -1,4 +1,4 @@
-//! Deciding what is done next for one VM. Pure: no clock, no disk, no API; `actor.rs` looks and does.
+//! Decides the next step for one VM. Pure: no clock, no disk, no API. `actor.rs` observes and performs the step.
 //!
 //! ```text
 //!            files absent ──Prepare──▶ files current ──Start──▶ agent talks ──▶ up
@@ -7,11 +7,11 @@
 //!              DeleteFiles                 ▼    │                   ▼            │
 //!                 └────────────────── nothing lives ◀─────────── stopping ◀──────┘
 //! ```
-//! Files are changed only while nothing lives, so the template on disk is always the one that a running VM was booted
-//! with. Everything is derived from what is seen, so a daemon that starts in any of these states goes on from there.
-//! Model-checked with all that it decides about: `tests/model`, `docs/lifecycle-model.md`.
+//! Files are changed only while no process of the VM is alive, so the template on disk is always the one that a running
+//! VM was booted with. The decision depends only on what is observed, so a daemon that starts in any of these states goes
+//! on from there. `tests/model` checks it together with a model of the world; see `docs/lifecycle-model.md`.
 
-/// What the owner wants, as far as deciding needs it.
+/// What the user wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Desired {
     /// What is to become of the VM's files.
@@ -20,9 +20,9 @@ pub struct Desired {
     pub running: bool,
     /// It should be stopped once, before anything else (`status.restartNeeded`).
     pub restart: bool,
-    /// There is a template that can be used.
+    /// A usable template exists.
     pub template: bool,
-    /// The control plane is going: stop the VM, and begin nothing new.
+    /// The control plane shuts down: stop the VM, and begin nothing new.
     pub leaving: bool,
 }
 
@@ -31,18 +31,18 @@ pub struct Desired {
 pub enum Fate {
     /// They stay.
     Keep,
-    /// They are deleted and made anew.
+    /// They are deleted and created again.
     Reset,
     /// They are deleted, and the VM with them.
     Delete,
 }
 
-/// What is seen of the VM.
+/// What is observed of the VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Observed {
     /// Its folder.
     pub files: Files,
-    /// A deletion or a preparation has broken off and left something beside the folder's place.
+    /// An interrupted deletion or preparation has left files beside the folder.
     pub remains: bool,
     /// Its hostagent.
     pub agent: Agent,
@@ -50,12 +50,12 @@ pub struct Observed {
     pub machine: Machine,
     /// How far a stop has come.
     pub stop: Stop,
-    /// What this controller is doing to it in the background.
+    /// The background job of this controller.
     pub job: Option<Job>,
-    /// The last try failed, and it is too early for the next.
+    /// The last attempt failed, and the back-off is not over.
     pub held_back: bool,
-    /// The hostagent has been silent, or it could not be told whether it or the machine lives, or new ones have failed
-    /// to take the machine over, for too long.
+    /// For too long, the hostagent has not answered, or the state of hostagent or machine was unknown, or new hostagents
+    /// have failed to adopt the machine.
     pub hopeless: bool,
 }
 
@@ -68,24 +68,24 @@ pub enum Files {
     Current,
     /// It is complete, with another template than it should have.
     Outdated,
-    /// It is not this VM's: the name is another VM's, or nobody knows whose folder it is.
+    /// It does not belong to this VM: another VM has the name, or the owner of the folder is unknown.
     Foreign,
 }
 
 /// The hostagent of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Agent {
-    /// None lives.
+    /// None is alive.
     Absent,
-    /// One lives and does not answer: it starts, or it hangs.
+    /// One is alive and does not answer: it starts, or it hangs.
     Silent,
     /// It boots the VM.
     Booting,
-    /// It says that the VM is up.
+    /// It reports that the VM is up.
     Up,
     /// It is stopping the VM, or about to exit.
     Stopping,
-    /// It cannot be told.
+    /// Its state is unknown.
     Unknown,
 }
 
@@ -96,14 +96,14 @@ pub enum Machine {
     Absent,
     /// One runs.
     Alive,
-    /// It cannot be told.
+    /// Its state is unknown.
     Unknown,
 }
 
 /// How far a stop has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stop {
-    /// Nobody was asked.
+    /// The hostagent was not asked.
     NotAsked,
     /// The hostagent was asked, and has time left.
     Asked,
@@ -114,11 +114,11 @@ pub enum Stop {
 /// Work in the background. It owns the files, so there is at most one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Job {
-    /// Makes the files. Can be cancelled.
+    /// Creates the files. Can be cancelled.
     Prepare,
     /// Writes a changed template.
     WriteTemplate,
-    /// Ends hostagent and machine without asking.
+    /// Kills hostagent and machine.
     Kill,
     /// Deletes the files.
     DeleteFiles,
@@ -127,35 +127,35 @@ pub enum Job {
 /// One bounded step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// All is as it should be.
+    /// The VM is as it should be.
     Rest,
-    /// Something is under way, or has to be waited for.
+    /// Something is in progress, or must be waited for.
     Wait,
-    /// Make the files, in the background.
+    /// Create the files, in the background.
     Prepare,
-    /// Give up making the files.
+    /// Cancel creating the files.
     CancelPrepare,
-    /// Write the changed template, in the background; nothing lives.
+    /// Write the changed template, in the background; no process is alive.
     WriteTemplate,
-    /// Start a hostagent. It boots the machine, or takes over the one that runs.
+    /// Start a hostagent. It boots the machine, or adopts the one that runs.
     Start,
     /// Ask the hostagent to stop the machine.
     AskToStop,
-    /// End the hostagent alone, which has been silent for too long; the next one takes the machine over.
+    /// Kill the hostagent alone, which has not answered for too long; the next one adopts the machine.
     EndAgent,
-    /// End hostagent and machine without asking, in the background.
+    /// Kill hostagent and machine, in the background.
     Kill,
-    /// Delete the files, in the background; nothing lives.
+    /// Delete the files, in the background; no process is alive.
     DeleteFiles,
-    /// The VM has stopped, as a restart wants it: take `status.restartNeeded` back.
+    /// The VM has stopped for its restart: clear `status.restartNeeded`.
     RestartDone,
-    /// The files are gone, as a reset wants it: take `status.resetNeeded` back.
+    /// The files are gone for the reset: clear `status.resetNeeded`.
     ResetDone,
-    /// Nothing of the VM is left: let the object go.
+    /// Nothing of the VM is left: remove the finalizer.
     Release,
 }
 
-/// What is done next.
+/// Returns the next step.
 pub fn plan(desired: &Desired, observed: &Observed) -> Action {
     if let Some(job) = observed.job {
         let useless = desired.fate != Fate::Keep || desired.leaving || !desired.template;
@@ -168,7 +168,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Action {
     match (observed.files, desired.fate) {
         (Files::Foreign, Fate::Delete) => Action::Release,
         (Files::Foreign, _) => Action::Rest,
-        // A deletion has succeeded when nothing is left (hazard 22), and not when it is out of sight.
+        // A deletion has succeeded once no file is left (hazard 22), not once the folder is renamed.
         (Files::Absent, Fate::Delete | Fate::Reset) if observed.remains => {
             remove(desired, observed)
         }
@@ -203,7 +203,7 @@ fn keep(desired: &Desired, observed: &Observed) -> Action {
     if desired.leaving {
         Action::Rest
     } else if outdated {
-        // A restart is done when the VM that comes up next has the changed template.
+        // The restart is complete when the VM comes up with the changed template.
         if observed.held_back {
             Action::Wait
         } else {
@@ -245,11 +245,11 @@ fn stop(desired: &Desired, observed: &Observed) -> Action {
         Action::Kill
     };
     match (observed.agent, observed.machine) {
-        // A look that failed is no reason to switch a guest off; one that fails again and again is.
+        // One failed observation is no reason to switch a guest off; repeated failures are.
         (Agent::Unknown, _) | (Agent::Absent, Machine::Unknown) if observed.hopeless => kill,
         (Agent::Unknown, _) | (Agent::Absent, Machine::Unknown) => Action::Wait,
         (Agent::Absent, Machine::Alive | Machine::Absent) => {
-            // Without a hostagent nobody can ask the guest, and a guest whose disk stays is asked.
+            // A guest whose disk stays is asked to shut down, and only a hostagent can ask it.
             if observed.hopeless || desired.fate != Fate::Keep {
                 kill
             } else if observed.held_back {
@@ -268,7 +268,7 @@ fn stop(desired: &Desired, observed: &Observed) -> Action {
     }
 }
 
-/// Whether something lives, or may live.
+/// Whether a process of the VM is alive, or may be.
 pub fn lives(observed: &Observed) -> bool {
     observed.agent != Agent::Absent || observed.machine != Machine::Absent
 }

@@ -7,7 +7,7 @@ use lima::progress::{Phase, Progress};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Each line shown is a durable write and an event for every watcher; once a second is often enough for a person.
+/// The shortest time between two lines. Each is a durable write and an event for every watcher.
 const EVERY: Duration = Duration::from_secs(1);
 const MIB: u64 = 1 << 20;
 
@@ -15,11 +15,11 @@ const MIB: u64 = 1 << 20;
 struct Seen {
     phase: Option<Phase>,
     line: Option<String>,
-    told: Option<Instant>,
+    reported: Option<Instant>,
     warnings: Vec<String>,
 }
 
-/// Takes progress from the working thread and wakes the actor, at most once a second.
+/// Takes progress from the working thread, and wakes the actor at most once a second.
 #[derive(Debug, Clone)]
 pub(crate) struct ProgressLine {
     seen: Arc<Mutex<Seen>>,
@@ -34,12 +34,12 @@ impl ProgressLine {
         }
     }
 
-    /// The line to show; `None` while nothing was reported.
+    /// The line to show; `None` until something was reported.
     pub(crate) fn line(&self) -> Option<String> {
         self.seen.lock().line.clone()
     }
 
-    /// What the user should know, taken out.
+    /// The warnings for the user; each is returned once.
     pub(crate) fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut self.seen.lock().warnings)
     }
@@ -52,13 +52,13 @@ impl Progress for ProgressLine {
         let fresh = seen.phase != Some(phase);
         if !fresh
             && seen
-                .told
-                .is_some_and(|told| now.duration_since(told) < EVERY)
+                .reported
+                .is_some_and(|reported| now.duration_since(reported) < EVERY)
         {
             return;
         }
         seen.phase = Some(phase);
-        seen.told = Some(now);
+        seen.reported = Some(now);
         let line = text(phase, done, total);
         if seen.line.as_deref() != Some(&line) {
             seen.line = Some(line);
@@ -74,12 +74,12 @@ impl Progress for ProgressLine {
 
 fn text(phase: Phase, done: u64, total: Option<u64>) -> String {
     let what = match phase {
-        Phase::Waiting => "waiting for the image that another VM is fetching",
+        Phase::Waiting => "waiting for the image that another VM downloads",
         Phase::Downloading => "downloading image",
         Phase::Verifying => "checking the image's digest",
         Phase::Decompressing => "unpacking image",
         Phase::Copying => "copying image",
-        Phase::CreatingDisk => return "making the disk".into(),
+        Phase::CreatingDisk => return "creating the disk".into(),
     };
     match total {
         Some(total) if total > 0 => {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_what_is_done_and_how_far_it_is() {
+    fn line_shows_the_step_and_its_progress() {
         let cases = [
             (
                 Phase::Downloading,
@@ -114,7 +114,7 @@ mod tests {
                 Phase::Waiting,
                 0,
                 None,
-                "waiting for the image that another VM is fetching",
+                "waiting for the image that another VM downloads",
             ),
             (
                 Phase::Verifying,
@@ -123,7 +123,7 @@ mod tests {
                 "checking the image's digest: 0 MiB",
             ),
             (Phase::Copying, 12, Some(6), "copying image: 100 % of 1 MiB"),
-            (Phase::CreatingDisk, 1, Some(2), "making the disk"),
+            (Phase::CreatingDisk, 1, Some(2), "creating the disk"),
         ];
         for (phase, done, total, expected) in cases {
             assert_eq!(text(phase, done, total), expected);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_actor_is_woken_for_each_phase_and_not_for_each_block() {
+    fn actor_is_woken_for_each_phase_and_not_for_each_block() {
         let wake = Arc::new(Notify::new());
         let line = ProgressLine::new(wake);
         line.report(Phase::Downloading, "u", 0, Some(100 * MIB));

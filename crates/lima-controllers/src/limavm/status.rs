@@ -1,11 +1,11 @@
-//! From what is seen to what is shown. Pure: the same observation always gives the same status, so nothing is written
+//! Derives the status from an observation. Pure: the same observation always gives the same status, so nothing is written
 //! unless something has changed (hazard 27).
 
 use api::LimaVMStatus;
 use api::lima::{PhaseStatus, ProcessStatus, condition, reason};
 use driver::MachineState;
 use hostagent::client::{AgentState, Observation};
-use hostagent::status::Phase;
+use hostagent::status::{Info, Phase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use process::Identity;
@@ -13,21 +13,21 @@ use process::Identity;
 use super::phases;
 use super::plan::{Agent, Desired, Fate, Files, Job, Machine, Observed, lives};
 
-/// Kubernetes allows 32 KiB; a person reads the first lines. In bytes.
+/// The limit for the message of a condition, in bytes. Kubernetes allows 32 KiB, but people read the first lines.
 const MAX_MESSAGE: usize = 4096;
 
-/// What is known beside the plain facts of [`Observed`].
+/// What is known beside the facts of [`Observed`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
-    /// The VM's template ConfigMap, once it is there.
+    /// The VM's template ConfigMap, once it exists.
     pub(crate) template_config_map: Option<String>,
     /// The resourceVersion of the ConfigMap that `Observed::files` was compared with.
     pub(crate) template_resource_version: Option<String>,
-    /// Why there are no files, or why they cannot be changed.
+    /// Why there are no files, or why they are not as they should be.
     pub(crate) files_failure: Option<String>,
     /// How far the preparation is.
     pub(crate) progress: Option<String>,
-    /// How the last run of the VM ended, when nobody had asked it to.
+    /// How the last run of the VM ended, if it was not asked to.
     pub(crate) ended: Option<Ended>,
     /// Why it could not be stopped.
     pub(crate) stop_failure: Option<String>,
@@ -35,29 +35,39 @@ pub(crate) struct Known {
     pub(crate) delete_failure: Option<String>,
     /// What a user should know of the running VM: its port, what is degraded.
     pub(crate) running_note: String,
-    /// Why the hostagent or the machine cannot be told.
+    /// Why the running VM is degraded.
+    pub(crate) degraded: Option<String>,
+    /// Why the state of hostagent or machine is unknown.
     pub(crate) unknown: Option<String>,
     /// This controller started the hostagent that does not answer yet.
     pub(crate) started_agent: bool,
-    /// The hostagent was asked to stop, or is ended without asking. It falls silent before it is gone.
+    /// The hostagent was asked to stop, or is being killed. It stops answering before it is gone.
     pub(crate) asked_to_stop: bool,
-    /// What was seen from outside, with its numbers.
+    /// The observation, with PIDs and ports.
     pub(crate) observation: Option<Observation>,
-    /// How far the run of the VM that is seen has come, or how far the last one came.
+    /// How far the current run has come, or how far the last one came.
     pub(crate) phases: Vec<PhaseStatus>,
-    /// What went wrong last, whatever it was.
+    /// The last failure, of whatever kind.
     pub(crate) failure: Option<String>,
 }
 
-/// How a run ended that nobody had asked to end.
+/// How a run ended that was not asked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// The guest powered itself off: no failure.
+    /// The guest powered itself off, which is no failure.
     pub(crate) powered_off: bool,
-    /// What is known of the cause, and when it is tried again.
+    /// The cause as far as it is known, and when the VM starts again.
     pub(crate) message: String,
 }
 
+impl Known {
+    /// What the hostagent reports, if it answers.
+    pub(crate) fn info(&self) -> Option<&Info> {
+        self.observation.as_ref()?.info.as_ref()
+    }
+}
+
+/// Status, reason and message of a condition.
 type Verdict = (&'static str, &'static str, String);
 
 /// The status that follows from `desired` and `observed`, where the last one was `old`.
@@ -110,6 +120,11 @@ pub(crate) fn status(
     if let Some(verdict) = running {
         set(condition::RUNNING, Some(verdict));
     }
+    let degraded = known.degraded.as_ref().filter(|_| up);
+    set(
+        condition::DEGRADED,
+        degraded.map(|why| (TRUE, reason::DEGRADED, why.clone())),
+    );
     set(condition::DELETING, deleting(desired, known));
     new.phases = phases::merged(&old.phases, &known.phases);
     processes(&mut new, observed, known);
@@ -124,8 +139,8 @@ pub(crate) fn status(
     new
 }
 
-/// Counts each run of the VM that gets as far as Running, once: whether it has been stands in the status itself, so a
-/// controller that begins in the middle of a run knows, whatever is seen of it.
+/// Counts each run of the VM that reaches Running, once. The status itself records whether the current run was counted, so
+/// that a controller that starts in the middle of a run does not count it again.
 fn count(status: &mut LimaVMStatus, now: Timestamp, up: bool, observed: &Observed) {
     if up && status.up_since.is_none() {
         status.restart_count = status.restart_count.saturating_add(1);
@@ -136,11 +151,31 @@ fn count(status: &mut LimaVMStatus, now: Timestamp, up: bool, observed: &Observe
     }
 }
 
+/// Whether the difference must be written at once: a request was taken up or completed, or a condition has changed other
+/// than by becoming degraded or by its message. Other differences may flap, so their writes are limited.
+pub(crate) fn is_urgent(old: &LimaVMStatus, new: &LimaVMStatus) -> bool {
+    let verdicts = |status: &LimaVMStatus| -> Vec<[String; 3]> {
+        let conditions = status.conditions.iter();
+        conditions
+            .filter(|condition| condition.type_ != condition::DEGRADED)
+            .map(|condition| {
+                [&condition.type_, &condition.status, &condition.reason].map(String::clone)
+            })
+            .collect()
+    };
+    old.restart_needed != new.restart_needed
+        || old.reset_needed != new.reset_needed
+        || old.template_config_map != new.template_config_map
+        || old.observed_template_resource_version != new.observed_template_resource_version
+        || old.restart_count != new.restart_count
+        || verdicts(old) != verdicts(new)
+}
+
 const TRUE: &str = "True";
 const FALSE: &str = "False";
 const UNKNOWN: &str = "Unknown";
 
-/// Whether the template that `observed.files` was compared with is in effect: on disk, and in the VM if it should run.
+/// Whether the template that `observed.files` was compared with is in effect: on disk, and in the running VM if it should run.
 fn in_effect(desired: &Desired, observed: &Observed) -> bool {
     let settled = if desired.running {
         observed.agent == Agent::Up
@@ -162,7 +197,7 @@ fn created(
 ) -> Verdict {
     if let (Some(failure), Files::Foreign | Files::Absent) = (&known.files_failure, observed.files)
     {
-        // A retry is shown as soon as it gets anywhere, so that the condition does not flip at each of them.
+        // A retry is shown once it makes progress, so that the condition does not flip at each of them.
         if observed.job != Some(Job::Prepare) || known.progress.is_none() {
             return (FALSE, reason::CREATE_FAILED, failure.clone());
         }
@@ -172,9 +207,9 @@ fn created(
             Some(failure) => (
                 TRUE,
                 reason::CREATED,
-                format!("the VM's files are there, but not as they should be: {failure}"),
+                format!("the VM's files exist, but not as they should be: {failure}"),
             ),
-            None => (TRUE, reason::CREATED, "the VM's files are there".into()),
+            None => (TRUE, reason::CREATED, "the VM's files exist".into()),
         },
         Files::Absent | Files::Foreign => {
             let message = match (observed.job, &known.progress) {
@@ -233,7 +268,7 @@ fn running(
             let message = known
                 .ended
                 .as_ref()
-                .map_or("taking over the VM that runs", |ended| {
+                .map_or("adopting the running machine", |ended| {
                     ended.message.as_str()
                 });
             (UNKNOWN, reason::RECONCILING, message.into())
@@ -243,22 +278,19 @@ fn running(
     Some(verdict)
 }
 
-/// Neither True, since its user is about to be thrown out, nor False, which is told once nothing runs: scripts wait for
-/// that after a stop.
+/// Unknown: not True, because its user is about to be logged out, and not False, because scripts wait for False after a
+/// stop, which must mean that nothing runs.
 fn being_stopped() -> Verdict {
     (UNKNOWN, reason::STOPPING, "the VM is being stopped".into())
 }
 
-/// Nobody asked for the end that the hostagent reports.
+/// Whether the end that the hostagent reports was not asked for.
 fn ends_by_itself(known: &Known) -> bool {
-    let info = known
-        .observation
-        .as_ref()
-        .and_then(|seen| seen.info.as_ref());
+    let info = known.info();
     !known.asked_to_stop && info.is_some_and(|info| info.phase == Phase::Exiting)
 }
 
-/// How it ended is told in a moment, when its hostagent is gone: it is what it was until then.
+/// The cause is known in a moment, when the hostagent is gone. Until then the status of the condition stays.
 fn ending(old: Option<&Condition>) -> Verdict {
     let message = "the VM has ended".into();
     match old.map(|old| old.status.as_str()) {
@@ -268,13 +300,10 @@ fn ending(old: Option<&Condition>) -> Verdict {
     }
 }
 
-/// Who is there, as people want to know it. What cannot be seen at the moment is taken to be as it was.
+/// The processes, for people. What cannot be observed at the moment stays as it was.
 fn processes(status: &mut LimaVMStatus, observed: &Observed, known: &Known) {
-    let info = known
-        .observation
-        .as_ref()
-        .and_then(|seen| seen.info.as_ref());
-    let known_again = |old: &Option<ProcessStatus>, identity: &Identity, started: Option<u64>| {
+    let info = known.info();
+    let process = |old: &Option<ProcessStatus>, identity: &Identity, started: Option<u64>| {
         let pid = i64::from(identity.pid());
         let started = started
             .and_then(|seconds| i64::try_from(seconds).ok())
@@ -292,7 +321,7 @@ fn processes(status: &mut LimaVMStatus, observed: &Observed, known: &Known) {
             ..
         }) => {
             let started = info.and_then(|info| info.hostagent_started_at);
-            status.hostagent = Some(known_again(&status.hostagent, identity, started));
+            status.hostagent = Some(process(&status.hostagent, identity, started));
         }
         _ if observed.agent == Agent::Absent => status.hostagent = None,
         _ => {}
@@ -300,7 +329,7 @@ fn processes(status: &mut LimaVMStatus, observed: &Observed, known: &Known) {
     match known.observation.as_ref().map(|seen| &seen.machine) {
         Some(MachineState::Alive { identity }) => {
             let started = info.and_then(|info| info.started_at);
-            status.machine = Some(known_again(&status.machine, identity, started));
+            status.machine = Some(process(&status.machine, identity, started));
         }
         _ if observed.machine == Machine::Absent => status.machine = None,
         _ => {}
@@ -353,7 +382,7 @@ fn put(
     let old = conditions
         .iter()
         .position(|condition| condition.type_ == kind);
-    // As Kubernetes' SetStatusCondition: the time is that of the last change of the status, not of the message.
+    // As in Kubernetes' SetStatusCondition, this is the time of the last change of the status, not of the message.
     let since = match old.map(|index| &conditions[index]) {
         Some(old) if old.status == status => old.last_transition_time.clone(),
         _ => Time(now),
@@ -372,7 +401,7 @@ fn put(
     }
 }
 
-/// The end is kept: that is where a program says why it gave up.
+/// Keeps the end of the message, where a program says why it gave up.
 fn shortened(message: &str, limit: usize) -> String {
     let message = message.trim();
     if message.len() <= limit {

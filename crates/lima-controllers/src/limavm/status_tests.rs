@@ -1,4 +1,4 @@
-//! What is shown, as a table; and that the same look is never shown in two ways.
+//! The status for each observation, as a table; and the same observation always gives the same status.
 
 use super::super::plan::Stop;
 use super::*;
@@ -76,7 +76,7 @@ fn with(kind: &str, status: &str, reason: &str) -> LimaVMStatus {
     old
 }
 
-fn told<'a>(status: &'a LimaVMStatus, kind: &str) -> Option<(&'a str, &'a str)> {
+fn shown<'a>(status: &'a LimaVMStatus, kind: &str) -> Option<(&'a str, &'a str)> {
     let found = status
         .conditions
         .iter()
@@ -84,7 +84,7 @@ fn told<'a>(status: &'a LimaVMStatus, kind: &str) -> Option<(&'a str, &'a str)> 
     Some((&found.status, &found.reason))
 }
 
-/// What is seen of a VM whose hostagent answers.
+/// The observation of a VM whose hostagent answers.
 fn seen(phase: Phase) -> Observation {
     let process = Identity::of_current().unwrap();
     let info = serde_json::json!({
@@ -114,7 +114,7 @@ fn failed() -> Known {
 }
 
 #[test]
-fn the_running_condition() {
+fn running_condition_follows_from_the_observation() {
     type Row<'a> = (
         &'a LimaVMStatus,
         Desired,
@@ -213,7 +213,7 @@ fn the_running_condition() {
     for (old, desired, observed, known, expected) in rows {
         let new = show(old, &desired, &observed, known);
         assert_eq!(
-            told(&new, condition::RUNNING),
+            shown(&new, condition::RUNNING),
             expected,
             "{old:?} {desired:?} {observed:?} {known:?}"
         );
@@ -221,7 +221,7 @@ fn the_running_condition() {
 }
 
 #[test]
-fn the_created_condition() {
+fn created_condition_follows_from_the_observation() {
     let none = LimaVMStatus::default();
     let preparing = Observed {
         job: Some(Job::Prepare),
@@ -240,10 +240,10 @@ fn the_created_condition() {
         (preparing, &Known::default(), "Pending", "preparing"),
         (preparing, &progress, "Pending", "43 %"),
         (NEW, &failed(), "CreateFailed", "no image"),
-        // A retry that has got nowhere yet.
+        // A retry without progress.
         (preparing, &failed(), "CreateFailed", "no image"),
         (foreign, &failed(), "CreateFailed", "no image"),
-        (DOWN, &Known::default(), "Created", "are there"),
+        (DOWN, &Known::default(), "Created", "exist"),
     ];
     for (observed, known, reason, message) in rows {
         let new = show(&none, &ON, &observed, known);
@@ -258,7 +258,7 @@ fn the_created_condition() {
 }
 
 #[test]
-fn h27_what_was_shown_is_shown_again_unchanged() {
+fn h27_same_observation_gives_the_same_status() {
     let later: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
     for known in [Known::default(), failed()] {
         for observed in [NEW, DOWN, BOOTING, UP, STOPPING, SILENT, ORPHAN] {
@@ -283,7 +283,7 @@ fn h27_what_was_shown_is_shown_again_unchanged() {
 }
 
 #[test]
-fn the_time_of_a_condition_is_that_of_its_last_change() {
+fn transition_time_is_that_of_the_last_change_of_the_status() {
     let later: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
     let old = with(condition::RUNNING, "False", "Starting");
     let time = |status: &LimaVMStatus| {
@@ -305,14 +305,14 @@ fn the_time_of_a_condition_is_that_of_its_last_change() {
 }
 
 #[test]
-fn each_run_is_counted_once_and_a_template_is_in_effect_when_the_vm_is_up_with_it() {
+fn each_run_is_counted_once_and_template_is_in_effect_once_the_vm_is_up_with_it() {
     let known = Known {
         template_resource_version: Some("7".into()),
         ..Known::default()
     };
     let none = LimaVMStatus::default();
-    // What is seen in the middle of a run, by the controller that saw its beginning and by the next one. Whatever it is,
-    // it says nothing of whether the VM was up before.
+    // Observations in the middle of a run, by the controller that saw its beginning and by the next one. None of them
+    // shows whether the VM was up before.
     let between = [STOPPING, SILENT, ORPHAN, BOOTING];
     for observed in between {
         let never_up = show(&show(&none, &ON, &BOOTING, &known), &ON, &observed, &known);
@@ -362,7 +362,7 @@ fn each_run_is_counted_once_and_a_template_is_in_effect_when_the_vm_is_up_with_i
 }
 
 #[test]
-fn who_is_there_is_shown_and_what_cannot_be_seen_is_as_it_was() {
+fn processes_are_shown_and_unobservable_fields_stay() {
     let pid = i64::from(std::process::id());
     let with = |observation| Known {
         observation: Some(observation),
@@ -385,7 +385,7 @@ fn who_is_there_is_shown_and_what_cannot_be_seen_is_as_it_was() {
         (&process(1000), &process(2000))
     );
     assert_eq!(up.ssh_local_port, Some(60022));
-    // It hangs: the lock says who it is, and nobody says the rest.
+    // The hostagent hangs: the lock names the process, and the rest is unknown.
     let mut hung = seen(Phase::Running);
     hung.info = None;
     hung.machine = MachineState::Unknown { reason: "?".into() };
@@ -402,7 +402,7 @@ fn who_is_there_is_shown_and_what_cannot_be_seen_is_as_it_was() {
 }
 
 #[test]
-fn the_last_error_stays_with_its_time_until_there_is_another_one() {
+fn last_error_stays_with_its_time_until_there_is_another() {
     let wrong = |text: &str| Known {
         failure: Some(text.into()),
         ..Known::default()
@@ -424,7 +424,7 @@ fn the_last_error_stays_with_its_time_until_there_is_another_one() {
 }
 
 #[test]
-fn long_messages_keep_their_end() {
+fn long_message_keeps_its_end() {
     let long = format!("{}ä the reason", "x".repeat(2 * MAX_MESSAGE));
     let short = shortened(&long, MAX_MESSAGE);
     assert!(
@@ -433,4 +433,46 @@ fn long_messages_keep_their_end() {
             && short.len() <= MAX_MESSAGE + '…'.len_utf8()
     );
     assert_eq!(shortened(" as it is \n", MAX_MESSAGE), "as it is");
+}
+
+#[test]
+fn degraded_vm_has_a_condition_of_its_own_until_it_recovers_or_ends() {
+    let degraded = Known {
+        degraded: Some("sshd hangs".into()),
+        ..Known::default()
+    };
+    let up = show(&LimaVMStatus::default(), &ON, &UP, &Known::default());
+    assert_eq!(shown(&up, condition::DEGRADED), None);
+    let sick = show(&up, &ON, &UP, &degraded);
+    assert_eq!(
+        shown(&sick, condition::DEGRADED),
+        Some(("True", "Degraded"))
+    );
+    assert_eq!(shown(&sick, condition::RUNNING), Some(("True", "Started")));
+    let recovered = show(&sick, &ON, &UP, &Known::default());
+    assert_eq!(shown(&recovered, condition::DEGRADED), None);
+    let down = show(&sick, &OFF, &DOWN, &degraded);
+    assert_eq!(shown(&down, condition::DEGRADED), None);
+}
+
+#[test]
+fn h55_only_differences_that_cannot_flap_are_urgent() {
+    let up = show(&LimaVMStatus::default(), &ON, &UP, &Known::default());
+    let sick = Known {
+        degraded: Some("sshd hangs".into()),
+        running_note: "Degraded".into(),
+        failure: Some("sshd hangs".into()),
+        ..Known::default()
+    };
+    assert!(!is_urgent(&up, &show(&up, &ON, &UP, &sick)));
+    assert!(is_urgent(&up, &show(&up, &OFF, &STOPPING, &sick)));
+    let restart = Desired {
+        restart: true,
+        ..ON
+    };
+    assert!(is_urgent(&up, &show(&up, &restart, &UP, &sick)));
+    assert!(is_urgent(
+        &LimaVMStatus::default(),
+        &show(&LimaVMStatus::default(), &ON, &BOOTING, &sick)
+    ));
 }

@@ -1,9 +1,8 @@
 //! A VM's own copy of its template: the ConfigMap `NAME-template`.
 //!
-//! The copy travels inside the new VM (annotation [`TEMPLATE_COPY`], put there by admission) and becomes the ConfigMap
-//! here, owned by the VM. So a VM that was refused has left nothing behind, and who deletes the original right after
-//! the creation does no harm. A VM that came without the annotation (no admission, or a template too large for an
-//! annotation) is made from the original.
+//! Admission puts the copy into the new VM (annotation [`TEMPLATE_COPY`]), and here it becomes a ConfigMap that the VM owns.
+//! So a VM that was refused leaves nothing behind, and deleting the original right after the creation does no harm. For a
+//! VM without the annotation (no admission, or a template that is too large for an annotation) the original is copied.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +21,7 @@ use controller_kit::call::{CallError, call, call_opt};
 /// Why a VM has no template.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CopyError {
-    /// The ConfigMap of `spec.templateRef` is not there.
+    /// The ConfigMap of `spec.templateRef` does not exist.
     #[error(
         "the template ConfigMap {namespace}/{name} does not exist: create it, or delete this VM"
     )]
@@ -30,17 +29,17 @@ pub(crate) enum CopyError {
     /// It has no template.
     #[error(transparent)]
     NoText(#[from] crate::template::TextProblem),
-    /// Somebody else's ConfigMap has the name that the copy must have.
+    /// Another ConfigMap has the name that the copy must have.
     #[error(
-        "the ConfigMap {namespace}/{name} exists already and is not this VM's: delete or rename it"
+        "the ConfigMap {namespace}/{name} exists already and does not belong to this VM: delete or rename it"
     )]
     Taken { namespace: String, name: String },
-    /// The API server failed.
+    /// A call to the API server failed.
     #[error(transparent)]
     Call(#[from] CallError),
 }
 
-/// Whether the ConfigMap is this VM's.
+/// Whether this VM owns the ConfigMap.
 pub(crate) fn is_of(config_map: &ConfigMap, vm: &LimaVM) -> bool {
     let owners = config_map
         .metadata
@@ -52,7 +51,7 @@ pub(crate) fn is_of(config_map: &ConfigMap, vm: &LimaVM) -> bool {
         .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == vm.metadata.uid.as_ref())
 }
 
-/// Makes the copy, unless it is there; returns it. `cached` is what the watch knows.
+/// Returns the copy, and creates it if there is none. `cached` is the one that the watch has reported.
 pub(crate) async fn ensure(
     client: &Client,
     vm: &LimaVM,
@@ -106,9 +105,9 @@ pub(crate) async fn ensure(
     match call(|| format!("create ConfigMap {namespace}/{name}"), created).await {
         Err(error) if error.is_conflict() => Err(taken()),
         other => {
-            let made = other?;
+            let created = other?;
             process::crash::point("create.after-copy");
-            Ok(made)
+            Ok(created)
         }
     }
 }
@@ -128,7 +127,7 @@ async fn original(client: &Client, vm: &LimaVM, namespace: &str) -> Result<Strin
         .map_err(CopyError::NoText)
 }
 
-/// Lets the copy go: takes its finalizer away and deletes it. Success when it is gone, or somebody else's.
+/// Removes the finalizer of the copy and deletes it. A ConfigMap that this VM does not own is left alone.
 pub(crate) async fn release(
     client: &Client,
     vm: &LimaVM,
@@ -175,7 +174,7 @@ pub(crate) async fn release(
     };
     let deleted = api.delete(&name, &params);
     match call_opt(|| format!("delete ConfigMap {namespace}/{name}"), deleted).await {
-        // Its uid is another one by now: it is not ours.
+        // It was replaced by another ConfigMap meanwhile, which is not this VM's.
         Err(error) if error.is_conflict() => Ok(()),
         other => other.map(|_| ()),
     }

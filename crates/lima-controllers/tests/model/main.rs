@@ -57,7 +57,7 @@ fn bounds() -> Vec<Bound> {
 }
 
 #[test]
-fn whatever_happens_no_vm_is_lost_and_no_stranger_is_hurt() {
+fn no_sequence_loses_a_vm_or_signals_another_process() {
     for bound in bounds() {
         let began = std::time::Instant::now();
         match check(&starts(), &Rules { plan, flaw: None }, bound) {

@@ -377,7 +377,7 @@ fn caught(what: &str, rules: &Rules) -> Option<(Bound, Why, usize)> {
 }
 
 #[test]
-fn every_mistake_is_found() {
+fn every_seeded_defect_is_found() {
     let plans = wrong_plans()
         .into_iter()
         .map(|(what, plan, why)| (what.to_owned(), Rules { plan, flaw: None }, why));

@@ -56,7 +56,7 @@ fn allowed(response: &AdmissionResponse) {
 }
 
 #[tokio::test]
-async fn a_new_vm_gets_its_finalizer_and_the_template_and_nothing_else_is_written() {
+async fn new_vm_gets_finalizer_and_template_and_nothing_else_is_written() {
     let plane = Plane::without_controllers().await;
     plane.put_template("source", &plane.template()).await;
     let response = create(&admission(&plane), "default", &vm("vm", true)).await;
@@ -92,7 +92,7 @@ async fn a_new_vm_gets_its_finalizer_and_the_template_and_nothing_else_is_writte
 }
 
 #[tokio::test]
-async fn templates_that_cannot_work_are_refused_with_the_field() {
+async fn template_that_cannot_work_is_refused_with_the_field() {
     let plane = Plane::without_controllers().await;
     let cases = [
         (
@@ -147,7 +147,7 @@ async fn templates_that_cannot_work_are_refused_with_the_field() {
 }
 
 #[tokio::test]
-async fn names_that_are_in_use_or_cannot_be_an_instances_are_refused() {
+async fn name_in_use_or_invalid_is_refused() {
     let plane = Plane::without_controllers().await;
     plane.create("taken", false).await;
     let admission = admission(&plane);
@@ -236,7 +236,7 @@ async fn parameters_must_fit_the_template() {
 }
 
 #[tokio::test]
-async fn the_copy_stays_valid_labelled_and_with_its_vm() {
+async fn template_copy_stays_valid_labelled_and_with_its_vm() {
     let plane = Plane::start().await;
     plane.create("vm", false).await;
     plane
@@ -290,7 +290,7 @@ async fn the_copy_stays_valid_labelled_and_with_its_vm() {
 }
 
 #[tokio::test]
-async fn a_grace_period_that_cannot_be_read_is_refused() {
+async fn invalid_grace_period_is_refused() {
     let plane = Plane::without_controllers().await;
     plane.put_template("source", &plane.template()).await;
     let admission = admission(&plane);

@@ -7,7 +7,7 @@ use testutils::{Bystander, poll_async};
 use crate::support::{LONG, Plane, condition, holder, status};
 
 #[tokio::test]
-async fn h19_a_vm_that_cannot_start_says_why_and_starts_once_it_can() {
+async fn h19_failed_start_is_explained_and_succeeds_once_the_cause_is_gone() {
     let plane = Plane::start().await;
     plane.create_stopped("vm").await;
     plane.make("vm", "no-luck");
@@ -33,7 +33,7 @@ async fn h19_a_vm_that_cannot_start_says_why_and_starts_once_it_can() {
 }
 
 #[tokio::test]
-async fn a_hostagent_that_hangs_before_it_takes_its_lock_is_ended_and_replaced() {
+async fn hostagent_that_hangs_before_it_takes_its_lock_is_killed_and_replaced() {
     let plane = Plane::start().await;
     plane.create_stopped("vm").await;
     plane.make("vm", "lockless");
@@ -61,7 +61,7 @@ async fn a_hostagent_that_hangs_before_it_takes_its_lock_is_ended_and_replaced()
 }
 
 #[tokio::test]
-async fn h19_a_vm_that_fails_again_and_again_is_given_longer_pauses_and_stops_when_told_to() {
+async fn h19_repeated_failures_lengthen_the_pause_and_a_stop_takes_effect() {
     let plane = Plane::start().await;
     plane.create_stopped("vm").await;
     plane.make("vm", "no-luck");
@@ -101,7 +101,7 @@ async fn h19_a_vm_that_fails_again_and_again_is_given_longer_pauses_and_stops_wh
 }
 
 #[tokio::test]
-async fn h19_a_machine_that_ended_by_itself_is_started_again_and_its_last_words_are_shown() {
+async fn h19_machine_that_ended_by_itself_is_started_again_and_its_last_lines_are_shown() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     let words = "QEMU ended; last lines of the guest's console:\nKernel panic";
@@ -122,7 +122,7 @@ async fn h19_a_machine_that_ended_by_itself_is_started_again_and_its_last_words_
 }
 
 #[tokio::test]
-async fn h20_what_happened_while_no_controller_was_there_is_told_by_the_next_one() {
+async fn h20_next_controller_reports_what_happened_while_none_ran() {
     let mut plane = Plane::start().await;
     for name in ["crashed", "killed"] {
         plane.create_up(name).await;
@@ -140,7 +140,7 @@ async fn h20_what_happened_while_no_controller_was_there_is_told_by_the_next_one
     plane.start_controllers().await;
     for (name, cause) in [
         ("crashed", "the disk is gone"),
-        ("killed", "the hostagent ended without a word"),
+        ("killed", "the hostagent ended without an error message"),
     ] {
         let vm = plane
             .wait(name, "up again", |vm| status(vm).restart_count == 2)
@@ -158,7 +158,7 @@ async fn h20_what_happened_while_no_controller_was_there_is_told_by_the_next_one
 }
 
 #[tokio::test]
-async fn h28_a_state_of_another_boot_of_the_host_is_nobodys() {
+async fn h28_state_of_another_boot_of_the_host_names_no_process() {
     let mut plane = Plane::start().await;
     plane.create_stopped("vm").await;
     plane.set_running("vm", true).await;

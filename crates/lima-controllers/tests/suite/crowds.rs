@@ -13,7 +13,7 @@ use crate::support::{LONG, Plane, condition, holder, status};
 /// None of them ends before all were asked, and nobody is killed: who waits for one before he asks the next waits for
 /// ever. Half of them boot.
 #[tokio::test]
-async fn h31_all_are_asked_before_any_is_waited_for() {
+async fn h31_all_vms_are_asked_to_stop_before_any_is_waited_for() {
     let mut plane = Plane::start().await;
     let names: Vec<String> = (0..10).map(|number| format!("vm{number}")).collect();
     join_all(names.iter().enumerate().map(async |(number, name)| {
@@ -85,7 +85,7 @@ async fn h31_vms_that_ignore_everything_are_gone_in_one_grace_period_and_start_w
 }
 
 #[tokio::test]
-async fn h32_a_vm_that_hangs_in_any_state_keeps_no_other_from_starting_and_stopping() {
+async fn h32_hanging_vm_delays_no_other_vm_in_any_state() {
     let plane = Plane::start().await;
     // One hangs in its preparation: its image comes from a server that never answers.
     let silent_server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -161,7 +161,7 @@ impl Dice {
 }
 
 #[tokio::test]
-async fn h33_no_end_of_a_hostagent_goes_unnoticed_among_fifty_vms() {
+async fn h33_every_end_of_a_hostagent_is_noticed_among_fifty_vms() {
     let plane = Plane::start().await;
     let names: Vec<String> = (0..50).map(|number| format!("vm{number}")).collect();
     join_all(names.iter().map(|name| plane.create_up(name))).await;

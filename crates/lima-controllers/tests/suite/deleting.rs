@@ -64,7 +64,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[tokio::test]
-async fn h22_a_delete_that_fails_three_times_is_tried_until_it_succeeds() {
+async fn h22_delete_retries_until_cleanup_succeeds() {
     let plane = Plane::start().await;
     plane.create_stopped("vm").await;
     let busy = Undeletable::within(&plane, "vm");
@@ -96,7 +96,7 @@ async fn h22_a_delete_that_fails_three_times_is_tried_until_it_succeeds() {
 }
 
 #[tokio::test]
-async fn h22_a_delete_that_was_interrupted_is_taken_up_by_the_next_controller() {
+async fn h22_interrupted_delete_is_resumed_by_the_next_controller() {
     let mut plane = Plane::start().await;
     plane.create_stopped("vm").await;
     let busy = Undeletable::within(&plane, "vm");
@@ -120,7 +120,7 @@ async fn h22_a_delete_that_was_interrupted_is_taken_up_by_the_next_controller() 
 }
 
 #[tokio::test]
-async fn h22_a_vm_that_can_never_be_deleted_goes_when_its_user_gives_it_up() {
+async fn h22_force_delete_releases_a_vm_that_cannot_be_cleaned_up() {
     let plane = Plane::start().await;
     plane.create_stopped("vm").await;
     // Lima's own way to keep an instance.

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::{GRACE, Plane, condition, holder, status};
 
 #[tokio::test]
-async fn a_vm_is_created_started_stopped_and_deleted() {
+async fn vm_is_created_started_stopped_and_deleted() {
     let plane = Plane::start().await;
     plane.create("vm", false).await;
     let vm = plane
@@ -71,7 +71,7 @@ async fn a_vm_is_created_started_stopped_and_deleted() {
 }
 
 #[tokio::test]
-async fn the_controllers_are_announced() {
+async fn controllers_are_announced_in_discovery() {
     let plane = Plane::start().await;
     let api: Api<ConfigMap> = Api::namespaced(plane.client.clone(), NAMESPACE);
     let map = api.get(CONFIG_MAP).await.unwrap();
@@ -85,7 +85,7 @@ async fn the_controllers_are_announced() {
 }
 
 #[tokio::test]
-async fn a_restart_happens_once_and_its_annotation_goes() {
+async fn restart_happens_once_and_its_annotation_is_removed() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     plane.annotate("vm", RESTART_REQUESTED, "now").await;
@@ -113,7 +113,7 @@ async fn a_restart_happens_once_and_its_annotation_goes() {
 }
 
 #[tokio::test]
-async fn h20_a_running_vm_is_adopted_by_the_next_controller() {
+async fn h20_running_vm_is_adopted_by_the_next_controller() {
     let mut plane = Plane::start().await;
     plane.create_up("vm").await;
     let before = holder(&plane, "vm").unwrap();
@@ -135,7 +135,7 @@ async fn h20_a_running_vm_is_adopted_by_the_next_controller() {
 }
 
 #[tokio::test]
-async fn a_run_that_no_controller_has_seen_up_is_counted_by_the_one_that_does() {
+async fn run_is_counted_by_the_first_controller_that_sees_it_up() {
     let mut plane = Plane::start().await;
     plane.create_hanging("vm", "boots").await;
     plane.crash().await;
@@ -179,7 +179,7 @@ async fn a_run_that_no_controller_has_seen_up_is_counted_by_the_one_that_does() 
 }
 
 #[tokio::test]
-async fn a_vm_that_ended_by_itself_is_started_again() {
+async fn vm_that_ended_by_itself_is_started_again() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     plane.kill_hostagent("vm");
@@ -191,7 +191,7 @@ async fn a_vm_that_ended_by_itself_is_started_again() {
 }
 
 #[tokio::test]
-async fn h27_the_status_of_a_vm_at_rest_is_not_written() {
+async fn h27_status_of_an_idle_vm_is_not_written() {
     let mut plane = Plane::start().await;
     plane.create("vm", false).await;
     plane
@@ -235,7 +235,7 @@ async fn h27_the_status_of_a_vm_at_rest_is_not_written() {
 }
 
 #[tokio::test]
-async fn the_logs_of_a_deleted_vm_are_kept_on_request() {
+async fn logs_of_a_deleted_vm_are_kept_on_request() {
     for keep in [true, false] {
         let mut plane = Plane::without_controllers().await;
         plane.keep_logs = keep;

@@ -28,7 +28,7 @@ async fn wait_other(api: &Api<LimaVM>, wanted: &str) -> LimaVM {
 }
 
 #[tokio::test]
-async fn a_second_vm_of_a_name_waits_until_the_first_is_gone() {
+async fn second_vm_of_a_name_waits_until_the_first_is_gone() {
     let mut plane = Plane::start().await;
     plane.create_up("vm").await;
     let other = in_other(&plane).await;
@@ -72,7 +72,7 @@ async fn deleting_the_second_vm_does_no_harm_to_the_first() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_no_vms_is_left_alone() {
+async fn folder_of_no_vm_is_left_alone() {
     let plane = Plane::start().await;
     std::fs::create_dir_all(plane.dir("vm")).unwrap();
     std::fs::write(plane.dir("vm").join("dear"), "to somebody").unwrap();

@@ -8,7 +8,7 @@ use controller_kit::Shutdown;
 use crate::support::{GRACE, LONG, Plane, holder};
 
 #[tokio::test]
-async fn vms_can_be_kept() {
+async fn shutdown_can_keep_vms_running() {
     let mut plane = Plane::start().await;
     plane.create_up("vm").await;
     let before = holder(&plane, "vm");
@@ -22,7 +22,7 @@ async fn vms_can_be_kept() {
 }
 
 #[tokio::test]
-async fn who_loses_patience_shortens_a_shutdown_that_is_under_way_and_nobody_lengthens_it() {
+async fn shutdown_deadline_can_be_shortened_and_never_lengthened() {
     // Longer than any test waits.
     let for_ever = Duration::from_secs(3600);
     let mut plane = Plane::start().await;

@@ -26,7 +26,7 @@ async fn wait_until_nobody_lives(plane: &Plane, vm: &str, limit: Duration) {
 }
 
 #[tokio::test]
-async fn h17_a_vm_that_ignores_everything_is_gone_after_its_grace_in_every_state() {
+async fn h17_vm_that_ignores_everything_is_gone_after_its_grace_in_every_state() {
     let plane = Plane::start().await;
     let states = ["deaf", "lingers", "boots", "unbound", "mute"];
     join_all(states.map(|state| plane.create_hanging(state, state))).await;
@@ -54,7 +54,7 @@ async fn h17_a_vm_that_ignores_everything_is_gone_after_its_grace_in_every_state
 }
 
 #[tokio::test]
-async fn h17_a_shorter_grace_counts_at_once_and_for_one_stop_only() {
+async fn h17_shorter_grace_takes_effect_at_once_and_for_one_stop_only() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     plane

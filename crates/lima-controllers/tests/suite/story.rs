@@ -7,7 +7,7 @@ use crate::stand_in::{PORT, SLOW};
 use crate::support::{Plane, condition, holder, status};
 
 #[tokio::test]
-async fn a_vm_tells_who_it_is_how_long_it_took_and_what_happened() {
+async fn status_and_events_show_processes_phases_and_history() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     let vm = plane
@@ -88,7 +88,7 @@ async fn a_vm_tells_who_it_is_how_long_it_took_and_what_happened() {
 }
 
 #[tokio::test]
-async fn h30_a_vm_that_is_degraded_says_so_and_when_it_has_recovered() {
+async fn h30_degraded_vm_is_reported_and_so_is_its_recovery() {
     let mut plane = Plane::start().await;
     plane.create_up("vm").await;
     let degraded = |vm: &api::LimaVM| {
@@ -109,7 +109,7 @@ async fn h30_a_vm_that_is_degraded_says_so_and_when_it_has_recovered() {
 }
 
 #[tokio::test]
-async fn h27_a_new_controller_writes_nothing_about_a_vm_that_runs_on() {
+async fn h27_new_controller_writes_no_status_of_a_vm_that_runs_on() {
     let mut plane = Plane::start().await;
     plane.create_up("vm").await;
     let before = plane

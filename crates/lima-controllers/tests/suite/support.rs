@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api::LimaVM;
@@ -10,6 +11,7 @@ use apiserver::{Server, User};
 use controller_kit::discovery::EMBEDDED_MANAGER;
 use controller_kit::{Controller, GraceLimit, Manager, ManagerError, Shutdown};
 use k8s_openapi::api::core::v1::{ConfigMap, Event};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
@@ -22,6 +24,7 @@ use tempfile::TempDir;
 use testutils::poll_async;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tower::ServiceExt;
 
 /// For waits that a passing test never reaches.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -39,7 +42,9 @@ pub(crate) struct Plane {
     pub(crate) client: Client,
     /// Whether the logs of deleted VMs are kept; read when the controllers start.
     pub(crate) keep_logs: bool,
-    _server: Server,
+    /// The API server refuses all writes of the controllers.
+    refuse_writes: Arc<AtomicBool>,
+    server: Server,
     running: Option<Running>,
 }
 
@@ -57,24 +62,67 @@ impl Plane {
             .prefix("rdd-c")
             .tempdir_in("/tmp")
             .unwrap();
-        let store = IndexedStore::memory(Options::default()).unwrap();
-        let mut config = apiserver::Config::new(Arc::new(store));
-        config.crds = api::crds()
-            .iter()
-            .map(|crd| serde_json::to_value(crd).unwrap())
-            .collect();
-        config.namespaces = vec!["other".into()];
-        let server = Server::new(config).await.unwrap();
-        let client = Client::new(server.service(User::master("test")), "default");
+        let (server, client) = database().await;
         let image = std::fs::File::create(folder.path().join("image.raw")).unwrap();
         image.set_len(1 << 20).unwrap();
         Plane {
             folder,
             client,
             keep_logs: false,
-            _server: server,
+            refuse_writes: Arc::default(),
+            server,
             running: None,
         }
+    }
+
+    /// A control plane without controllers whose schema of LimaVMs accepts anything.
+    pub(crate) async fn with_loose_schema() -> Plane {
+        let plane = Plane::without_controllers().await;
+        plane.loosen_schema().await;
+        plane
+    }
+
+    /// Lets the API server accept any LimaVM, until the controllers start and install their definition.
+    pub(crate) async fn loosen_schema(&self) {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let name = "limavms.lima.rancherdesktop.io";
+        let mut crd = serde_json::to_value(api.get(name).await.unwrap()).unwrap();
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+            json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+        let crd = serde_json::from_value(crd).unwrap();
+        api.replace(name, &PostParams::default(), &crd)
+            .await
+            .unwrap();
+    }
+
+    /// Replaces the database by an empty one.
+    pub(crate) async fn lose_database(&mut self) {
+        assert!(self.running.is_none());
+        (self.server, self.client) = database().await;
+    }
+
+    /// From now on, all writes of the controllers fail, or no longer.
+    pub(crate) fn refuse_controller_writes(&self, refuse: bool) {
+        self.refuse_writes.store(refuse, Ordering::Relaxed);
+    }
+
+    /// The controllers' own client.
+    fn controllers_client(&self) -> Client {
+        let service = self.server.service(User::master("controllers"));
+        let refuse = Arc::clone(&self.refuse_writes);
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let refused = refuse.load(Ordering::Relaxed) && request.method() != http::Method::GET;
+            let service = service.clone();
+            async move {
+                if refused {
+                    return Err(Box::<dyn std::error::Error + Send + Sync>::from(
+                        "disk full",
+                    ));
+                }
+                service.oneshot(request).await.map_err(Into::into)
+            }
+        });
+        Client::new(service, "default")
     }
 
     /// Where the logs of deleted VMs are kept.
@@ -110,7 +158,7 @@ impl Plane {
             started_at: jiff::Timestamp::now(),
             after_grace: LONG,
         };
-        let manager = Manager::new(self.client.clone(), config, vec![controller]);
+        let manager = Manager::new(self.controllers_client(), config, vec![controller]);
         let (mut ready, grace_limit) = (manager.ready(), manager.grace_limit());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(
@@ -370,6 +418,20 @@ impl Plane {
             .lines()
             .count()
     }
+}
+
+/// An API server on an empty database, and a client.
+async fn database() -> (Server, Client) {
+    let store = IndexedStore::memory(Options::default()).unwrap();
+    let mut config = apiserver::Config::new(Arc::new(store));
+    config.crds = api::crds()
+        .iter()
+        .map(|crd| serde_json::to_value(crd).unwrap())
+        .collect();
+    config.namespaces = vec!["other".into()];
+    let server = Server::new(config).await.unwrap();
+    let client = Client::new(server.service(User::master("test")), "default");
+    (server, client)
 }
 
 pub(crate) fn vm(name: &str, running: bool) -> LimaVM {

@@ -43,7 +43,7 @@ async fn wait_until_noticed(plane: &Plane) {
 }
 
 #[tokio::test]
-async fn h25_a_changed_template_restarts_a_running_vm_once_and_a_label_does_not() {
+async fn h25_changed_template_restarts_a_running_vm_once_and_a_label_does_not() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     let version = change_template(
@@ -91,7 +91,7 @@ async fn h25_changes_while_the_vm_starts_boots_or_stops_make_one_restart_with_th
 }
 
 #[tokio::test]
-async fn h25_a_change_during_a_restart_is_part_of_it() {
+async fn h25_change_during_a_restart_is_part_of_it() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     plane.make("vm", "lingers");
@@ -106,7 +106,7 @@ async fn h25_a_change_during_a_restart_is_part_of_it() {
 }
 
 #[tokio::test]
-async fn h25_a_change_while_the_vm_stops_is_written_and_starts_nothing() {
+async fn h25_change_while_the_vm_stops_is_written_and_starts_nothing() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     plane.make("vm", "lingers");
@@ -129,7 +129,7 @@ async fn h25_a_change_while_the_vm_stops_is_written_and_starts_nothing() {
 }
 
 #[tokio::test]
-async fn h25_a_change_while_the_control_plane_stops_is_for_the_next_one() {
+async fn h25_change_while_the_control_plane_stops_is_left_to_the_next_one() {
     let mut plane = Plane::start().await;
     plane.create_up("vm").await;
     plane.make("vm", "lingers");

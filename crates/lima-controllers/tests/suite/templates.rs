@@ -23,7 +23,7 @@ pub(crate) fn lima_yaml(plane: &Plane) -> String {
 }
 
 #[tokio::test]
-async fn the_copy_belongs_to_the_vm_and_outlives_its_original() {
+async fn template_copy_is_owned_by_the_vm_and_outlives_its_original() {
     let plane = Plane::start().await;
     plane.create("vm", false).await;
     let vm = plane
@@ -54,7 +54,7 @@ async fn the_copy_belongs_to_the_vm_and_outlives_its_original() {
 }
 
 #[tokio::test]
-async fn a_vm_that_brings_its_template_along_needs_no_original() {
+async fn vm_with_the_template_annotation_needs_no_original() {
     let plane = Plane::start().await;
     let mut new = vm("vm", false);
     new.metadata.annotations = Some([(TEMPLATE_COPY.to_owned(), plane.template())].into());
@@ -71,7 +71,7 @@ async fn a_vm_that_brings_its_template_along_needs_no_original() {
 }
 
 #[tokio::test]
-async fn a_changed_template_is_written_to_a_stopped_vm() {
+async fn changed_template_of_a_stopped_vm_is_written() {
     let plane = Plane::start().await;
     plane.create("vm", false).await;
     plane
@@ -90,7 +90,7 @@ async fn a_changed_template_is_written_to_a_stopped_vm() {
 }
 
 #[tokio::test]
-async fn a_vm_whose_image_is_missing_says_so_and_is_created_once_it_is_there() {
+async fn missing_image_is_reported_and_the_vm_created_once_it_exists() {
     let plane = Plane::start().await;
     let image = plane.folder.path().join("later.raw");
     let template = plane.template().replace("image.raw", "later.raw");
@@ -111,7 +111,7 @@ async fn a_vm_whose_image_is_missing_says_so_and_is_created_once_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_vm_without_template_waits_for_it() {
+async fn vm_without_template_waits_for_it() {
     let plane = Plane::start().await;
     plane
         .vms()
@@ -134,7 +134,7 @@ async fn a_vm_without_template_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_reset_makes_the_files_anew() {
+async fn reset_creates_the_files_again() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     let mark = plane.dir("vm").join("written-by-the-old-vm");

@@ -9,6 +9,7 @@ mod list;
 mod logs;
 mod name;
 mod no_folder;
+mod orphan;
 mod power;
 mod progress;
 mod session;
@@ -157,7 +158,8 @@ async fn run_command(
         (LimaVm::Delete { name, grace, .. }, _) => {
             delete::run(session, &name, grace.chosen(), deadline).await
         }
-        (LimaVm::List, _) => list::run(&session.client).await,
+        (LimaVm::List, _) => list::run(session).await,
+        (LimaVm::Adopt { name }, _) => orphan::adopt(session, &name).await,
         (LimaVm::Describe { name }, _) => describe::run(session, &name).await,
         (LimaVm::Edit { name }, _) => edit::run(&session.client, session.context, &name).await,
         (LimaVm::Create { .. } | LimaVm::Shell { .. } | LimaVm::Logs { .. }, _) => Ok(()),
