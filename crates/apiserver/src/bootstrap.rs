@@ -1,54 +1,49 @@
-//! What must exist before the first request.
+//! Creates the objects that must exist before the first request.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::{
-    StartError,
-    kinds::definitions,
+    kinds::{definitions, kind::Kind},
     object,
     patch::Patch,
     registry::{
-        Resource, Target, WriteContext, create,
+        backend::Backend,
+        context::WriteContext,
+        create,
+        target::Target,
         update::{self, Change},
     },
-    server::Inner,
     status::ApiError,
 };
 
-/// Serves the custom resources whose definitions are in the store.
-pub(crate) fn load_definitions(server: &Arc<Inner>) -> Result<(), StartError> {
-    let failed = |error: store::Error| StartError::Load {
-        what: "the custom resource definitions".into(),
-        message: error.to_string(),
-    };
-    let page = server
-        .store
-        .list(definitions::PREFIX, None, 0, None)
-        .map_err(failed)?;
-    for entry in page.entries {
-        definitions::reload(server, entry.key.trim_start_matches(definitions::PREFIX));
-    }
-    Ok(())
+/// Why an object could not be created.
+pub(crate) struct BootstrapError {
+    /// The object, such as `namespace/default`.
+    pub(crate) what: String,
+    pub(crate) message: String,
 }
 
-fn resource(server: &Inner, group: &str, plural: &str) -> Result<Arc<Resource>, StartError> {
-    let found = server.registry.find(group, "v1", plural);
-    found.ok_or_else(|| StartError::Load {
+fn built_in(backend: &Backend, group: &str, plural: &str) -> Result<Arc<Kind>, BootstrapError> {
+    let found = backend.kinds.find(group, "v1", plural);
+    found.ok_or_else(|| BootstrapError {
         what: plural.into(),
-        message: "it is not served".into(),
+        message: "the kind is not served".into(),
     })
 }
 
 /// Creates the namespaces that are missing.
-pub(crate) async fn namespaces(server: &Arc<Inner>, names: &[String]) -> Result<(), StartError> {
-    let resource = resource(server, "", "namespaces")?;
-    // Together, so that the store commits them at once.
+pub(crate) async fn namespaces(
+    backend: &Arc<Backend>,
+    names: &[String],
+) -> Result<(), BootstrapError> {
+    let kind = built_in(backend, "", "namespaces")?;
+    // Concurrently, so that the store commits them in one transaction.
     let all = names.iter().map(async |name| {
         let namespace = json!({"metadata": {"name": name}});
-        let made = ensure(server, &resource, namespace).await;
-        made.map_err(|error| StartError::Bootstrap {
+        let created = ensure(backend, &kind, namespace).await;
+        created.map_err(|error| BootstrapError {
             what: format!("namespace/{name}"),
             message: error.message,
         })
@@ -56,15 +51,15 @@ pub(crate) async fn namespaces(server: &Arc<Inner>, names: &[String]) -> Result<
     futures::future::try_join_all(all).await.map(|_| ())
 }
 
-/// Creates the definitions, or brings their spec up to date.
+/// Creates the definitions, or updates their spec.
 pub(crate) async fn definitions(
-    server: &Arc<Inner>,
+    backend: &Arc<Backend>,
     definitions: &[Value],
-) -> Result<(), StartError> {
-    let resource = resource(server, "apiextensions.k8s.io", "customresourcedefinitions")?;
+) -> Result<(), BootstrapError> {
+    let kind = built_in(backend, definitions::GROUP, definitions::PLURAL)?;
     let all = definitions.iter().map(async |definition| {
-        let made = ensure_definition(server, &resource, definition).await;
-        made.map_err(|error| StartError::Bootstrap {
+        let written = ensure_definition(backend, &kind, definition).await;
+        written.map_err(|error| BootstrapError {
             what: format!("customresourcedefinition/{}", object::name(definition)),
             message: error.message,
         })
@@ -73,16 +68,16 @@ pub(crate) async fn definitions(
 }
 
 async fn ensure_definition(
-    server: &Arc<Inner>,
-    resource: &Arc<Resource>,
+    backend: &Arc<Backend>,
+    kind: &Arc<Kind>,
     definition: &Value,
 ) -> Result<(), ApiError> {
-    if ensure(server, resource, definition.clone()).await? {
+    if ensure(backend, kind, definition.clone()).await? {
         return Ok(());
     }
-    let mut context = WriteContext::internal(server);
-    let target = Target::of(resource, definition);
-    // What a user added to the metadata stays.
+    let mut context = WriteContext::internal(backend);
+    let target = Target::of(kind, definition);
+    // Metadata that a user has added stays.
     let mut patch = json!({"spec": definition["spec"]});
     for field in ["labels", "annotations"] {
         if let Some(value) = definition["metadata"].get(field).filter(|v| !v.is_null()) {
@@ -95,17 +90,13 @@ async fn ensure_definition(
         .map(|_| ())
 }
 
-/// Creates an object; tells whether it was missing.
-async fn ensure(
-    server: &Arc<Inner>,
-    resource: &Arc<Resource>,
-    object: Value,
-) -> Result<bool, ApiError> {
-    let target = Target::of(resource, &object);
-    if server.store.get(&target.key()).is_some() {
+/// Creates an object if it is missing; returns whether it was.
+async fn ensure(backend: &Arc<Backend>, kind: &Arc<Kind>, object: Value) -> Result<bool, ApiError> {
+    let target = Target::of(kind, &object);
+    if backend.store.get(&target.key()).is_some() {
         return Ok(false);
     }
-    let mut context = WriteContext::internal(server);
+    let mut context = WriteContext::internal(backend);
     match create::create(&mut context, target, object, Vec::new()).await {
         Ok(_) => Ok(true),
         Err(error) if error.reason == "AlreadyExists" => Ok(false),

@@ -1,34 +1,33 @@
-//! What a server is made of.
+//! [`Config`]: the parts that a server is assembled from.
 
 use std::sync::Arc;
 
-use crate::admission::AdmissionPlugin;
+use crate::admission::plugin::AdmissionPlugin;
 
-/// Tells the time; a value so that tests can set it.
+/// Returns the time. A value, so that tests can set it.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
 
-/// What a [`crate::Server`] is made of.
+/// The parts that a server is assembled from.
 #[derive(Clone)]
 pub struct Config {
-    /// Where the objects live.
+    /// The store of the objects.
     pub store: Arc<dyn store::Store>,
-    /// CustomResourceDefinition objects (`apiextensions.k8s.io/v1`) that are created or brought up to date at start.
+    /// CustomResourceDefinition objects (`apiextensions.k8s.io/v1`) that are created or updated at start.
     pub crds: Vec<serde_json::Value>,
-    /// Namespaces that are created at start, beside `default` and `kube-system`. Neither they nor those can be
-    /// deleted.
+    /// Namespaces that are created at start, in addition to `default` and `kube-system`. None of them can be deleted.
     pub namespaces: Vec<String>,
-    /// In-process admission; more can be added with [`crate::Server::add_admission`].
+    /// Admission plugins; `Server::add_admission` adds more.
     pub admission: Vec<Arc<dyn AdmissionPlugin>>,
-    /// `/readyz` answers 200 once all of these hold; more can be added with [`crate::Server::add_ready_check`].
+    /// Checks that must all pass for `/readyz` to answer 200; `Server::add_ready_check` adds more.
     pub ready_checks: Vec<ReadyCheck>,
-    /// What `/version` says.
+    /// The answer to `/version`.
     pub version: VersionInfo,
-    /// Tells the time.
+    /// The clock for timestamps in objects.
     pub clock: Clock,
 }
 
 impl Config {
-    /// A server over `store` with nothing else in it.
+    /// A server over `store` without definitions, plugins and checks.
     pub fn new(store: Arc<dyn store::Store>) -> Self {
         Self {
             store,
@@ -42,36 +41,36 @@ impl Config {
     }
 }
 
-/// A named condition of readiness.
+/// A named readiness check.
 #[derive(Clone)]
 pub struct ReadyCheck {
     /// The name shown by `/readyz?verbose`.
     pub name: String,
-    /// `Err` says why it does not hold.
+    /// `Err` holds why the check fails.
     pub check: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
 
-/// What `/version` says (`k8s.io/apimachinery/pkg/version.Info`).
+/// The answer to `/version` (`k8s.io/apimachinery/pkg/version.Info`).
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionInfo {
-    /// Major version of the Kubernetes API that is served.
+    /// Major version of the Kubernetes API.
     pub major: String,
-    /// Minor version of the Kubernetes API that is served.
+    /// Minor version of the Kubernetes API.
     pub minor: String,
-    /// Full version, `v1.33.0+rdd-0.1.0`.
+    /// Full version, such as `v1.33.0+rdd-0.1.0`.
     pub git_version: String,
-    /// Commit of the program.
+    /// Commit from which the program was built.
     pub git_commit: String,
     /// `clean` or `dirty`.
     pub git_tree_state: String,
     /// When the program was built.
     pub build_date: String,
-    /// Here the Rust version.
+    /// Version of the Go compiler: `none`.
     pub go_version: String,
-    /// The compiler.
+    /// Compiler of the program.
     pub compiler: String,
-    /// `linux/amd64`.
+    /// Platform, such as `linux/amd64`.
     pub platform: String,
 }
 

@@ -10,7 +10,7 @@ use crate::status::ApiError;
 
 const BEFORE_REVISION: &[u8] = b",\"metadata\":{\"resourceVersion\":\"";
 
-/// The map at a path of field names; missing parts are made. `None` if a value of another type is in the way.
+/// Returns the map at a path of field names, creating missing parts; `None` if a value of another type is in the way.
 pub(crate) fn map_at<'o>(
     object: &'o mut Value,
     path: &[&str],
@@ -32,7 +32,7 @@ pub(crate) fn set(object: &mut Value, field: &str, value: Value) {
     }
 }
 
-/// The metadata; made when missing (callers have checked that it is an object if it is there).
+/// Returns the metadata, creating it if it is missing. The caller has checked that it is an object if it is there.
 pub(crate) fn meta_mut(object: &mut Value) -> &mut Map<String, Value> {
     if !object["metadata"].is_object() {
         object["metadata"] = Value::Object(Map::new());
@@ -43,7 +43,7 @@ pub(crate) fn meta_mut(object: &mut Value) -> &mut Map<String, Value> {
     }
 }
 
-/// A string of the metadata, empty when it is not there.
+/// Returns a string of the metadata, or an empty one if it is missing.
 pub(crate) fn meta_str<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()
 }
@@ -52,7 +52,7 @@ pub(crate) fn name(object: &Value) -> &str {
     meta_str(object, "name")
 }
 
-/// The finalizers' names.
+/// Returns the names of the finalizers.
 pub(crate) fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
     let list = object["metadata"]["finalizers"].as_array();
     list.into_iter().flatten().filter_map(Value::as_str)
@@ -89,7 +89,7 @@ pub(crate) fn is_being_deleted(object: &Value) -> bool {
 }
 
 fn push_json(out: &mut Vec<u8>, value: &Value) {
-    // Writing JSON to memory does not fail: keys are strings, and a Vec takes everything.
+    // Writing JSON to memory cannot fail, because keys are strings and a Vec accepts every write.
     let _ = serde_json::to_writer(out, value);
 }
 
@@ -102,7 +102,7 @@ fn push_fields<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a String, 
     }
 }
 
-/// Encodes an object for the store, which fills in the revision.
+/// Encodes an object for the store, which inserts the revision.
 pub(crate) fn encode(object: &Value) -> store::Value {
     let mut before = Vec::with_capacity(128);
     before.extend_from_slice(b"{\"apiVersion\":");
@@ -133,7 +133,7 @@ pub(crate) fn encode(object: &Value) -> store::Value {
     }
 }
 
-/// The bytes of an object at a revision, for answers that are not stored (dry runs).
+/// Encodes an object at a revision, for the answer to a dry run.
 pub(crate) fn encode_at(object: &Value, revision: store::Revision) -> Bytes {
     let value = encode(object);
     let mut out = value.before.to_vec();
@@ -142,7 +142,7 @@ pub(crate) fn encode_at(object: &Value, revision: store::Revision) -> Bytes {
     out.into()
 }
 
-/// Decodes what the store holds.
+/// Decodes an entry of the store.
 pub(crate) fn decode(entry: &store::Entry) -> Result<Value, ApiError> {
     serde_json::from_slice(&entry.value).map_err(|error| {
         ApiError::internal(format!(
@@ -163,13 +163,16 @@ struct Head {
 }
 
 /// Decodes an object, or only its `apiVersion`, `kind` and `metadata` if the rest cannot be decoded.
-pub(crate) fn decode_or_head(bytes: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice(bytes).or_else(|_: serde_json::Error| {
+pub(crate) fn decode_or_head(bytes: &[u8]) -> Result<Value, ApiError> {
+    let decoded = serde_json::from_slice(bytes).or_else(|_: serde_json::Error| {
         // Skipping a value does not recurse, so its depth does not matter here.
         let head: Head = serde_json::from_slice(bytes)?;
         Ok(serde_json::json!({
             "apiVersion": head.api_version, "kind": head.kind, "metadata": head.metadata,
         }))
+    });
+    decoded.map_err(|error: serde_json::Error| {
+        ApiError::internal(format!("a stored object cannot be decoded: {error}"))
     })
 }
 
@@ -177,12 +180,12 @@ fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, pattern)
 }
 
-/// Whether a text occurs in an encoded object.
+/// Returns whether a text occurs in an encoded object.
 pub(crate) fn contains(bytes: &[u8], pattern: &[u8]) -> bool {
     find(bytes, pattern).is_some()
 }
 
-/// The same object with another revision: what a watcher sees of an object that left its selection.
+/// Returns the object with another revision, for a watcher whose selection the object has left.
 pub(crate) fn with_revision(bytes: &Bytes, revision: store::Revision) -> Bytes {
     let Some(start) = find(bytes, BEFORE_REVISION).map(|at| at + BEFORE_REVISION.len()) else {
         return bytes.clone();
@@ -197,8 +200,8 @@ pub(crate) fn with_revision(bytes: &Bytes, revision: store::Revision) -> Bytes {
     out.into()
 }
 
-/// The same object as another version of its group; versions of one kind share their schema's shape
-/// (conversion strategy None).
+/// Returns the object with another `apiVersion`. The versions of one kind share the shape of their schema (conversion
+/// strategy `None`).
 pub(crate) fn with_api_version(bytes: &Bytes, api_version: &str) -> Bytes {
     let wanted = format!("{{\"apiVersion\":\"{api_version}\"");
     if bytes.starts_with(wanted.as_bytes()) {

@@ -1,9 +1,9 @@
-//! From method and path to what is asked for (`k8s.io/apiserver/pkg/endpoints/request.RequestInfo`).
+//! [`Route`]: the meaning of a path (`k8s.io/apiserver/pkg/endpoints/request.RequestInfo`).
 
-/// Segments of a longer path are not looked at.
+/// The number of segments of a path that are examined.
 const MAX_SEGMENTS: usize = 16;
 
-/// What a path names.
+/// The meaning of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// `/healthz`, `/livez`, `/readyz`
@@ -36,23 +36,10 @@ pub(crate) struct ResourcePath {
     pub(crate) subresource: Option<String>,
 }
 
-/// Resolves `%XX`; `None` when what comes out is not UTF-8 or the escapes are broken.
-pub(crate) fn percent_decode(text: &str) -> Option<String> {
-    if !text.contains('%') {
-        return Some(text.into());
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let digits = [bytes.next()?, bytes.next()?];
-        let digits = std::str::from_utf8(&digits).ok()?;
-        out.push(u8::from_str_radix(digits, 16).ok()?);
-    }
-    String::from_utf8(out).ok()
+/// Resolves `%XX`; `None` if the result is not UTF-8.
+fn decode(segment: &str) -> Option<String> {
+    let decoded = percent_encoding::percent_decode_str(segment).decode_utf8();
+    decoded.ok().map(Into::into)
 }
 
 impl Route {
@@ -60,7 +47,7 @@ impl Route {
         let segments = path.split('/').filter(|s| !s.is_empty());
         let Some(segments) = segments
             .take(MAX_SEGMENTS)
-            .map(percent_decode)
+            .map(decode)
             .collect::<Option<Vec<_>>>()
         else {
             return Self::Unknown;
@@ -130,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths() {
+    fn paths_are_split_into_their_parts() {
         let resource = |path: &str| match Route::parse(path) {
             Route::Resource(r) => format!(
                 "{}|{}|{}|{}|{}|{}",

@@ -72,7 +72,7 @@ impl LabelSelector {
                 },
                 Token::Mark(mark) => return Err(bad(&format!("found '{mark}', expected a key"))),
             };
-            if let Some(why) = crate::registry::names::label_key_error(&requirement.key) {
+            if let Some(why) = crate::names::label_key_error(&requirement.key) {
                 return Err(bad(&why));
             }
             requirements.push(requirement);

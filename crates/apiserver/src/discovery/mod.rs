@@ -1,57 +1,31 @@
-//! What the server tells about itself: groups, resources, OpenAPI.
+//! What the server tells clients about itself: groups, kinds and their verbs, OpenAPI.
 
 mod openapi;
-pub(crate) mod types;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) use openapi::{index, v2, v3};
 use serde_json::{Value, json};
 
-use crate::registry::{Registry, Resource, Resources, group_version};
+use crate::{
+    access::review::{self, REVIEWS, Review},
+    kinds::{
+        catalog::Catalog,
+        kind::{Kind, Kinds, Verb, group_version},
+    },
+};
 
-/// Resources that are not stored: a POST is answered at once.
-pub(crate) const REVIEWS: [(&str, &str, &str); 4] = [
-    (
-        "authentication.k8s.io",
-        "selfsubjectreviews",
-        "SelfSubjectReview",
-    ),
-    (
-        "authorization.k8s.io",
-        "selfsubjectaccessreviews",
-        "SelfSubjectAccessReview",
-    ),
-    (
-        "authorization.k8s.io",
-        "selfsubjectrulesreviews",
-        "SelfSubjectRulesReview",
-    ),
-    (
-        "authorization.k8s.io",
-        "subjectaccessreviews",
-        "SubjectAccessReview",
-    ),
-];
+fn names(verbs: &[Verb]) -> Vec<&'static str> {
+    verbs.iter().map(|verb| verb.name()).collect()
+}
 
-const VERBS: [&str; 8] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
-
-/// The versions of each group, the preferred one first; the core group has an empty name.
-fn groups(resources: &Resources) -> BTreeMap<String, Vec<String>> {
+/// Returns the versions of each group, the preferred one first. The core group has an empty name.
+fn groups(kinds: &Kinds) -> BTreeMap<String, Vec<String>> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let reviews = REVIEWS
         .iter()
-        .map(|(group, _, _)| (group.to_string(), "v1".to_owned()));
-    let stored = resources
+        .map(|review| (review.group.to_owned(), review::VERSION.to_owned()));
+    let stored = kinds
         .keys()
         .map(|(group, version, _)| (group.clone(), version.clone()));
     for (group, version) in stored.chain(reviews) {
@@ -86,30 +60,30 @@ fn rank(version: &str) -> (u8, u32, u32) {
 }
 
 fn in_version<'a>(
-    resources: &'a Resources,
+    kinds: &'a Kinds,
     group: &'a str,
     version: &'a str,
-) -> impl Iterator<Item = &'a Arc<Resource>> {
-    let here = move |r: &&Arc<Resource>| r.group == group && r.version == version;
-    resources.values().filter(here)
+) -> impl Iterator<Item = &'a Arc<Kind>> {
+    let here = move |kind: &&Arc<Kind>| kind.group == group && kind.version == version;
+    kinds.values().filter(here)
 }
 
-fn reviews_in(group: &str, version: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let here = REVIEWS
-        .into_iter()
-        .filter(move |(g, _, _)| *g == group && version == "v1");
-    here.map(|(_, plural, kind)| (plural, kind))
+fn reviews_in<'a>(group: &'a str, version: &str) -> impl Iterator<Item = &'static Review> + 'a {
+    let served = version == review::VERSION;
+    REVIEWS
+        .iter()
+        .filter(move |review| served && review.group == group)
 }
 
-/// `/api`
+/// Answers `/api`.
 pub(crate) fn api_versions() -> Value {
     json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
 }
 
-/// `/apis`
-pub(crate) fn api_groups(registry: &Registry) -> Value {
-    let resources = registry.all();
-    let groups = groups(&resources);
+/// Answers `/apis`.
+pub(crate) fn api_groups(catalog: &Catalog) -> Value {
+    let kinds = catalog.all();
+    let groups = groups(&kinds);
     let groups = groups.iter().filter(|(name, _)| !name.is_empty());
     json!({
         "kind": "APIGroupList", "apiVersion": "v1",
@@ -126,70 +100,68 @@ fn group_value(name: &str, versions: &[String]) -> Value {
     })
 }
 
-/// `/apis/GROUP`
-pub(crate) fn api_group(registry: &Registry, group: &str) -> Option<Value> {
-    let resources = registry.all();
-    let groups = groups(&resources);
+/// Answers `/apis/GROUP`.
+pub(crate) fn api_group(catalog: &Catalog, group: &str) -> Option<Value> {
+    let kinds = catalog.all();
+    let groups = groups(&kinds);
     let mut value = group_value(group, groups.get(group)?);
     value["kind"] = "APIGroup".into();
     value["apiVersion"] = "v1".into();
     Some(value)
 }
 
-/// `/api/v1`, `/apis/GROUP/VERSION`
-pub(crate) fn api_resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
-    let resources = registry.all();
-    if !groups(&resources).get(group)?.iter().any(|v| v == version) {
+/// Answers `/api/v1` and `/apis/GROUP/VERSION`.
+pub(crate) fn api_resources(catalog: &Catalog, group: &str, version: &str) -> Option<Value> {
+    let kinds = catalog.all();
+    if !groups(&kinds).get(group)?.iter().any(|v| v == version) {
         return None;
     }
     let mut list = Vec::new();
-    for r in in_version(&resources, group, version) {
+    for kind in in_version(&kinds, group, version) {
         let mut value = json!({
-            "name": r.plural, "singularName": r.singular, "namespaced": r.namespaced, "kind": r.kind,
-            "verbs": VERBS, "storageVersionHash": "",
+            "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.name,
+            "verbs": names(kind.verbs), "storageVersionHash": "",
         });
-        if !r.short_names.is_empty() {
-            value["shortNames"] = json!(r.short_names);
+        if !kind.short_names.is_empty() {
+            value["shortNames"] = json!(kind.short_names);
         }
-        if !r.categories.is_empty() {
-            value["categories"] = json!(r.categories);
+        if !kind.categories.is_empty() {
+            value["categories"] = json!(kind.categories);
         }
         list.push(value);
-        if r.status {
-            list.push(json!({
-                "name": format!("{}/status", r.plural), "singularName": "", "namespaced": r.namespaced,
-                "kind": r.kind, "verbs": ["get", "patch", "update"],
-            }));
-        }
-    }
-    for (plural, kind) in reviews_in(group, version) {
-        list.push(json!({
-            "name": plural, "singularName": kind.to_lowercase(), "namespaced": false, "kind": kind,
-            "verbs": ["create"],
+        list.extend(kind.subresources.iter().map(|subresource| {
+            json!({
+                "name": format!("{}/{}", kind.plural, subresource.name()), "singularName": "",
+                "namespaced": kind.namespaced, "kind": kind.name, "verbs": names(subresource.verbs()),
+            })
         }));
     }
+    list.extend(reviews_in(group, version).map(|review| {
+        json!({
+            "name": review.plural, "singularName": review.kind.to_lowercase(), "namespaced": false,
+            "kind": review.kind, "verbs": ["create"],
+        })
+    }));
     Some(json!({
         "kind": "APIResourceList", "apiVersion": "v1",
         "groupVersion": group_version(group, version), "resources": list,
     }))
 }
 
-/// The aggregated form of `/api` (`core`) and `/apis`: everything in one answer. `version` is `v2` or `v2beta1`.
-pub(crate) fn aggregated(registry: &Registry, core: bool, version: &str) -> Value {
-    let resources = registry.all();
+/// Answers `/api` (`core`) and `/apis` in the aggregated form, which holds all kinds. `version` is `v2` or `v2beta1`.
+pub(crate) fn aggregated(catalog: &Catalog, core: bool, version: &str) -> Value {
+    let kinds = catalog.all();
     let mut items = Vec::new();
-    for (group, versions) in groups(&resources)
-        .iter()
-        .filter(|(g, _)| g.is_empty() == core)
-    {
+    for (group, versions) in groups(&kinds).iter().filter(|(g, _)| g.is_empty() == core) {
         let versions: Vec<Value> = versions
             .iter()
             .map(|v| {
-                let stored = in_version(&resources, group, v).map(|r| aggregated_resource(r));
-                let reviews = reviews_in(group, v).map(|(plural, kind)| {
+                let stored = in_version(&kinds, group, v).map(|kind| aggregated_kind(kind));
+                let reviews = reviews_in(group, v).map(|review| {
+                    let (name, singular) = (review.kind, review.kind.to_lowercase());
                     json!({
-                        "resource": plural, "singularResource": kind.to_lowercase(), "scope": "Cluster",
-                        "responseKind": {"group": group, "version": v, "kind": kind}, "verbs": ["create"],
+                        "resource": review.plural, "singularResource": singular, "scope": "Cluster",
+                        "responseKind": {"group": group, "version": v, "kind": name}, "verbs": ["create"],
                     })
                 });
                 let list: Vec<Value> = stored.chain(reviews).collect();
@@ -208,21 +180,25 @@ pub(crate) fn aggregated(registry: &Registry, core: bool, version: &str) -> Valu
     })
 }
 
-fn aggregated_resource(r: &Resource) -> Value {
-    let kind = json!({"group": r.group, "version": r.version, "kind": r.kind});
+fn aggregated_kind(kind: &Kind) -> Value {
+    let response = json!({"group": kind.group, "version": kind.version, "kind": kind.name});
     let mut value = json!({
-        "resource": r.plural, "singularResource": r.singular,
-        "scope": if r.namespaced { "Namespaced" } else { "Cluster" },
-        "responseKind": kind, "verbs": VERBS,
+        "resource": kind.plural, "singularResource": kind.singular,
+        "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
+        "responseKind": response, "verbs": names(kind.verbs),
     });
-    if !r.short_names.is_empty() {
-        value["shortNames"] = json!(r.short_names);
+    if !kind.short_names.is_empty() {
+        value["shortNames"] = json!(kind.short_names);
     }
-    if !r.categories.is_empty() {
-        value["categories"] = json!(r.categories);
+    if !kind.categories.is_empty() {
+        value["categories"] = json!(kind.categories);
     }
-    if r.status {
-        value["subresources"] = json!([{"subresource": "status", "responseKind": kind, "verbs": ["get", "patch", "update"]}]);
+    if !kind.subresources.is_empty() {
+        let subresources = kind.subresources.iter().map(|subresource| {
+            let verbs = names(subresource.verbs());
+            json!({"subresource": subresource.name(), "responseKind": response, "verbs": verbs})
+        });
+        value["subresources"] = subresources.collect();
     }
     value
 }

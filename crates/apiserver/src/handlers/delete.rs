@@ -2,21 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, output::Reply, selection::Selection};
+use super::{call::Call, reply::Reply, selection::Selection};
 use crate::{
-    protobuf,
+    codec::{self, protobuf},
     registry::{
-        Deleted, Target,
-        delete::{self, DeleteOptions, Propagation},
+        delete::{self, DeleteOptions, Deleted, Propagation},
+        target::Target,
     },
     status::ApiError,
 };
 
 pub(super) async fn delete(call: &Call) -> Result<Reply, ApiError> {
     let (options, dry_run) = options(call)?;
-    let mut context = call
-        .query
-        .write_context(call.server(), &call.request.user)?;
+    let mut context = call.write_context()?;
     context.dry_run |= dry_run;
     match delete::delete(&mut context, &call.target, &options).await? {
         Deleted::Gone(last) => Ok(call.success_reply(&last, &context.warnings)),
@@ -27,21 +25,19 @@ pub(super) async fn delete(call: &Call) -> Result<Reply, ApiError> {
 pub(super) async fn delete_collection(call: &Call) -> Result<Reply, ApiError> {
     let (options, dry_run) = options(call)?;
     let selection = Selection::parse(call)?;
-    let mut context = call
-        .query
-        .write_context(call.server(), &call.request.user)?;
+    let mut context = call.write_context()?;
     context.dry_run |= dry_run;
-    let prefix = call.resource().prefix(call.target.namespace.as_deref());
-    let page = call.server().store.list(&prefix, None, 0, None)?;
+    let prefix = call.kind().prefix(call.target.namespace.as_deref());
+    let page = call.backend().store.list(&prefix, None, 0, None)?;
     let revision = page.revision.to_string();
     let mut items = Vec::new();
     for entry in page.entries.iter().filter(|e| selection.selects(&e.value)) {
-        let Some(target) = Target::of_entry(call.resource(), entry) else {
+        let Some(target) = Target::of_entry(call.kind(), entry) else {
             continue;
         };
         match delete::delete(&mut context, &target, &options).await {
             Ok(_) => items.push(entry.value.clone()),
-            // Somebody else was faster.
+            // Another request deleted it meanwhile.
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),
         }
@@ -49,16 +45,15 @@ pub(super) async fn delete_collection(call: &Call) -> Result<Reply, ApiError> {
     call.list_reply(&json!({"resourceVersion": revision}), &items)
 }
 
-/// From the body, else from the query.
+/// Reads the options from the body, else from the query.
 fn options(call: &Call) -> Result<(DeleteOptions, bool), ApiError> {
-    let bad =
-        |why: &str| ApiError::bad_request(format!("the DeleteOptions cannot be decoded: {why}"));
-    let body = &call.request.body;
-    let body: Value = match call.request.media_type() {
-        _ if body.is_empty() => Value::Null,
-        "application/json" => serde_json::from_slice(body).map_err(|e| bad(&e.to_string()))?,
-        protobuf::MEDIA_TYPE => protobuf::decode(body).ok_or_else(|| bad("malformed protobuf"))?,
-        _ => return Err(ApiError::unsupported_media_type("application/json")),
+    let body = match call.request.body.is_empty() {
+        true => Value::Null,
+        false => {
+            let (media_type, body) = (call.request.media_type(), &call.request.body);
+            let message = Some(protobuf::DELETE_OPTIONS);
+            codec::request::decode(media_type, body, "DeleteOptions", message)?.value
+        }
     };
     let dry_run = body["dryRun"]
         .as_array()

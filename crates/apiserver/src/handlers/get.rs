@@ -1,9 +1,9 @@
 //! GET of an object.
 
-use super::{Call, output::Reply};
-use crate::{registry, status::ApiError};
+use super::{call::Call, reply::Reply};
+use crate::status::ApiError;
 
 pub(super) fn get(call: &Call) -> Result<Reply, ApiError> {
-    let entry = registry::get(call.server(), &call.target)?;
+    let entry = call.backend().get(&call.target)?;
     call.object_reply(200, &entry.value, &[])
 }

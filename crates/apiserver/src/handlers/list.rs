@@ -7,15 +7,15 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use store::Revision;
 
-use super::{Call, output::Reply, selection::Selection};
+use super::{call::Call, reply::Reply, selection::Selection};
 use crate::status::ApiError;
 
-/// How many entries are looked at between two places where other requests get their turn.
+/// The number of entries that are examined before the task yields to other requests.
 const STEP: usize = 1000;
-/// How long a list waits for a revision that has not happened yet (Kubernetes' watch cache waits as long).
+/// How long a list waits for a future revision (Kubernetes' watch cache waits as long).
 const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
 
-/// Where a list goes on: at which revision, after which key.
+/// The point where a list continues: at this revision, after this key.
 struct Continue {
     revision: Revision,
     after: String,
@@ -32,7 +32,7 @@ impl Continue {
             let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
             let value: Value = serde_json::from_slice(&bytes).ok()?;
             let after = value["start"].as_str()?.to_owned();
-            // A token of another collection must not open this one at a foreign place.
+            // A token of another collection must not start a list outside this one.
             (value["v"] == "rdd/v1" && after.starts_with(prefix)).then_some(())?;
             Some(Self {
                 revision: value["rv"].as_u64()?,
@@ -44,7 +44,7 @@ impl Continue {
 }
 
 pub(super) async fn list(call: &Call) -> Result<Reply, ApiError> {
-    let prefix = call.resource().prefix(call.target.namespace.as_deref());
+    let prefix = call.kind().prefix(call.target.namespace.as_deref());
     let selection = Selection::parse(call)?;
     let limit = usize::try_from(call.query.number("limit")?.unwrap_or(0)).unwrap_or(usize::MAX);
     let (mut after, mut at) = match call.query.get("continue") {
@@ -70,7 +70,7 @@ pub(super) async fn list(call: &Call) -> Result<Reply, ApiError> {
             _ => STEP,
         };
         let page = call
-            .server()
+            .backend()
             .store
             .list(&prefix, after.as_deref(), step, at)
             .map_err(expired)?;
@@ -98,7 +98,7 @@ pub(super) async fn list(call: &Call) -> Result<Reply, ApiError> {
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if let (true, Some(after)) = (remaining > 0, last_key) {
         metadata["continue"] = Continue { revision, after }.encode().into();
-        // How many of the rest are selected is not known.
+        // With a selector, the number of remaining items is unknown.
         if selection.is_empty() {
             metadata["remainingItemCount"] = remaining.into();
         }
@@ -116,7 +116,7 @@ fn expired(error: store::Error) -> ApiError {
     }
 }
 
-/// The revision at which the list is to be read; waits until it has happened.
+/// Returns the revision at which to read the list; waits for a future one.
 async fn wanted_revision(call: &Call) -> Result<Option<Revision>, ApiError> {
     let matching = call.query.get("resourceVersionMatch");
     let Some(asked) = call
@@ -141,7 +141,7 @@ async fn wanted_revision(call: &Call) -> Result<Option<Revision>, ApiError> {
             "resourceVersionMatch Exact is forbidden for resourceVersion 0",
         ));
     }
-    let store = &call.server().store;
+    let store = &call.backend().store;
     match tokio::time::timeout(WAIT_FOR_REVISION, store.wait_for(asked)).await {
         Ok(reached) => reached?,
         Err(_) => {

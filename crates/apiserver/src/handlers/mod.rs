@@ -1,79 +1,36 @@
-//! One file a verb. A handler reads the request's options, asks `registry` or the store, and renders.
+//! Handlers, one file for each verb: a handler reads the options of the request, calls `registry` or the store, and
+//! answers in the format and view that the client accepts.
+//!
+//! *Invariant*: no handler writes to the store by itself.
 
+mod accept;
+mod call;
 mod create;
 mod delete;
 mod get;
 mod list;
 mod meta;
 mod options;
-mod output;
 mod patch;
+pub(crate) mod reply;
+pub(crate) mod request;
 mod review;
 mod selection;
-mod strict;
 mod update;
 mod watch;
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use http::{HeaderMap, Method};
-use options::Query;
-use output::Output;
-pub(crate) use output::{Reply, json_reply, status_reply};
+use call::Call;
+use http::Method;
+use reply::Reply;
+use request::Request;
 
 use crate::{
-    registry::{Resource, Target},
+    kinds::kind::Verb,
     route::{ResourcePath, Route},
-    server::Inner,
     status::ApiError,
-    user::User,
 };
 
-/// A request, read and authenticated.
-pub(crate) struct Request {
-    pub(crate) server: Arc<Inner>,
-    pub(crate) user: User,
-    pub(crate) method: Method,
-    pub(crate) query: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-    /// Becomes true when what the request came through stops: its watch ends then.
-    pub(crate) closing: Closing,
-}
-
-pub(crate) type Closing = tokio::sync::watch::Receiver<bool>;
-
-/// A request for a resource that exists.
-struct Call {
-    request: Request,
-    query: Query,
-    output: Output,
-    target: Target,
-}
-
-impl Call {
-    fn server(&self) -> &Arc<Inner> {
-        &self.request.server
-    }
-
-    fn resource(&self) -> &Arc<Resource> {
-        &self.target.resource
-    }
-}
-
-impl Request {
-    /// The media type of the body, without parameters.
-    fn media_type(&self) -> &str {
-        let header = self.headers.get(http::header::CONTENT_TYPE);
-        let header = header
-            .and_then(|h| h.to_str().ok())
-            .unwrap_or("application/json");
-        header.split(';').next().unwrap_or_default().trim()
-    }
-}
-
-/// Answers a request that needs a user.
+/// Answers an authorized request.
 pub(crate) async fn answer(request: Request, route: Route) -> Result<Reply, ApiError> {
     match route {
         Route::Resource(path) => resource(request, path).await,
@@ -89,50 +46,15 @@ async fn resource(request: Request, path: ResourcePath) -> Result<Reply, ApiErro
     {
         return Ok(reply);
     }
-    let resource = request
-        .server
-        .registry
-        .find(&path.group, &path.version, &path.plural);
-    let resource = resource.ok_or_else(ApiError::no_such_resource)?;
-    let subresource_known = match path.subresource.as_deref() {
-        None => true,
-        Some("status") => resource.status,
-        Some("finalize") => path.plural == "namespaces" && request.method == Method::PUT,
-        Some(_) => false,
-    };
-    let placed = path.namespace.is_some() == resource.namespaced
-        || path.namespace.is_none() && path.name.is_none();
-    if !subresource_known || !placed {
-        return Err(ApiError::no_such_resource());
-    }
-    let call = Call {
-        query: Query::parse(&request.query)?,
-        output: Output::negotiate(&request.headers)?,
-        target: Target {
-            resource,
-            namespace: path.namespace,
-            name: path.name.unwrap_or_default(),
-            subresource: path.subresource,
-        },
-        request,
-    };
-    let (named, whole) = (
-        !call.target.name.is_empty(),
-        call.target.subresource.is_none(),
-    );
-    match (call.request.method.as_str(), named) {
-        ("GET" | "HEAD", _) if whole && call.query.flag("watch") => watch::watch(&call),
-        ("GET" | "HEAD", true) => get::get(&call),
-        ("GET" | "HEAD", false) => list::list(&call).await,
-        ("POST", false) => create::create(&call).await,
-        ("PUT", true) => update::update(&call).await,
-        ("PATCH", true) => patch::patch(&call).await,
-        ("DELETE", true) if whole => delete::delete(&call).await,
-        ("DELETE", false)
-            if whole && call.target.namespace.is_some() == call.resource().namespaced =>
-        {
-            delete::delete_collection(&call).await
-        }
-        _ => Err(ApiError::method_not_allowed()),
+    let call = Call::resolve(request, path).await?;
+    match call.verb()? {
+        Verb::Watch => watch::watch(&call),
+        Verb::Get => get::get(&call),
+        Verb::List => list::list(&call).await,
+        Verb::Create => create::create(&call).await,
+        Verb::Update => update::update(&call).await,
+        Verb::Patch => patch::patch(&call).await,
+        Verb::Delete => delete::delete(&call).await,
+        Verb::DeleteCollection => delete::delete_collection(&call).await,
     }
 }

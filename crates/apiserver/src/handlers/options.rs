@@ -1,37 +1,26 @@
-//! Options in the query (`metav1.ListOptions` and its relatives).
+//! The options in the query (`metav1.ListOptions` and its relatives).
 
-use crate::{
-    registry::{FieldValidation, WriteContext},
-    route::percent_decode,
-    server::Inner,
-    status::ApiError,
-    user::User,
-};
-use std::sync::Arc;
+use crate::{registry::context::FieldValidation, status::ApiError};
 
 /// A decoded query.
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn parse(query: &str) -> Result<Self, ApiError> {
-        let pairs = query.split('&').filter(|p| !p.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decode = |text: &str| percent_decode(&text.replace('+', " "));
-            Some((decode(name)?, decode(value)?))
-        });
-        let pairs = pairs.collect::<Option<Vec<_>>>();
-        pairs
-            .map(Self)
-            .ok_or_else(|| ApiError::bad_request(format!("the query {query:?} is not valid")))
+    pub(super) fn parse(query: &str) -> Self {
+        Self(
+            form_urlencoded::parse(query.as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
-    /// The option's value; `None` when it is empty or missing.
+    /// Returns the value of an option; `None` if it is empty or missing.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(n, v)| n == name && !v.is_empty());
         found.map(|(_, value)| value.as_str())
     }
 
-    /// `true`, `1` and the bare name switch on.
+    /// Returns whether an option is set: its value is `true`, `1` or missing.
     pub(super) fn flag(&self, name: &str) -> bool {
         let found = self.0.iter().find(|(n, _)| n == name);
         found.is_some_and(|(_, value)| ["true", "1", ""].contains(&value.as_str()))
@@ -46,7 +35,7 @@ impl Query {
         self.get(name).map(parse).transpose()
     }
 
-    fn dry_run(&self) -> Result<bool, ApiError> {
+    pub(super) fn dry_run(&self) -> Result<bool, ApiError> {
         match self.get("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
@@ -56,7 +45,7 @@ impl Query {
         }
     }
 
-    fn field_validation(&self) -> Result<FieldValidation, ApiError> {
+    pub(super) fn field_validation(&self) -> Result<FieldValidation, ApiError> {
         match self.get("fieldValidation") {
             None | Some("Warn") => Ok(FieldValidation::Warn),
             Some("Ignore") => Ok(FieldValidation::Ignore),
@@ -65,21 +54,5 @@ impl Query {
                 "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
             ))),
         }
-    }
-
-    /// The circumstances of a write by this user.
-    pub(super) fn write_context<'a>(
-        &self,
-        server: &'a Arc<Inner>,
-        user: &User,
-    ) -> Result<WriteContext<'a>, ApiError> {
-        Ok(WriteContext {
-            server,
-            user: user.clone(),
-            dry_run: self.dry_run()?,
-            field_validation: self.field_validation()?,
-            warnings: Vec::new(),
-            admission: true,
-        })
     }
 }

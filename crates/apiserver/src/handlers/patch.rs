@@ -1,6 +1,6 @@
 //! PATCH.
 
-use super::{Call, output::Reply};
+use super::{call::Call, reply::Reply};
 use crate::{
     patch::Patch,
     registry::update::{self, Change},
@@ -8,14 +8,10 @@ use crate::{
 };
 
 pub(super) async fn patch(call: &Call) -> Result<Reply, ApiError> {
-    let patch = Patch::decode(
-        call.request.media_type(),
-        &call.request.body,
-        call.resource().built_in,
-    )?;
-    let mut context = call
-        .query
-        .write_context(call.server(), &call.request.user)?;
-    let written = update::update(&mut context, &call.target, &Change::from(patch), &[]).await?;
-    call.object_reply(200, &written.bytes, &context.warnings)
+    let strategic = call.kind().merge_keys.is_some();
+    let patch = Patch::decode(call.request.media_type(), &call.request.body, strategic)?;
+    let mut context = call.write_context()?;
+    let change = Change::from(patch);
+    let updated = update::update(&mut context, &call.target, &change, &[]).await?;
+    call.object_reply(200, &updated.bytes, &context.warnings)
 }

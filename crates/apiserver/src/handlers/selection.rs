@@ -1,4 +1,4 @@
-//! Which objects of a collection are meant.
+//! [`Selection`]: the objects of a collection that a request selects.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -6,21 +6,21 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Call;
+use super::call::Call;
 use crate::{
     object::contains,
     selector::{FieldSelector, LabelSelector},
     status::ApiError,
 };
 
-/// Label and field selector of a request.
+/// The label selector and the field selector of a request.
 #[derive(Clone, Default)]
 pub(super) struct Selection {
     labels: LabelSelector,
     fields: FieldSelector,
-    /// Stand in the JSON of every selected object.
+    /// Texts that the JSON of every selected object contains.
     needles: Vec<String>,
-    /// The field selector needs more than the metadata.
+    /// Whether the field selector needs more than the metadata.
     whole: bool,
 }
 
@@ -42,7 +42,7 @@ struct Meta<'a> {
 
 impl Selection {
     pub(super) fn parse(call: &Call) -> Result<Self, ApiError> {
-        let own = call.resource().strategy.fields();
+        let own = call.kind().selectable_fields;
         let known: Vec<&str> = ["metadata.name", "metadata.namespace"]
             .iter()
             .chain(own)
@@ -62,7 +62,7 @@ impl Selection {
         })
     }
 
-    /// Only the object of this name.
+    /// Restricts the selection to the object with this name.
     pub(super) fn of_name(mut self, name: &str) -> Self {
         if let Ok(fields) =
             FieldSelector::parse(&format!("metadata.name={name}"), &["metadata.name"])
@@ -72,17 +72,17 @@ impl Selection {
         self
     }
 
-    /// Everything is selected.
+    /// Returns whether everything is selected.
     pub(super) fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
-    /// The only name that can be selected.
+    /// Returns the only name that can be selected.
     pub(super) fn name(&self) -> Option<&str> {
         self.fields.required("metadata.name")
     }
 
-    /// Whether the encoded object is selected.
+    /// Returns whether an encoded object is selected.
     pub(super) fn selects(&self, bytes: &Bytes) -> bool {
         if self.is_empty() {
             return true;

@@ -1,60 +1,66 @@
-//! Watches: what is there (when asked for), then everything that happens, until the time is over, the client goes,
-//! or the server stops.
+//! Watches: the existing objects if requested, then every change, until the timeout, or until the client or the server
+//! ends the watch.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream::BoxStream};
-use serde_json::{Value, json};
+use serde_json::json;
 use store::{Entry, Event, Revision};
 
 use super::{
-    Call, Closing,
-    output::{Output, Reply, stream_reply},
+    call::Call,
+    reply::{Reply, stream_reply},
+    request::Closing,
     selection::Selection,
 };
 use crate::{
+    codec::response::Format,
+    config::Clock,
+    kinds::kind::Kind,
     object,
-    print::{self, IncludeObject},
-    registry::Resource,
+    print::IncludeObject,
     status::ApiError,
+    view::{Shown, View, Viewer},
 };
-use std::sync::Arc;
 
-/// How long a watch lasts when the client does not say; the same order as Kubernetes' (30 to 60 minutes).
+/// How long a watch lasts if the client names no timeout (Kubernetes: 30 to 60 minutes).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
-/// The longest that a client can ask for.
+/// The longest timeout that a client can name.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-/// Marks the bookmark after the initial events.
+/// The annotation of the bookmark after the initial events.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// One watch.
 struct Watch {
-    resource: Arc<Resource>,
+    kind: Arc<Kind>,
     selection: Selection,
-    output: Output,
+    view: View,
     include: IncludeObject,
-    clock: crate::Clock,
-    /// Still to be told as ADDED.
+    clock: Clock,
+    /// Existing objects that are not sent yet.
     initial: std::vec::IntoIter<Entry>,
-    /// The bookmark that ends the initial events.
+    /// The revision of the bookmark that ends the initial events, until it is sent.
     initial_end: Option<Revision>,
     bookmarks: bool,
     events: BoxStream<'static, Result<Event, store::Error>>,
     deadline: Pin<Box<tokio::time::Sleep>>,
     closing: Closing,
-    /// The columns of a table are sent once.
+    /// Whether the columns of a table have been sent, which happens once.
     columns_sent: bool,
     ended: bool,
 }
 
 pub(super) fn watch(call: &Call) -> Result<Reply, ApiError> {
+    if call.accept.format != Format::Json {
+        return Err(ApiError::not_acceptable("application/json"));
+    }
     let mut selection = Selection::parse(call)?;
     if !call.target.name.is_empty() {
         selection = selection.of_name(&call.target.name);
     }
-    let mut prefix = call.resource().prefix(call.target.namespace.as_deref());
-    if call.target.namespace.is_some() == call.resource().namespaced
+    let mut prefix = call.kind().prefix(call.target.namespace.as_deref());
+    if call.target.namespace.is_some() == call.kind().namespaced
         && let Some(name) = selection.name()
     {
         prefix += name;
@@ -81,14 +87,14 @@ pub(super) fn watch(call: &Call) -> Result<Reply, ApiError> {
             Some(value == "true")
         }
     };
-    let store = &call.server().store;
-    // Without a revision a watch starts with what is there.
+    let store = &call.backend().store;
+    // Without a revision a watch starts with the existing objects.
     let initial = send_initial.unwrap_or(matches!(asked, None | Some(0)));
     let mut watch = Watch {
-        resource: Arc::clone(call.resource()),
-        output: call.output,
+        kind: Arc::clone(call.kind()),
+        view: call.accept.view,
         include: call.include_object()?,
-        clock: Arc::clone(&call.server().clock),
+        clock: Arc::clone(&call.backend().clock),
         initial: Vec::new().into_iter(),
         initial_end: None,
         bookmarks: call.query.flag("allowWatchBookmarks"),
@@ -120,7 +126,7 @@ pub(super) fn watch(call: &Call) -> Result<Reply, ApiError> {
     };
     watch.events = match store.watch(&prefix, start) {
         Ok(events) => events,
-        // The answer has begun by the time a watch cache finds this out, so clients expect it as an event.
+        // Kubernetes' watch cache notices this after the response has begun, so clients expect an event.
         Err(error @ store::Error::Compacted { .. }) => futures::stream::iter([Err(error)]).boxed(),
         Err(error) => return Err(error.into()),
     };
@@ -161,22 +167,18 @@ impl Watch {
             };
             match event {
                 Ok(event) => {
-                    if let Some(frame) = self.tell(event) {
+                    if let Some(frame) = self.change(event) {
                         return Some(frame);
                     }
                 }
                 Err(store::Error::Closed) => return None,
-                Err(error) => {
-                    self.ended = true;
-                    let status = ApiError::from(error).status().to_string();
-                    return Some(frame("ERROR", status.as_bytes()));
-                }
+                Err(error) => return Some(self.error(&error.into())),
             }
         }
     }
 
-    /// The event as this watcher sees it: an object that enters the selection is added, one that leaves is deleted.
-    fn tell(&mut self, event: Event) -> Option<Bytes> {
+    /// Returns the event for this selection: an object that enters it is added, one that leaves it is deleted.
+    fn change(&mut self, event: Event) -> Option<Bytes> {
         match event {
             Event::Put { entry, previous } => {
                 let now = self.selection.selects(&entry.value);
@@ -201,31 +203,20 @@ impl Watch {
         }
     }
 
-    fn event(&mut self, kind: &str, bytes: &Bytes) -> Bytes {
-        let bytes = self.resource.present(bytes);
-        if self.output == Output::Json {
-            return frame(kind, &bytes);
+    fn event(&mut self, kind: &str, stored: &Bytes) -> Bytes {
+        let shown = self.viewer().object(stored, !self.columns_sent);
+        self.columns_sent = true;
+        match shown {
+            Ok(Shown::Json(bytes)) => frame(kind, &bytes),
+            Ok(Shown::Value(value)) => frame(kind, value.to_string().as_bytes()),
+            Err(error) => self.error(&error),
         }
-        let object: Value = object::decode_or_head(&bytes).unwrap_or_default();
-        let shown = match self.output {
-            Output::Partial => print::partial(&object),
-            _ => {
-                let row = print::row(&self.resource, &object, self.include, (self.clock)());
-                self.table(&object["metadata"]["resourceVersion"], &[row])
-            }
-        };
-        frame(kind, shown.to_string().as_bytes())
     }
 
-    fn table(&mut self, revision: &Value, rows: &[Value]) -> Value {
-        let columns = match std::mem::replace(&mut self.columns_sent, true) {
-            true => Value::Null,
-            false => print::definitions(&self.resource),
-        };
-        json!({
-            "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": revision},
-            "columnDefinitions": columns, "rows": rows,
-        })
+    /// Ends the watch with an error event.
+    fn error(&mut self, error: &ApiError) -> Bytes {
+        self.ended = true;
+        frame("ERROR", error.status().to_string().as_bytes())
     }
 
     fn bookmark(&mut self, revision: Revision, initial_end: bool) -> Bytes {
@@ -234,19 +225,17 @@ impl Watch {
         if initial_end {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
-        let object = match self.output {
-            Output::Json => {
-                json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata})
-            }
-            Output::Partial => {
-                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
-            }
-            Output::Table => {
-                let about = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata});
-                let row = json!({"cells": [], "object": about});
-                self.table(&metadata["resourceVersion"], &[row])
-            }
-        };
+        let object = self.viewer().bookmark(&metadata, !self.columns_sent);
+        self.columns_sent = true;
         frame("BOOKMARK", object.to_string().as_bytes())
+    }
+
+    fn viewer(&self) -> Viewer<'_> {
+        Viewer {
+            kind: &self.kind,
+            view: self.view,
+            include: self.include,
+            now: (self.clock)(),
+        }
     }
 }

@@ -1,16 +1,16 @@
-//! `/healthz`, `/livez`, `/readyz`: for everybody.
+//! `/healthz`, `/livez` and `/readyz`, which need no certificate.
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::ResponseBody;
-use crate::server::Inner;
+use super::frontend::Frontend;
+use crate::codec::body::ResponseBody;
 
-/// Alive is who answers; ready is whose every condition holds.
-pub(super) fn answer(server: &Inner, endpoint: &str, query: &str) -> Response<ResponseBody> {
+/// Answers a health check. `/livez` succeeds whenever the server responds; `/readyz` only if every check passes.
+pub(super) fn answer(frontend: &Frontend, endpoint: &str, query: &str) -> Response<ResponseBody> {
     let mut failed = false;
     let mut lines = vec!["[+]ping ok".to_owned()];
     if endpoint == "readyz" {
-        for check in server.ready_checks() {
+        for check in frontend.ready_checks.read().iter() {
             lines.push(match (check.check)() {
                 Ok(()) => format!("[+]{} ok", check.name),
                 Err(why) => {
@@ -30,7 +30,7 @@ pub(super) fn answer(server: &Inner, endpoint: &str, query: &str) -> Response<Re
     };
     let mut response = Response::new(ResponseBody::full(text));
     if failed {
-        // Kubernetes answers 500; a probe only asks whether it is 200.
+        // Kubernetes answers 500; a probe only compares with 200.
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -1,4 +1,4 @@
-//! Accepts connections, speaks TLS and HTTP on them.
+//! Accepts connections and serves HTTPS on them.
 
 use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
@@ -13,30 +13,34 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::Origin;
-use crate::{handlers::status_reply, pki, server::Inner, status::ApiError, user::User};
+use super::{
+    frontend::Frontend,
+    request::{self, Origin},
+};
+use crate::{access::authenticate, handlers::reply::status_reply, status::ApiError};
 
-/// Connections at once. A daemon serves one user; a thousand watchers share connections over HTTP/2.
+/// The number of concurrent connections. A daemon serves one user, and a thousand watches share connections over
+/// HTTP/2.
 const MAX_CONNECTIONS: usize = 1024;
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The head of a request.
+/// The size of the head of a request, in bytes.
 const MAX_HEADER: usize = 64 << 10;
-/// Requests at once on a connection (HTTP/2), as Kubernetes.
+/// The number of concurrent requests on an HTTP/2 connection (Kubernetes' default).
 const MAX_STREAMS: u32 = 250;
-/// Writes under way at once, of all connections (Kubernetes: `--max-mutating-requests-inflight`); each may hold a body
-/// of three megabytes. What is beyond is asked to try again, which clients do by themselves.
+/// The number of in-flight writes of all connections (Kubernetes: `--max-mutating-requests-inflight`); each may hold a
+/// body of three megabytes. Further writes get 429, which makes clients retry.
 const MAX_WRITES: usize = 200;
-/// How long requests under way may take once the server is told to stop.
+/// How long in-flight requests may take once the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// After a failed accept (out of file descriptors), so that the loop does not spin.
+/// The pause after a failed accept, which out of file descriptors would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown` resolves, then lets requests under way finish.
+/// Serves until `shutdown` resolves, then waits for in-flight requests.
 pub(crate) async fn serve(
-    server: Arc<Inner>,
+    frontend: Arc<Frontend>,
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     shutdown: impl Future<Output = ()> + Send,
@@ -46,7 +50,7 @@ pub(crate) async fn serve(
     let writes = Arc::new(Semaphore::new(MAX_WRITES));
     let graceful = GracefulShutdown::new();
     let closing = watch::Sender::new(false);
-    let mut server_closing = server.closing();
+    let mut server_closing = frontend.closing();
     tokio::pin!(shutdown);
     loop {
         let (stream, place) = tokio::select! {
@@ -58,7 +62,7 @@ pub(crate) async fn serve(
         let (acceptor, watcher) = (acceptor.clone(), graceful.watcher());
         let writes = Arc::clone(&writes);
         let origin = Origin {
-            server: Arc::clone(&server),
+            frontend: Arc::clone(&frontend),
             user: None,
             closing: closing.subscribe(),
         };
@@ -73,7 +77,7 @@ pub(crate) async fn serve(
         .await
         .is_err()
     {
-        tracing::warn!("requests were still under way when the API server stopped");
+        tracing::warn!("the API server stopped while requests were still in flight");
     }
     Ok(())
 }
@@ -102,7 +106,7 @@ async fn connection(
     stream: TcpStream,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
-    // Small answers wait for nothing.
+    // Sends small answers at once.
     let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -115,7 +119,7 @@ async fn connection(
             return;
         }
     };
-    origin.user = user(stream.get_ref().1);
+    origin.user = authenticate::user_of(stream.get_ref().1);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let (origin, writes) = (origin.clone(), Arc::clone(&writes));
         async move {
@@ -124,9 +128,9 @@ async fn connection(
             if place.is_none() && !reads {
                 return Ok::<_, Infallible>(status_reply(&ApiError::too_many_requests()));
             }
-            // A read needs no place; a watch would keep it.
+            // Reads need no permit, which a watch would keep for its whole life.
             let _place = place.filter(|_| !reads);
-            Ok(super::respond(origin, request).await)
+            Ok(request::respond(origin, request).await)
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -144,12 +148,4 @@ async fn connection(
     if let Err(error) = watcher.watch(connection.into_owned()).await {
         tracing::debug!(error, "a connection ended early");
     }
-}
-
-/// Who holds the client certificate, which rustls has verified.
-fn user(connection: &rustls::ServerConnection) -> Option<User> {
-    let certificate = connection.peer_certificates()?.first()?;
-    let (name, mut groups) = pki::subject(certificate)?;
-    groups.push(User::AUTHENTICATED.into());
-    Some(User { name, groups })
 }

@@ -1,9 +1,8 @@
-//! The outermost layer: connections, TLS, who is asking, bodies.
+//! The outermost layer: connections, TLS, bodies of requests, health, and the services mounted beside the API.
 
-mod body;
+pub(crate) mod frontend;
 mod health;
 pub(crate) mod listener;
-mod request;
-
-pub use body::ResponseBody;
-pub(crate) use request::{Origin, respond};
+pub mod mount;
+mod read;
+pub(crate) mod request;

@@ -1,36 +1,33 @@
-//! Reads a request, lets in who may come in, and turns refusals into Status objects.
+//! Takes a request through access control to its handler, and turns errors into `Status` objects.
 
-use std::{fmt::Display, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{fmt::Display, panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::Body;
-use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
 
-use super::{ResponseBody, health};
+use super::{frontend::Frontend, health, mount, read};
 use crate::{
+    access::{audit, authorize, impersonate, user::User},
+    codec::body::ResponseBody,
     compute::panic_text,
-    handlers::{self, Closing, json_reply, status_reply},
+    handlers::{
+        self,
+        reply::{json_reply, status_reply},
+        request::Closing,
+    },
     route::Route,
-    server::Inner,
     status::ApiError,
-    user::User,
 };
 
-/// The largest body of a request; Kubernetes' limit.
-const MAX_BODY: usize = 3 << 20;
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Where a request comes from.
+/// The connection or the in-process client that a request comes from.
 #[derive(Clone)]
 pub(crate) struct Origin {
-    pub(crate) server: Arc<Inner>,
+    pub(crate) frontend: Arc<Frontend>,
     /// `None`: a client without a certificate.
     pub(crate) user: Option<User>,
-    /// Becomes true when the listener (or, in process, the server) stops.
     pub(crate) closing: Closing,
 }
 
@@ -40,8 +37,9 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Display,
 {
-    let head = request.method() == Method::HEAD;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let id: HeaderValue = audit::id(request.headers());
+    let user = origin.user.clone();
     // No input may cause a panic. If one does, the client gets an answer and the connection stays.
     let answered = AssertUnwindSafe(try_respond(origin, request)).catch_unwind();
     let mut response = match answered.await {
@@ -55,9 +53,12 @@ where
             ))
         }
     };
-    if head {
+    if method == Method::HEAD {
         *response.body_mut() = ResponseBody::empty();
     }
+    let status = response.status();
+    let headers = response.headers_mut();
+    audit::record(id, user.as_ref(), &method, &path, status, headers);
     response
 }
 
@@ -69,73 +70,37 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Display,
 {
-    let (parts, body) = request.into_parts();
-    let route = Route::parse(parts.uri.path());
-    let query = parts.uri.query().unwrap_or_default();
+    let frontend = &origin.frontend;
+    let path = request.uri().path();
+    let route = Route::parse(path);
+    // Health and version are for every client.
     match &route {
-        Route::Health(endpoint) => return Ok(health::answer(&origin.server, endpoint, query)),
-        Route::Version => return Ok(json_reply(200, &json!(origin.server.version))),
+        Route::Health(endpoint) => {
+            let query = request.uri().query().unwrap_or_default();
+            return Ok(health::answer(frontend, endpoint, query));
+        }
+        Route::Version => return Ok(json_reply(200, &json!(frontend.version))),
         _ => {}
     }
     let user = origin.user.ok_or_else(ApiError::unauthorized)?;
-    if !user.is_master() {
-        let message = format!(
-            "forbidden: User {:?} cannot access path {:?}",
-            user.name,
-            parts.uri.path()
-        );
-        return Err(ApiError::new(403, "Forbidden", message));
+    impersonate::check(&user, request.headers())?;
+    authorize::check(&user, path)?;
+    if let Some(service) = frontend.mounts.find(path) {
+        return Ok(mount::call(service, user, request).await);
     }
+    let (parts, body) = request.into_parts();
     let body = match parts.method {
         Method::GET | Method::HEAD => Bytes::new(),
-        _ => read(body).await?,
+        _ => read::read(body).await?,
     };
-    if let Some(endpoint) = origin.server.endpoint(parts.uri.path()) {
-        if parts.method != Method::POST {
-            return Err(ApiError::method_not_allowed());
-        }
-        let answer = endpoint.post(&user, &body).await;
-        return match answer {
-            Ok(answer) => Ok(json_reply(200, &answer)),
-            Err(refusal) => Err(ApiError::new(refusal.code, refusal.reason, refusal.message)),
-        };
-    }
-    let request = handlers::Request {
-        server: origin.server,
+    let request = handlers::request::Request {
+        backend: Arc::clone(&frontend.backend),
         closing: origin.closing,
         user,
-        query: query.to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
         method: parts.method,
         headers: parts.headers,
         body,
     };
     handlers::answer(request, route).await
-}
-
-async fn read<B>(body: B) -> Result<Bytes, ApiError>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Display,
-{
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(ApiError::too_large(MAX_BODY));
-    }
-    // The error is boxed as text, so that the body's own type of error has no conditions to meet.
-    let body = body.map_err(|e| std::io::Error::other(e.to_string()));
-    let collected =
-        tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(ApiError::too_large(MAX_BODY))
-        }
-        Ok(Err(error)) => Err(ApiError::bad_request(format!(
-            "the body could not be read: {error}"
-        ))),
-        Err(_) => Err(ApiError::new(
-            408,
-            "Timeout",
-            "the body did not arrive in time",
-        )),
-    }
 }

@@ -1,50 +1,98 @@
-//! CustomResourceDefinitions: their defaults and conditions, and the resources that they make.
+//! CustomResourceDefinitions: their defaults, conditions and validation. `custom.rs` turns them into kinds.
 
 use std::sync::Arc;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 
-use super::{age_column, name_column};
+use super::{
+    column::{name_column, path_column},
+    definition_names,
+    kind::{Kind, SchemaSource, Subresource},
+    strategy::{Strategy, WriteInfo},
+    typed,
+};
 use crate::{
     field_path::child,
     object::{self, add_finalizer},
-    registry::{Cell, Column, Moment, Resource, Resources, Strategy},
     schema,
-    server::Inner,
     status::Cause,
 };
 
-/// Holds a definition until its objects are gone.
+/// The finalizer that keeps a definition until its objects are deleted.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+/// The prefix of the keys of all definitions.
 pub(crate) const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 
-pub(crate) struct Definitions;
+/// The annotation that names the approval of an API in a group of Kubernetes.
+const APPROVED: &str = "api-approved.kubernetes.io";
+
+pub(crate) const GROUP: &str = "apiextensions.k8s.io";
+pub(crate) const PLURAL: &str = "customresourcedefinitions";
+
+pub(super) fn kind() -> Kind {
+    let schema = || {
+        typed::of::<CustomResourceDefinition>(
+            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
+        )
+    };
+    Kind {
+        short_names: vec!["crd".into(), "crds".into()],
+        categories: vec!["api-extensions".into()],
+        namespaced: false,
+        strategy: Arc::new(Definitions),
+        subresources: &[Subresource::Status],
+        merge_keys: Some(&[]),
+        generation: true,
+        columns: vec![
+            name_column(),
+            path_column("Created At", ".metadata.creationTimestamp"),
+        ],
+        ..Kind::new(
+            GROUP,
+            "v1",
+            PLURAL,
+            "CustomResourceDefinition",
+            SchemaSource::Typed(schema),
+        )
+    }
+}
+
+struct Definitions;
 
 impl Strategy for Definitions {
-    fn prepare(&self, new: &mut Value, old: Option<&Value>, moment: &Moment<'_>) {
-        // Parts of another type are left as they are: the validation that follows refuses them.
-        if let Some(names) = object::map_at(new, &["spec", "names"]) {
-            let text = |field: &str| names.get(field).and_then(Value::as_str).unwrap_or_default();
-            let kind = text("kind").to_owned();
-            let (no_singular, no_list_kind) =
-                (text("singular").is_empty(), text("listKind").is_empty());
-            if no_singular {
-                names.insert("singular".into(), kind.to_lowercase().into());
-            }
-            if no_list_kind {
-                names.insert("listKind".into(), format!("{kind}List").into());
-            }
-        }
-        if let Some(spec) = object::map_at(new, &["spec"])
-            && spec.get("conversion").is_none_or(Value::is_null)
-        {
+    fn default(&self, new: &mut Value) {
+        let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) else {
+            return;
+        };
+        if spec.get("conversion").is_none_or(Value::is_null) {
             spec.insert("conversion".into(), json!({"strategy": "None"}));
         }
+        let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) else {
+            return;
+        };
+        let kind = names.get("kind").and_then(Value::as_str);
+        let kind = kind.unwrap_or_default().to_owned();
+        let defaults = [
+            ("singular", kind.to_lowercase()),
+            ("listKind", format!("{kind}List")),
+        ];
+        for (field, default) in defaults {
+            let given = names.get(field).and_then(Value::as_str);
+            if given.unwrap_or_default().is_empty() {
+                names.insert(field.into(), default.into());
+            }
+        }
+    }
+
+    fn prepare(&self, new: &mut Value, old: Option<&Value>, info: &WriteInfo<'_>) {
         if old.is_none() {
             add_finalizer(new, CLEANUP);
         }
-        let status = status(new, moment.now);
-        object::set(new, "status", status);
+        let status = status(new, info);
+        if let Some(fields) = new.as_object_mut() {
+            fields.insert("status".into(), status);
+        }
     }
 
     fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Cause> {
@@ -107,6 +155,10 @@ impl Strategy for Definitions {
                 }
             }
         }
+        causes.extend(match old {
+            None => approval_causes(new),
+            Some(_) => stored_version_causes(new),
+        });
         if let Some(old) = old {
             for path in [
                 "/spec/scope",
@@ -128,31 +180,60 @@ impl Strategy for Definitions {
     fn validates_slowly(&self) -> bool {
         true
     }
-
-    fn written(&self, server: &Arc<Inner>, name: &str) {
-        reload(server, name);
-        server.wake_cleanup();
-    }
 }
 
-/// The schemas of the versions of a definition.
+/// Returns the schemas of the versions of a definition.
 fn stored_schemas(definition: Option<&Value>) -> impl Iterator<Item = &Value> {
     let versions = definition.and_then(|definition| definition["spec"]["versions"].as_array());
     let schemas = versions.into_iter().flatten();
     schemas.map(|version| &version["schema"]["openAPIV3Schema"])
 }
 
-/// What the definition's controllers would write: names accepted, established.
-fn status(new: &Value, now: &str) -> Value {
+/// Returns whether the kinds of a definition are served: its names were accepted. A definition without conditions
+/// counts as established, since only its names can keep it from being so.
+pub(crate) fn is_established(definition: &Value) -> bool {
+    let conditions = definition["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    !conditions.any(|c| c["type"] == "Established" && c["status"] == "False")
+}
+
+/// Returns the status that Kubernetes' controllers for definitions write: the accepted names, whether they are
+/// accepted, and whether the definition is established.
+fn status(new: &Value, info: &WriteInfo<'_>) -> Value {
     let old = &new["status"];
-    let condition = |kind: &str, reason: &str, message: &str| {
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         let conditions = old["conditions"].as_array().into_iter().flatten();
-        let since = conditions.filter(|c| c["type"] == kind && c["status"] == "True");
+        let since = conditions.filter(|c| c["type"] == kind && c["status"] == status);
         let since = since.map(|c| c["lastTransitionTime"].clone()).next();
         json!({
-            "type": kind, "status": "True", "reason": reason, "message": message,
-            "lastTransitionTime": since.unwrap_or_else(|| now.into()),
+            "type": kind, "status": status, "reason": reason, "message": message,
+            "lastTransitionTime": since.unwrap_or_else(|| info.now.into()),
         })
+    };
+    let accepted = definition_names::check(new, info.kinds);
+    let established_before = {
+        let conditions = old["conditions"].as_array();
+        let mut conditions = conditions.into_iter().flatten();
+        conditions.any(|c| c["type"] == "Established" && c["status"] == "True")
+    };
+    let names = match &accepted.conflict {
+        None => condition("NamesAccepted", "True", "NoConflicts", "no conflicts found"),
+        Some((reason, message)) => condition("NamesAccepted", "False", reason, message),
+    };
+    // A definition that was established stays so.
+    let established = match established_before || accepted.conflict.is_none() {
+        true => condition(
+            "Established",
+            "True",
+            "InitialNamesAccepted",
+            "the initial names have been accepted",
+        ),
+        false => condition(
+            "Established",
+            "False",
+            "NotAccepted",
+            "not all names are accepted",
+        ),
     };
     let versions = new["spec"]["versions"].as_array();
     let storage = versions.and_then(|list| list.iter().find(|v| v["storage"] == true));
@@ -165,114 +246,54 @@ fn status(new: &Value, now: &str) -> Value {
         stored.push(storage);
     }
     json!({
-        "acceptedNames": new["spec"]["names"],
-        "conditions": [
-            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-        ],
+        "acceptedNames": accepted.names,
+        "conditions": [names, established],
         "storedVersions": stored,
     })
 }
 
-/// Makes what is served match the definition in the store.
-pub(crate) fn reload(server: &Arc<Inner>, name: &str) {
-    server.registry.change(|resources| {
-        // Inside the lock, so that of two concurrent changes the later state stays.
-        let entry = server.store.get(&format!("{PREFIX}{name}"));
-        resources.retain(|_, r| r.built_in || format!("{}.{}", r.plural, r.group) != name);
-        match entry.as_ref().map(object::decode) {
-            Some(Ok(definition)) => add(resources, &definition),
-            Some(Err(error)) => tracing::error!(name, %error, "a definition cannot be served"),
-            None => {}
-        }
-    });
-    server.forget_openapi();
-}
-
-fn add(resources: &mut Resources, definition: &Value) {
-    let versions = definition["spec"]["versions"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    for version in versions.filter(|v| v["served"] == true) {
-        let resource = resource(definition, version);
-        let key = (
-            resource.group.clone(),
-            resource.version.clone(),
-            resource.plural.clone(),
-        );
-        // A definition cannot take the place of a resource of Kubernetes'.
-        resources.entry(key).or_insert_with(|| Arc::new(resource));
+/// Returns the faults of a new definition in a group that is reserved for Kubernetes: it needs an annotation that
+/// names the approval of its API.
+fn approval_causes(new: &Value) -> Vec<Cause> {
+    let group = new["spec"]["group"].as_str().unwrap_or_default();
+    let reserved = ["k8s.io", "kubernetes.io"]
+        .iter()
+        .any(|suffix| group == *suffix || group.ends_with(&format!(".{suffix}")));
+    if !reserved {
+        return Vec::new();
     }
-}
-
-fn resource(definition: &Value, version: &Value) -> Resource {
-    let spec = &definition["spec"];
-    let names = &spec["names"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let texts = |value: &Value| -> Vec<String> {
-        let list = value.as_array().into_iter().flatten();
-        list.filter_map(Value::as_str).map(Into::into).collect()
-    };
-    let source = Arc::new(version["schema"]["openAPIV3Schema"].clone());
-    let for_schema = Arc::clone(&source);
-    let make_schema = move || match schema::compile(&for_schema) {
-        Ok(schema) => Some(schema),
-        Err((path, why)) => {
-            tracing::error!(path, why, "a stored schema does not compile");
-            None
-        }
-    };
-    let (group, plural, kind) = (
-        text(&spec["group"]),
-        text(&names["plural"]),
-        text(&names["kind"]),
+    let path = format!("metadata.annotations[{APPROVED}]");
+    let see = "see https://github.com/kubernetes/enhancements/pull/1111";
+    let approval = &new["metadata"]["annotations"][APPROVED];
+    let text = approval.as_str().unwrap_or_default();
+    if text.is_empty() {
+        let why = format!("protected groups must have approval annotation {APPROVED:?}, {see}");
+        return vec![Cause::required(path, &why)];
+    }
+    let is_url = text
+        .parse::<http::Uri>()
+        .is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some_and(|host| !host.is_empty()));
+    if text.starts_with("unapproved") || is_url {
+        return Vec::new();
+    }
+    let why = format!(
+        "protected groups must have approval annotation {APPROVED:?} with either a URL or a reason starting with \
+         \"unapproved\", {see}"
     );
-    let mut resource = Resource::new(
-        &group,
-        &text(&version["name"]),
-        &plural,
-        &kind,
-        Box::new(make_schema),
-    );
-    let all = spec["versions"].as_array();
-    let storage = all.and_then(|list| list.iter().find(|v| v["storage"] == true));
-    resource.storage_version =
-        storage.map_or_else(|| resource.version.clone(), |v| text(&v["name"]));
-    resource.singular = text(&names["singular"]);
-    resource.list_kind = text(&names["listKind"]);
-    resource.short_names = texts(&names["shortNames"]);
-    resource.categories = texts(&names["categories"]);
-    resource.namespaced = spec["scope"] == "Namespaced";
-    resource.status = version["subresources"]["status"].is_object();
-    resource.generation = true;
-    resource.terminating = object::is_being_deleted(definition);
-    resource.built_in = false;
-    resource.openapi = Some(source);
-    resource.columns = columns(&version["additionalPrinterColumns"]);
-    resource
+    vec![Cause::invalid(path, approval, &why)]
 }
 
-fn columns(extra: &Value) -> Vec<Column> {
-    let mut columns = vec![name_column()];
-    for column in extra.as_array().into_iter().flatten() {
-        let text = |field: &str| column[field].as_str().unwrap_or_default().to_owned();
-        let path = text("jsonPath");
-        columns.push(Column {
-            name: text("name"),
-            kind: text("type"),
-            format: text("format"),
-            description: text("description"),
-            priority: column["priority"].as_i64().unwrap_or(0),
-            cell: if text("type") == "date" {
-                Cell::AgeOf(vec![path])
-            } else {
-                Cell::Path(path)
-            },
-        });
-    }
-    if columns.len() == 1 {
-        columns.push(age_column());
-    }
-    columns
+/// Returns the versions that hold stored objects but are missing in the spec: their objects could not be read.
+fn stored_version_causes(new: &Value) -> Vec<Cause> {
+    let versions = new["spec"]["versions"].as_array();
+    let has = |name: &Value| versions.is_some_and(|all| all.iter().any(|v| v["name"] == *name));
+    let stored = new["status"]["storedVersions"].as_array();
+    let stored = stored.into_iter().flatten().enumerate();
+    stored
+        .filter(|(_, name)| !has(name))
+        .map(|(index, name)| {
+            let path = format!("status.storedVersions[{index}]");
+            Cause::invalid(path, name, "missing from spec.versions")
+        })
+        .collect()
 }

@@ -1,54 +1,101 @@
-//! Namespaces: `spec.finalizers`, the phase, and what may be created in them.
+//! Namespaces: `spec.finalizers` and the phase. `admission/namespace_lifecycle.rs` holds what may happen in them.
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 
+use super::{
+    column::{age_column, name_column, path_column},
+    kind::{Kind, SchemaSource, Subresource, Verb},
+    strategy::{Strategy, WriteInfo},
+    typed,
+};
 use crate::{
-    object,
-    registry::{Moment, Strategy, Target, names},
-    server::Inner,
-    status::ApiError,
+    codec::protobuf::{self, Form, Message},
+    names, object,
+    patch::strategic::{MergeKeys, MergeList},
 };
 
-/// The finalizer in `spec.finalizers` that stands for "the content has been deleted".
+/// The prefix of the keys of all namespaces.
+pub(crate) const PREFIX: &str = "/registry/core/namespaces/";
+/// The finalizer in `spec.finalizers` that stays until the content of the namespace is deleted.
 pub(crate) const CONTENT: &str = "kubernetes";
 /// The label that every namespace has.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-pub(crate) struct Namespaces {
-    /// These are never deleted.
-    pub(crate) protected: Arc<[String]>,
+const MERGE_KEYS: MergeKeys = &[("status.conditions", MergeList::Key("type"))];
+
+const MESSAGE: &Message = &[
+    (1, "metadata", Form::Message(protobuf::META)),
+    (2, "spec", Form::Message(&[(1, "finalizers", Form::Texts)])),
+    (3, "status", Form::Message(&[(1, "phase", Form::Text)])),
+];
+
+pub(super) fn kind() -> Kind {
+    let schema = || typed::of::<Namespace>("io.k8s.api.core.v1.Namespace");
+    Kind {
+        short_names: vec!["ns".into()],
+        namespaced: false,
+        strategy: Arc::new(Namespaces),
+        subresources: &[Subresource::Finalize, Subresource::Status],
+        // Kubernetes does not delete namespaces as a collection.
+        verbs: &[
+            Verb::Create,
+            Verb::Delete,
+            Verb::Get,
+            Verb::List,
+            Verb::Patch,
+            Verb::Update,
+            Verb::Watch,
+        ],
+        merge_keys: Some(MERGE_KEYS),
+        protobuf: Some(MESSAGE),
+        selectable_fields: &["status.phase"],
+        unconditional_update: true,
+        columns: vec![
+            name_column(),
+            path_column("Status", ".status.phase"),
+            age_column(),
+        ],
+        ..Kind::new(
+            "",
+            "v1",
+            "namespaces",
+            "Namespace",
+            SchemaSource::Typed(schema),
+        )
+    }
 }
 
+struct Namespaces;
+
 impl Strategy for Namespaces {
-    fn prepare(&self, new: &mut Value, old: Option<&Value>, moment: &Moment<'_>) {
+    fn default(&self, new: &mut Value) {
         let name = object::name(new).to_owned();
         if let Some(labels) = object::map_at(new, &["metadata", "labels"]) {
             labels.insert(NAME_LABEL.into(), name.into());
         }
+    }
+
+    fn prepare(&self, new: &mut Value, old: Option<&Value>, info: &WriteInfo<'_>) {
+        // Admission may have changed the labels.
+        self.default(new);
         match old {
             None => {
+                // Validation refuses a spec of another type.
                 if let Some(spec) = object::map_at(new, &["spec"]) {
                     spec.insert("finalizers".into(), json!([CONTENT]));
                 }
                 object::set(new, "status", json!({"phase": "Active"}));
             }
-            Some(_) if moment.subresource == Some("finalize") => {}
+            Some(_) if info.subresource == Some(Subresource::Finalize.name()) => {}
             Some(old) => object::set(new, "spec", old["spec"].clone()),
         }
     }
 
-    fn name_error(&self, name: &str) -> Option<Option<String>> {
-        Some(names::dns_label_error(name))
-    }
-
-    fn may_delete(&self, object: &Value) -> Result<(), String> {
-        let name = object::name(object);
-        if self.protected.iter().any(|protected| protected == name) {
-            return Err("this namespace may not be deleted".into());
-        }
-        Ok(())
+    fn name_error(&self, name: &str) -> Option<String> {
+        names::dns_label_error(name)
     }
 
     fn begin_deletion(&self, object: &mut Value, _now: &str) {
@@ -59,40 +106,4 @@ impl Strategy for Namespaces {
         let finalizers = object["spec"]["finalizers"].as_array();
         finalizers.is_some_and(|list| !list.is_empty())
     }
-
-    fn fields(&self) -> &'static [&'static str] {
-        &["status.phase"]
-    }
-
-    fn written(&self, server: &Arc<Inner>, _name: &str) {
-        server.wake_cleanup();
-    }
-}
-
-/// Refuses a creation in a namespace that does not exist or is being deleted.
-pub(crate) fn check_open(server: &Inner, namespace: &str, target: &Target) -> Result<(), ApiError> {
-    let missing = || {
-        let message = format!("namespaces {namespace:?} not found");
-        ApiError::new(404, "NotFound", message)
-            .with(Some(json!({"name": namespace, "kind": "namespaces"})))
-    };
-    let key = format!("/registry/core/namespaces/{namespace}");
-    let entry = server.store.get(&key).ok_or_else(missing)?;
-    // The phase is only looked at where the word occurs, which spares decoding on every create.
-    if !object::contains(&entry.value, b"Terminating") {
-        return Ok(());
-    }
-    let object = object::decode(&entry)?;
-    if !object::is_being_deleted(&object) {
-        return Ok(());
-    }
-    let why = format!(
-        "unable to create new content in namespace {namespace} because it is being terminated"
-    );
-    let mut error = target.about().forbidden(&target.name, &why);
-    let message = format!("namespace {namespace} is being terminated");
-    if let Some(details) = &mut error.details {
-        details["causes"] = json!([{"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"}]);
-    }
-    Err(error)
 }

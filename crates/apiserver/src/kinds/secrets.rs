@@ -1,35 +1,80 @@
 //! Secrets: `stringData`, the default type, `immutable`.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Map, Value};
 
-use super::configmaps::{data_causes, immutable_causes};
+use super::{
+    column::{Cell, age_column, column, name_column, path_column},
+    config_maps::{count_data, data_causes, immutable_causes},
+    kind::{Kind, SchemaSource},
+    strategy::Strategy,
+    typed,
+};
 use crate::{
-    registry::{Moment, Strategy},
+    codec::protobuf::{self, Form, Message},
     status::Cause,
 };
 
-pub(crate) struct Secrets;
+const MESSAGE: &Message = &[
+    (1, "metadata", Form::Message(protobuf::META)),
+    (2, "data", Form::BytesMap),
+    (3, "type", Form::Text),
+    (4, "stringData", Form::TextMap),
+    (5, "immutable", Form::Bool),
+];
+
+pub(super) fn kind() -> Kind {
+    let schema = || typed::of::<Secret>("io.k8s.api.core.v1.Secret");
+    Kind {
+        strategy: Arc::new(Secrets),
+        merge_keys: Some(&[]),
+        protobuf: Some(MESSAGE),
+        selectable_fields: &["type"],
+        unconditional_update: true,
+        columns: vec![
+            name_column(),
+            path_column("Type", ".type"),
+            column("Data", "string", Cell::Computed(count_data)),
+            age_column(),
+        ],
+        ..Kind::new("", "v1", "secrets", "Secret", SchemaSource::Typed(schema))
+    }
+}
+
+struct Secrets;
 
 impl Strategy for Secrets {
-    fn prepare(&self, new: &mut Value, _old: Option<&Value>, _moment: &Moment<'_>) {
+    fn default(&self, new: &mut Value) {
         let Some(object) = new.as_object_mut() else {
             return;
         };
         object.entry("type").or_insert_with(|| "Opaque".into());
-        // Write-only: what is given as text is kept as data.
+        // `stringData` is write-only: its values are stored base64-encoded in `data`. Values of the wrong type stay
+        // where they are, for validation to refuse them.
+        let is_text_map = |value: &Value| {
+            let map = value.as_object();
+            map.is_some_and(|map| map.values().all(Value::is_string))
+        };
+        if !object.get("stringData").is_some_and(is_text_map) {
+            return;
+        }
+        let Value::Object(data) = object
+            .entry("data")
+            .or_insert_with(|| Value::Object(Map::new()))
+        else {
+            return;
+        };
+        let mut data = std::mem::take(data);
         if let Some(Value::Object(texts)) = object.remove("stringData") {
-            let data = object
-                .entry("data")
-                .or_insert_with(|| Value::Object(Map::new()));
-            // Data of another type is refused by the validation that follows.
-            if let Some(data) = data.as_object_mut() {
-                for (key, text) in texts {
-                    let encoded = STANDARD.encode(text.as_str().unwrap_or_default());
-                    data.insert(key, encoded.into());
-                }
+            for (key, text) in texts {
+                let encoded = STANDARD.encode(text.as_str().unwrap_or_default());
+                data.insert(key, encoded.into());
             }
         }
+        object.insert("data".into(), Value::Object(data));
     }
 
     fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Cause> {
@@ -41,9 +86,5 @@ impl Strategy for Secrets {
             }
         }
         causes
-    }
-
-    fn fields(&self) -> &'static [&'static str] {
-        &["type"]
     }
 }

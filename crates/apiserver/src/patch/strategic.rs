@@ -11,32 +11,39 @@ use serde_json::{Map, Value};
 
 use crate::status::ApiError;
 
-/// How a list is merged: by the items' key, or as a set of values. Every other list is replaced.
-enum ListMerge {
+/// How a list is merged. A list that is not named is replaced.
+#[derive(Clone, Copy)]
+pub(crate) enum MergeList {
+    /// Items with the same value of this field are merged (`patchMergeKey`).
     Key(&'static str),
+    /// The items are a set of values.
     Set,
 }
 
-/// The lists of the kinds that are served, by the name of the field (names are unambiguous among them).
-fn list_merge(kind: &str, path: &[&str]) -> Option<ListMerge> {
-    match (kind, path) {
-        (_, ["metadata", "ownerReferences"]) => Some(ListMerge::Key("uid")),
-        (_, ["metadata", "finalizers"]) => Some(ListMerge::Set),
-        ("ServiceAccount", ["secrets" | "imagePullSecrets"]) => Some(ListMerge::Key("name")),
-        ("Namespace", ["status", "conditions"]) => Some(ListMerge::Key("type")),
-        _ => None,
-    }
+/// The merged lists of a kind, by their path with dots.
+pub(crate) type MergeKeys = &'static [(&'static str, MergeList)];
+
+/// The lists that every kind has.
+const METADATA: MergeKeys = &[
+    ("metadata.ownerReferences", MergeList::Key("uid")),
+    ("metadata.finalizers", MergeList::Set),
+];
+
+fn list_merge(keys: MergeKeys, path: &[&str]) -> Option<MergeList> {
+    let path = path.join(".");
+    let mut all = METADATA.iter().chain(keys);
+    all.find(|(list, _)| *list == path).map(|(_, merge)| *merge)
 }
 
 /// Applies `patch` to `target`.
-pub(super) fn merge(target: &mut Value, patch: &Value, kind: &str) -> Result<(), ApiError> {
-    merge_value(target, patch, kind, &mut Vec::new())
+pub(super) fn merge(target: &mut Value, patch: &Value, keys: MergeKeys) -> Result<(), ApiError> {
+    merge_value(target, patch, keys, &mut Vec::new())
 }
 
 fn merge_value<'p>(
     target: &mut Value,
     patch: &'p Value,
-    kind: &str,
+    keys: MergeKeys,
     path: &mut Vec<&'p str>,
 ) -> Result<(), ApiError> {
     let Some(fields) = patch.as_object() else {
@@ -79,12 +86,12 @@ fn merge_value<'p>(
         } else {
             path.push(name);
             let slot = map.entry(name.as_str()).or_insert(Value::Null);
-            match (value, list_merge(kind, path)) {
-                (Value::Array(items), Some(ListMerge::Key(key))) => {
-                    merge_items(slot, items, key, kind, path)?;
+            match (value, list_merge(keys, path)) {
+                (Value::Array(items), Some(MergeList::Key(key))) => {
+                    merge_items(slot, items, key, keys, path)?;
                 }
-                (Value::Array(items), Some(ListMerge::Set)) => add_values(slot, items),
-                _ => merge_value(slot, value, kind, path)?,
+                (Value::Array(items), Some(MergeList::Set)) => add_values(slot, items),
+                _ => merge_value(slot, value, keys, path)?,
             }
             path.pop();
         }
@@ -128,7 +135,7 @@ fn merge_items<'p>(
     slot: &mut Value,
     items: &'p [Value],
     key: &str,
-    kind: &str,
+    keys: MergeKeys,
     path: &mut Vec<&'p str>,
 ) -> Result<(), ApiError> {
     if items.iter().any(|item| has_directive(item, "replace")) {
@@ -166,7 +173,7 @@ fn merge_items<'p>(
             merged.len() - 1
         });
         if let Some(old) = &mut merged[position] {
-            merge_value(old, item, kind, path)?;
+            merge_value(old, item, keys, path)?;
         }
     }
     *list = merged.into_iter().flatten().collect();
@@ -209,7 +216,7 @@ mod tests {
             ),
         ] {
             let mut new = old.clone();
-            merge(&mut new, &patch, "ConfigMap").expect("merges");
+            merge(&mut new, &patch, &[]).expect("merges");
             assert_eq!(new, expected, "{old} + {patch}");
         }
     }

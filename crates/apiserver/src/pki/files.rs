@@ -16,18 +16,18 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _};
 
-use super::{Identity, Pki, PkiError, der, issue};
-use crate::user::User;
+use super::{Identity, Pki, PkiError, certificate, issue};
+use crate::access::user::User;
 
-/// What ends sooner than this is made anew at start. A daemon may run for months on a computer that is never restarted,
-/// and could not be asked for anything, not even to make room for another one, once they have ended.
+/// A certificate that expires sooner than this is issued again at start. A daemon may run for months, and once its
+/// certificates have expired it would refuse every request, including the one to stop.
 const RENEW_BEFORE: Duration = Duration::from_secs(365 * 24 * 3600);
-/// A PEM file of ours has two kilobytes; more than this is not one.
+/// The largest PEM file that is read; ours have two kilobytes.
 const MAX_PEM: u64 = 64 << 10;
 
 impl Pki {
-    /// Loads the certificates in `dir`; makes what is missing, corrupt or about to expire. The folder gets mode
-    /// 0700, keys get 0600.
+    /// Loads the certificates in `dir`; issues those that are missing, corrupt or about to expire. The folder gets mode
+    /// 0700, the files 0600.
     pub fn load_or_create(dir: &Path, now: SystemTime) -> Result<Self, PkiError> {
         make_private_dir(dir)?;
         let good_ca = read_identity(dir, "ca").filter(|ca| authority_is_good(ca, now));
@@ -53,8 +53,8 @@ impl Pki {
         })
     }
 
-    /// TLS for [`crate::Server::serve`]: HTTP/2 and HTTP/1.1, a client certificate of this authority is verified
-    /// when there is one (`/healthz` needs none).
+    /// Returns the TLS configuration for `Server::serve`: HTTP/2 and HTTP/1.1. A client may send no certificate
+    /// (`/healthz` needs none); one that it sends must be of this authority.
     pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, PkiError> {
         let tls = |message: String| PkiError::Tls { message };
         let certificate = CertificateDer::from_pem_slice(self.server.cert_pem.as_bytes())
@@ -98,7 +98,7 @@ fn later(now: SystemTime) -> Option<UnixTime> {
     since.ok().map(UnixTime::since_unix_epoch)
 }
 
-/// The certificate, when the key is its key.
+/// Returns the certificate if the key belongs to it.
 fn matching(identity: &Identity) -> Option<CertificateDer<'static>> {
     let certificate = CertificateDer::from_pem_slice(identity.cert_pem.as_bytes()).ok()?;
     let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).ok()?;
@@ -111,7 +111,7 @@ fn matching(identity: &Identity) -> Option<CertificateDer<'static>> {
 
 fn authority_is_good(ca: &Identity, now: SystemTime) -> bool {
     let check = || {
-        let ends = der::not_after(&matching(ca)?)?;
+        let ends = certificate::not_after(&matching(ca)?)?;
         roots(&ca.cert_pem)?;
         Some(ends > i64::try_from(later(now)?.as_secs()).ok()?)
     };
@@ -138,11 +138,12 @@ fn server_is_good(ca: &Identity, server: &Identity, now: SystemTime) -> bool {
 
 fn client_is_good(ca: &Identity, client: &Identity, now: SystemTime) -> bool {
     let check = || {
-        let certificate = matching(client)?;
+        let der = matching(client)?;
         client_verifier(&ca.cert_pem)?
-            .verify_client_cert(&certificate, &[], later(now)?)
+            .verify_client_cert(&der, &[], later(now)?)
             .ok()?;
-        let (_, groups) = der::subject(&certificate)?;
+        let subject = certificate::subject(&der)?;
+        let groups = subject.organizations;
         groups.iter().any(|g| g == User::MASTERS).then_some(())
     };
     check().is_some()
@@ -178,7 +179,7 @@ fn make_private_dir(dir: &Path) -> Result<(), PkiError> {
     set_private_dir(dir).map_err(error)
 }
 
-/// Writes beside, syncs, renames: a crash leaves the old file or the new one.
+/// Writes a temporary file, syncs it and renames it, so that a crash leaves the old file or the new one.
 fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
     let temporary = path.with_extension("tmp");
     let write = || -> io::Result<()> {
@@ -215,7 +216,7 @@ fn set_private_dir(dir: &Path) -> io::Result<()> {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
 }
 
-// A user's profile folder is private to the user on Windows; files inherit that.
+// On Windows the profile folder of a user is private, and files inherit that.
 #[cfg(windows)]
 fn create_private(path: &Path) -> io::Result<fs::File> {
     fs::OpenOptions::new()
@@ -236,7 +237,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
     #[test]
-    fn a_clock_that_is_set_back_or_goes_ahead_for_years_finds_all_certificates_good() {
+    fn certificates_stay_valid_with_a_clock_years_off() {
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let pki = Pki::load_or_create(folder.path(), now).unwrap();
@@ -265,7 +266,7 @@ mod tests {
                 )
                 .unwrap();
         }
-        // A daemon that is started by such a clock goes on with them.
+        // A daemon that starts with such a clock keeps them.
         for clock in [now - 10_000 * DAY, now + 3 * 365 * DAY] {
             let again = Pki::load_or_create(folder.path(), clock).unwrap();
             assert_eq!(again.ca_pem, pki.ca_pem);

@@ -1,5 +1,5 @@
-//! Makes certificates. The authority's name and key identifier follow from its key, so a kept authority can issue
-//! again without its certificate being parsed.
+//! Issues certificates. The authority's name and key identifier follow from its key, so an existing authority can
+//! issue without its certificate being parsed.
 
 use std::time::SystemTime;
 
@@ -9,16 +9,16 @@ use rcgen::{
 };
 
 use super::{Identity, PkiError};
-use crate::user::User;
+use crate::access::user::User;
 
 const DAY: i64 = 24 * 3600;
-/// How long the authority is good for.
+/// How long the authority is valid.
 const CA_DAYS: i64 = 3650;
-/// How long server and client certificates are good for. Who could steal their keys could as well take the authority's
-/// from the same folder, so a short life would protect nobody, and would refuse all when a clock goes ahead.
+/// How long server and client certificates are valid. A thief of their keys could also take the authority's key from
+/// the same folder, so a short validity would not protect; it would only make a clock that runs ahead fatal.
 const LEAF_DAYS: i64 = 1825;
-/// Good since ever: clocks of client and server may differ, and a computer whose battery was empty starts in the past and
-/// is set right while the daemon runs. What was issued in the future of such a clock must not be refused.
+/// Valid from the Unix epoch, so that a clock set back does not invalidate a certificate: the clocks of client and
+/// server may differ, and a computer with an empty battery starts in the past and is corrected while the daemon runs.
 const NOT_BEFORE: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn failed(which: &'static str) -> impl Fn(rcgen::Error) -> PkiError {
@@ -47,7 +47,7 @@ fn params(
 }
 
 fn ca_params(now: SystemTime, key: &KeyPair) -> CertificateParams {
-    // The name holds a piece of the key, so that clients that trust several authorities never mix them up.
+    // The name contains a part of the key, so that clients that trust several authorities never confuse them.
     let tail: String = key
         .public_key_raw()
         .iter()
@@ -61,7 +61,7 @@ fn ca_params(now: SystemTime, key: &KeyPair) -> CertificateParams {
     ca
 }
 
-/// A new authority.
+/// Creates a new authority.
 pub(super) fn authority(now: SystemTime) -> Result<Identity, PkiError> {
     let error = failed("authority's");
     let key = KeyPair::generate().map_err(&error)?;
@@ -93,7 +93,7 @@ fn leaf(
     })
 }
 
-/// The names under which the server is reached.
+/// The names of the server.
 pub(super) const SERVER_NAMES: [&str; 6] = [
     "localhost",
     "kubernetes",

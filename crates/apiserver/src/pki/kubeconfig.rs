@@ -5,13 +5,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::Pki;
 
 impl Pki {
-    /// A kubeconfig with the certificates embedded. `server` is the URL (`https://127.0.0.1:6445`); `context` names
-    /// cluster, user and context alike.
+    /// Returns a kubeconfig with the certificates embedded. `server` is the URL (`https://127.0.0.1:6445`); `context` names
+    /// cluster, user and context.
     pub fn kubeconfig(&self, server: &str, context: &str) -> String {
         let ca = STANDARD.encode(&self.ca_pem);
         let cert = STANDARD.encode(&self.admin.cert_pem);
         let key = STANDARD.encode(&self.admin.key_pem);
-        // JSON strings are YAML strings, so whatever a caller passes is quoted right.
+        // A JSON string is a YAML string, so this quotes every value correctly.
         let server = serde_json::Value::from(server);
         let context = serde_json::Value::from(context);
         format!(

@@ -1,41 +1,41 @@
 //! Certificates: a private authority, the server's certificate and the administrator's client certificate.
 //!
-//! They live in one folder, keys readable by the owner only. Whatever is missing, unreadable, not of this authority
-//! or about to expire is made anew; the authority is kept as long as it is good, so that kubeconfigs go on working.
+//! They are in one folder; only the owner can read the keys. A certificate that is missing, unreadable, issued by
+//! another authority or about to expire is issued again. The authority is kept as long as it is valid, so that
+//! existing kubeconfigs keep working.
 
-mod der;
+pub(crate) mod certificate;
 mod files;
 mod issue;
 mod kubeconfig;
 
-pub(crate) use der::subject;
 use std::path::PathBuf;
 
-/// Why there are no certificates.
+/// Why the certificates could not be loaded or issued.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
-    /// A file could not be written or its folder not made.
+    /// A file could not be written, or its folder not created.
     #[error("cannot {doing} {}: {source}; check that the folder belongs to you and the disk has room", path.display())]
     File {
-        /// what was tried
+        /// The operation that failed.
         doing: &'static str,
-        /// on what
+        /// The file or folder.
         path: PathBuf,
-        /// cause
+        /// The cause.
         source: std::io::Error,
     },
-    /// A certificate could not be made.
+    /// A certificate could not be issued.
     #[error("cannot issue the {which} certificate: {message}")]
     Issue {
-        /// which
+        /// The certificate.
         which: &'static str,
-        /// cause
+        /// The cause.
         message: String,
     },
-    /// rustls does not take what was made.
+    /// rustls refuses the certificates.
     #[error("cannot configure TLS: {message}")]
     Tls {
-        /// cause
+        /// The cause.
         message: String,
     },
 }
@@ -54,7 +54,7 @@ pub struct Identity {
 pub struct Pki {
     /// The authority's certificate, PEM.
     pub ca_pem: String,
-    /// For 127.0.0.1, ::1, localhost, kubernetes…
+    /// The certificate of the server, for 127.0.0.1, ::1, localhost, kubernetes and others.
     pub server: Identity,
     /// A client certificate with every right (`O=system:masters`).
     pub admin: Identity,

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{age, jsonpath};
-use crate::registry::{Cell, Resource};
+use crate::kinds::{column::Cell, kind::Kind};
 
 /// The `columnDefinitions`.
-pub(crate) fn definitions(resource: &Resource) -> Value {
-    let columns = resource.columns.iter().map(|c| {
+pub(crate) fn definitions(kind: &Kind) -> Value {
+    let columns = kind.columns.iter().map(|c| {
         json!({
             "name": c.name, "type": c.kind, "format": c.format,
             "description": c.description, "priority": c.priority,
@@ -26,12 +26,12 @@ pub(crate) enum IncludeObject {
 
 /// The row of an object.
 pub(crate) fn row(
-    resource: &Resource,
+    kind: &Kind,
     object: &Value,
     include: IncludeObject,
     now: jiff::Timestamp,
 ) -> Value {
-    let cells = resource.columns.iter().map(|column| match &column.cell {
+    let cells = kind.columns.iter().map(|column| match &column.cell {
         Cell::Name => object["metadata"]["name"].clone(),
         Cell::AgeOf(paths) => {
             let found = paths.iter().flat_map(|path| jsonpath::find(object, path));
@@ -41,7 +41,7 @@ pub(crate) fn row(
             }
         }
         Cell::Path(path) => shown(&jsonpath::find(object, path), &column.kind),
-        Cell::Made(make) => make(object),
+        Cell::Computed(compute) => compute(object),
     });
     let mut row = json!({"cells": cells.collect::<Vec<_>>()});
     match include {

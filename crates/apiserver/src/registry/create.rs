@@ -1,25 +1,26 @@
 //! Creates an object.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use store::{Expect, Write};
 
-use super::{MAX_ATTEMPTS, Target, WriteContext, Written, metadata, names, pipeline};
+use super::{MAX_ATTEMPTS, context::WriteContext, metadata, pipeline, target::Target};
 use crate::{
-    kinds::namespaces,
-    object,
+    admission::plugin::Operation,
+    conversion, names, object,
     status::{ApiError, Cause},
 };
 
-/// Creates `body` in the collection `target` (whose name is empty, or the name that the body must have).
-/// `problems` are what decoding found to complain about.
+/// Creates `body` in the collection `target`; returns the encoded object. The target's name is empty, or the name
+/// that the body must have. `problems` are the unknown and duplicate fields that decoding found.
 pub(crate) async fn create(
     context: &mut WriteContext<'_>,
     mut target: Target,
     mut body: Value,
     mut problems: Vec<String>,
-) -> Result<Written, ApiError> {
-    problems.extend(metadata::normalize_reporting(&target.resource, &mut body)?);
-    if target.resource.terminating {
+) -> Result<Bytes, ApiError> {
+    problems.extend(metadata::normalize_reporting(&target.kind, &mut body)?);
+    if target.kind.terminating {
         let message = "create not allowed while custom resource definition is terminating";
         return Err(ApiError::new(405, "MethodNotAllowed", message));
     }
@@ -35,9 +36,8 @@ pub(crate) async fn create(
         let cause = Cause::required("metadata.name", "name or generateName is required");
         return Err(target.about().invalid("", &[cause]));
     }
-    if let Some(namespace) = &target.namespace {
-        namespaces::check_open(context.server, namespace, &target)?;
-    }
+    object::name(&body).clone_into(&mut target.name);
+    pipeline::check_rules(context, &target, Operation::Create)?;
     reset(context, &target, &mut body);
 
     for _ in 0..MAX_ATTEMPTS {
@@ -46,37 +46,29 @@ pub(crate) async fn create(
             object::meta_mut(&mut new).insert("name".into(), names::generate(&base).into());
         }
         target.name = object::name(&new).into();
-        // An object that exists is said to exist before anything else is found wrong with the new one.
+        // Like Kubernetes, reports that the object exists before any other fault.
         let key = target.key();
-        if context.server.store.get(&key).is_some() {
+        if context.backend.store.get(&key).is_some() {
             if generated {
                 continue;
             }
             return Err(target.about().already_exists(&target.name));
         }
         pipeline::finish(context, &target, &mut new, None, problems.clone()).await?;
-        target.resource.store_form(&mut new);
+        conversion::to_stored(&target.kind, &mut new);
         if context.dry_run {
             let bytes = serde_json::to_vec(&new).map_err(|e| ApiError::internal(e.to_string()))?;
-            return Ok(Written {
-                bytes: bytes.into(),
-            });
+            return Ok(bytes.into());
         }
         let write = Write::Put {
             key,
             expect: Expect::Absent,
             value: object::encode(&new),
-            ttl: target.resource.strategy.time_to_live(),
+            ttl: target.kind.time_to_live,
             urgent: false,
         };
-        match context.server.store.write(write).await {
-            Ok(entry) => {
-                target
-                    .resource
-                    .strategy
-                    .written(context.server, &target.name);
-                return Ok(Written { bytes: entry.value });
-            }
+        match context.backend.commit(&target, write).await {
+            Ok(entry) => return Ok(entry.value),
             Err(store::Error::Conflict { .. }) if generated => {}
             Err(store::Error::Conflict { .. }) => {
                 return Err(target.about().already_exists(&target.name));
@@ -88,7 +80,7 @@ pub(crate) async fn create(
     Err(ApiError::new(409, "AlreadyExists", message))
 }
 
-/// Puts the body where the path says.
+/// Gives the body the namespace of the path, and checks that its name and namespace agree with the path.
 fn place(target: &mut Target, body: &mut Value) -> Result<(), ApiError> {
     if !target.name.is_empty() && target.name != object::name(body) {
         return Err(ApiError::bad_request(format!(
@@ -109,7 +101,7 @@ fn place(target: &mut Target, body: &mut Value) -> Result<(), ApiError> {
             object::meta_mut(body).insert("namespace".into(), namespace.into());
         }
         None => {
-            if target.resource.namespaced {
+            if target.kind.namespaced {
                 return Err(ApiError::bad_request(
                     "an empty namespace may not be set during creation",
                 ));
@@ -120,18 +112,18 @@ fn place(target: &mut Target, body: &mut Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// What a client does not set.
+/// Sets the metadata that the server owns, and removes what a client cannot set.
 fn reset(context: &WriteContext<'_>, target: &Target, body: &mut Value) {
     let meta = object::meta_mut(body);
     meta.remove("deletionTimestamp");
     meta.remove("deletionGracePeriodSeconds");
     meta.remove("generation");
     meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-    meta.insert("creationTimestamp".into(), context.server.now().into());
-    if target.resource.generation {
+    meta.insert("creationTimestamp".into(), context.backend.now().into());
+    if target.kind.generation {
         meta.insert("generation".into(), json!(1));
     }
-    if target.resource.status
+    if target.kind.has_status()
         && let Some(body) = body.as_object_mut()
     {
         body.remove("status");

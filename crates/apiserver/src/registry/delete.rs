@@ -1,10 +1,12 @@
-//! Deletes an object, or begins to.
+//! Deletes an object, or marks it as being deleted while finalizers keep it.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use store::{Expect, Write};
 
-use super::{Deleted, MAX_ATTEMPTS, Target, WriteContext, get, pipeline};
+use super::{MAX_ATTEMPTS, context::WriteContext, pipeline, target::Target};
 use crate::{
+    admission::plugin::Operation,
     object::{
         self, add_finalizer, finalizers, is_being_deleted, meta_mut, meta_str, remove_finalizer,
     },
@@ -16,7 +18,7 @@ pub(crate) const FOREGROUND: &str = "foregroundDeletion";
 /// The finalizer that makes the garbage collector release the dependents.
 pub(crate) const ORPHAN: &str = "orphan";
 
-/// What becomes of the dependents (`propagationPolicy`).
+/// The treatment of the dependents (`propagationPolicy`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Propagation {
     Background,
@@ -24,7 +26,7 @@ pub(crate) enum Propagation {
     Orphan,
 }
 
-/// `metav1.DeleteOptions`, as far as they matter here.
+/// The options of a deletion (`metav1.DeleteOptions`).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeleteOptions {
     pub(crate) propagation: Option<Propagation>,
@@ -32,45 +34,33 @@ pub(crate) struct DeleteOptions {
     pub(crate) resource_version: Option<String>,
 }
 
-/// Deletes the object `target`; with finalizers it only gets its `deletionTimestamp`.
+/// The outcome of a deletion.
+pub(crate) enum Deleted {
+    /// The object is deleted; its last state.
+    Gone(Value),
+    /// The object stays until its finalizers are removed.
+    Pending(Bytes),
+}
+
+/// Deletes the object `target`. An object with finalizers only gets its `deletionTimestamp`.
 pub(crate) async fn delete(
     context: &mut WriteContext<'_>,
     target: &Target,
     options: &DeleteOptions,
 ) -> Result<Deleted, ApiError> {
     for _ in 0..MAX_ATTEMPTS {
-        let entry = get(context.server, target)?;
-        let strategy = &target.resource.strategy;
+        let entry = context.backend.get(target)?;
         let old = match object::decode(&entry) {
             Ok(old) => old,
-            Err(error) => {
-                let head = preconditions_of_undecodable(target, options, &entry)?;
-                if context.dry_run {
-                    return Ok(Deleted::Gone(head));
-                }
-                let (key, expect) = (entry.key.clone(), Expect::At(entry.revision));
-                let value = object::encode(&head);
-                let write = Write::Delete {
-                    key,
-                    expect,
-                    last: value,
-                };
-                match context.server.store.write(write).await {
-                    Ok(_) => {
-                        tracing::warn!(key = entry.key, %error, "an object that cannot be decoded was deleted");
-                        strategy.written(context.server, &target.name);
-                        return Ok(Deleted::Gone(head));
-                    }
-                    Err(store::Error::Conflict { .. }) => continue,
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            Err(error) => match delete_undecodable(context, target, options, &entry, &error).await?
+            {
+                Some(deleted) => return Ok(deleted),
+                None => continue,
+            },
         };
         preconditions(target, options, &old, entry.revision)?;
-        let about = target.about();
-        strategy
-            .may_delete(&old)
-            .map_err(|why| about.forbidden(&target.name, &why))?;
+        let strategy = &target.kind.strategy;
+        pipeline::check_rules(context, target, Operation::Delete)?;
         pipeline::admit_deletion(context, target, &old).await?;
 
         let mut new = old.clone();
@@ -91,7 +81,7 @@ pub(crate) async fn delete(
         }
         let pending = finalizers(&new).next().is_some() || strategy.blocks_deletion(&new);
         if pending && !is_being_deleted(&new) {
-            let now = context.server.now();
+            let now = context.backend.now();
             let meta = meta_mut(&mut new);
             meta.insert("deletionTimestamp".into(), now.as_str().into());
             meta.insert("deletionGracePeriodSeconds".into(), json!(0));
@@ -116,7 +106,7 @@ pub(crate) async fn delete(
                 key,
                 expect,
                 value,
-                ttl: strategy.time_to_live(),
+                ttl: target.kind.time_to_live,
                 urgent: true,
             },
             false => Write::Delete {
@@ -125,9 +115,8 @@ pub(crate) async fn delete(
                 last: value,
             },
         };
-        match context.server.store.write(write).await {
+        match context.backend.commit(target, write).await {
             Ok(entry) => {
-                strategy.written(context.server, &target.name);
                 return Ok(match pending {
                     true => Deleted::Pending(entry.value),
                     false => Deleted::Gone(new),
@@ -140,23 +129,40 @@ pub(crate) async fn delete(
     Err(target.about().modified(&target.name))
 }
 
-/// Checks the preconditions of the deletion of an object that cannot be decoded, and returns what is readable of it.
+/// Deletes an object that cannot be decoded; `None`: another write was faster.
 ///
-/// Such an object is removed at once, whatever its finalizers: no controller can read it to do its part, and neither
-/// can admission.
-fn preconditions_of_undecodable(
+/// The object is removed at once, whatever its finalizers: no controller can read it to do its part, and neither can
+/// admission.
+async fn delete_undecodable(
+    context: &WriteContext<'_>,
     target: &Target,
     options: &DeleteOptions,
     entry: &store::Entry,
-) -> Result<Value, ApiError> {
+    fault: &ApiError,
+) -> Result<Option<Deleted>, ApiError> {
     let head = object::decode_or_head(&entry.value).unwrap_or_else(|_| {
         json!({
-            "apiVersion": target.resource.api_version(), "kind": target.resource.kind,
+            "apiVersion": target.kind.api_version(), "kind": target.kind.name,
             "metadata": {"name": target.name, "namespace": target.namespace},
         })
     });
     preconditions(target, options, &head, entry.revision)?;
-    Ok(head)
+    if context.dry_run {
+        return Ok(Some(Deleted::Gone(head)));
+    }
+    let write = Write::Delete {
+        key: entry.key.clone(),
+        expect: Expect::At(entry.revision),
+        last: object::encode(&head),
+    };
+    match context.backend.commit(target, write).await {
+        Ok(_) => {
+            tracing::warn!(key = entry.key, error = %fault, "an object that cannot be decoded was deleted");
+            Ok(Some(Deleted::Gone(head)))
+        }
+        Err(store::Error::Conflict { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn preconditions(

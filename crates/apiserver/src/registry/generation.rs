@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::Resource;
+use crate::kinds::kind::Kind;
 
-/// Fields of the metadata that say nothing about whether an object changed.
+/// Fields of the metadata that do not count as a change of the object.
 const BOOKKEEPING: [&str; 2] = ["resourceVersion", "managedFields"];
 
-/// Whether two states of an object are the same, so that nothing needs to be written.
+/// Returns whether two states of an object are the same, so that nothing needs to be written.
 pub(super) fn is_same(new: &Value, old: &Value) -> bool {
     let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else {
         return new == old;
@@ -29,12 +29,12 @@ pub(super) fn is_same(new: &Value, old: &Value) -> bool {
         && metadata(new) == metadata(old)
 }
 
-/// Whether what the generation counts has changed: everything but the metadata and, where it is a subresource, the
-/// status.
-pub(super) fn spec_changed(resource: &Resource, new: &Value, old: &Value) -> bool {
+/// Returns whether the generation increases: something changed that is neither metadata nor a status with a
+/// subresource of its own.
+pub(super) fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
     let counts = |key: &str| match key {
         "metadata" | "apiVersion" | "kind" => false,
-        "status" => !resource.status,
+        "status" => !kind.has_status(),
         _ => true,
     };
     let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else {

@@ -1,10 +1,10 @@
-//! The form of `metadata`, which is the same for every kind (`metav1.ObjectMeta`).
+//! The form of `metadata`, which every kind shares (`metav1.ObjectMeta`).
 
 use serde_json::Value;
 
-use super::Resource;
 use crate::{
     field_path::child,
+    kinds::kind::Kind,
     object,
     status::{ApiError, shown},
 };
@@ -61,18 +61,18 @@ fn fits(form: Form, value: &Value) -> bool {
     }
 }
 
-/// Checks the types in the metadata, drops nulls, empties and unknown fields (their paths go to `unknown`), and
-/// checks that the object is one of this resource.
+/// Checks that the object is of this kind and that its metadata has the right types. Removes null, empty and unknown
+/// fields of the metadata; the paths of the unknown ones are added to `unknown`.
 pub(super) fn normalize(
-    resource: &Resource,
+    kind: &Kind,
     new: &mut Value,
     unknown: &mut Vec<String>,
 ) -> Result<(), ApiError> {
     let decode = |why: String| {
         ApiError::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {kind}: {why}",
-            kind = resource.kind,
-            version = resource.version
+            "{name} in version {version:?} cannot be handled as a {name}: {why}",
+            name = kind.name,
+            version = kind.version
         ))
     };
     let Some(fields) = new.as_object_mut() else {
@@ -82,10 +82,10 @@ pub(super) fn normalize(
         None | Some(Value::Null | Value::Object(_)) => {}
         Some(_) => return Err(decode("metadata must be an object".into())),
     }
-    let api_version = resource.api_version();
+    let api_version = kind.api_version();
     for (field, expected) in [
         ("apiVersion", api_version.as_str()),
-        ("kind", resource.kind.as_str()),
+        ("kind", kind.name.as_str()),
     ] {
         let given = fields.entry(field).or_insert_with(|| expected.into());
         let given = given.as_str().unwrap_or_default();
@@ -114,7 +114,7 @@ pub(super) fn normalize(
         let Some(value) = meta.get_mut(name) else {
             continue;
         };
-        // A label without a value is written as null by some clients.
+        // Some clients send null for a label without a value.
         if let (Form::TextMap, Value::Object(map)) = (form, &mut *value) {
             map.values_mut()
                 .filter(|v| v.is_null())
@@ -127,7 +127,7 @@ pub(super) fn normalize(
             )));
         }
     }
-    // Not kept: managed fields come with server-side apply, self links are of the past.
+    // Not stored: managed fields need server-side apply, and self links are deprecated.
     meta.remove("managedFields");
     meta.remove("selfLink");
     for owner in meta
@@ -143,13 +143,10 @@ pub(super) fn normalize(
     Ok(())
 }
 
-/// [`normalize`] what a client sent; returns complaints about unknown fields.
-pub(super) fn normalize_reporting(
-    resource: &Resource,
-    new: &mut Value,
-) -> Result<Vec<String>, ApiError> {
+/// Normalizes an object that a client sent ([`normalize`]); returns a message for each unknown field.
+pub(super) fn normalize_reporting(kind: &Kind, new: &mut Value) -> Result<Vec<String>, ApiError> {
     let mut unknown = Vec::new();
-    normalize(resource, new, &mut unknown)?;
+    normalize(kind, new, &mut unknown)?;
     Ok(unknown
         .iter()
         .map(|path| format!("unknown field {path:?}"))

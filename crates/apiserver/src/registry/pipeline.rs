@@ -1,27 +1,37 @@
-//! What every created or changed object goes through between decoding and the store.
+//! The steps between decoding an object and storing it, in the order of Kubernetes: defaults, mutating admission,
+//! the fields that the server owns, validation, validating admission.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{FieldValidation, Moment, Resource, Target, WriteContext, metadata, names};
+use super::{
+    context::{FieldValidation, WriteContext},
+    metadata,
+    target::Target,
+};
 use crate::{
-    admission::{AdmissionRequest, Denied, Operation},
+    admission::{
+        chain,
+        plugin::{AdmissionRequest, Operation},
+    },
     compute,
+    kinds::{kind::Kind, nulls, strategy::WriteInfo},
     limits::{self, MAX_DEPTH},
+    names,
     schema::{self, Effort, Exhausted, TooLarge},
     status::{ApiError, Cause},
 };
 
-/// More unknown fields than this are not listed.
+/// The number of unknown and duplicate fields that a warning or an error lists.
 const MAX_REPORTED: usize = 20;
 
 /// From this size on, an object is validated on the compute pool. Below it a validation takes less than a millisecond
 /// for ordinary schemas; for others its steps are limited (see [`schema::Effort::inline`]).
 const LARGE_OBJECT: usize = 32 << 10;
 
-/// Prunes, fills in defaults, calls admission, and validates. Every write passes the limits of [`limits`] here.
-/// `problems` are those that decoding found.
+/// Takes a created or changed object through all steps. Every write passes the limits of [`limits`] here. `problems` are the unknown and duplicate fields that
+/// decoding found.
 pub(super) async fn finish(
     context: &mut WriteContext<'_>,
     target: &Target,
@@ -29,59 +39,68 @@ pub(super) async fn finish(
     old: Option<&Arc<Value>>,
     mut problems: Vec<String>,
 ) -> Result<(), ApiError> {
-    let resource = &target.resource;
-    let now = context.server.now();
+    let kind = &target.kind;
     limits::measure(new, MAX_DEPTH).ok_or_else(limits::too_deep)?;
-    resource.prepare_schema().await?;
+    kind.prepare_schema().await?;
     let mut unknown = Vec::new();
-    shape(resource, new, &mut unknown)?;
+    shape(kind, new, &mut unknown)?;
     problems.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
-    report(context, resource, &problems)?;
-    let moment = Moment {
-        now: &now,
-        subresource: target.subresource.as_deref(),
-    };
-    resource
-        .strategy
-        .prepare(new, old.map(AsRef::as_ref), &moment);
-    let mut extent = limits::check(new)?;
+    report(context, kind, &problems)?;
 
-    let request = admission_request(context, target, old.map(AsRef::as_ref));
-    let plugins = context.plugins();
-    for plugin in plugins.iter().filter(|p| p.handles(&request)) {
-        plugin
-            .mutate(&request, new, &mut context.warnings)
-            .await
-            .map_err(|denied| refused(plugin.name(), &denied))?;
+    let operation = match old {
+        Some(_) => Operation::Update,
+        None => Operation::Create,
+    };
+    let mut request = describe(context, target, operation);
+    let admission = &context.backend.admission;
+    let plugins = match context.plugins && admission.has_plugins() {
+        true => {
+            request.old_object = old.map(|old| Value::clone(old));
+            admission.plugins_for(&request)
+        }
+        false => Vec::new(),
+    };
+    for plugin in &plugins {
+        chain::mutate(&**plugin, &request, new, &mut context.warnings).await?;
         limits::measure(new, MAX_DEPTH).ok_or_else(limits::too_deep)?;
-        shape(resource, new, &mut Vec::new())?;
-        extent = limits::check(new)?;
+        shape(kind, new, &mut Vec::new())?;
     }
+    let now = context.backend.now();
+    let kinds = context.backend.kinds.all();
+    let info = WriteInfo {
+        now: &now,
+        kinds: &kinds,
+        subresource: target.subresource.map(|it| it.name()),
+    };
+    kind.strategy.prepare(new, old.map(AsRef::as_ref), &info);
+    let extent = limits::check(new)?;
     validate(target, new, old, extent.bytes).await?;
-    for plugin in plugins.iter().filter(|p| p.handles(&request)) {
-        plugin
-            .validate(&request, Some(new), &mut context.warnings)
-            .await
-            .map_err(|denied| refused(plugin.name(), &denied))?;
+    for plugin in &plugins {
+        chain::validate(&**plugin, &request, Some(new), &mut context.warnings).await?;
     }
     Ok(())
 }
 
-fn shape(resource: &Resource, new: &mut Value, unknown: &mut Vec<String>) -> Result<(), ApiError> {
-    metadata::normalize(resource, new, unknown)?;
-    if let Some(schema) = resource.schema() {
+/// Normalizes the metadata, prunes unknown fields and fills in defaults.
+fn shape(kind: &Kind, new: &mut Value, unknown: &mut Vec<String>) -> Result<(), ApiError> {
+    metadata::normalize(kind, new, unknown)?;
+    if let Some(schema) = kind.schema() {
+        if kind.is_typed() {
+            nulls::resolve(schema, new);
+        }
         unknown.extend(schema.prune_resource(new));
         schema
             .fill_defaults(new)
             .map_err(|TooLarge| limits::too_large_by_defaults())?;
         schema.normalize_integers(new);
     }
+    kind.strategy.default(new);
     Ok(())
 }
 
 fn report(
     context: &mut WriteContext<'_>,
-    resource: &Resource,
+    kind: &Kind,
     problems: &[String],
 ) -> Result<(), ApiError> {
     if problems.is_empty() {
@@ -95,10 +114,10 @@ fn report(
             Ok(())
         }
         FieldValidation::Strict => Err(ApiError::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
+            "{name} in version {version:?} cannot be handled as a {name}: strict decoding error: {}",
             shown.join(", "),
-            kind = resource.kind,
-            version = resource.version,
+            name = kind.name,
+            version = kind.version,
         ))),
     }
 }
@@ -111,9 +130,9 @@ async fn validate(
     old: Option<&Arc<Value>>,
     bytes: usize,
 ) -> Result<(), ApiError> {
-    let resource = &target.resource;
-    let has_rules = resource.schema().is_some_and(|schema| schema.has_rules);
-    if bytes < LARGE_OBJECT && !has_rules && !resource.strategy.validates_slowly() {
+    let kind = &target.kind;
+    let has_rules = kind.schema().is_some_and(|schema| schema.has_rules);
+    if bytes < LARGE_OBJECT && !has_rules && !kind.strategy.validates_slowly() {
         let effort = Effort::inline();
         if let Ok(result) = validate_with(target, new, old.map(AsRef::as_ref), effort) {
             return result;
@@ -143,100 +162,77 @@ fn validate_with(
     old: Option<&Value>,
     effort: Effort<'_>,
 ) -> Result<Result<(), ApiError>, Exhausted> {
-    let resource = &target.resource;
+    let kind = &target.kind;
     let mut causes = names::metadata_causes(new);
     if old.is_none()
-        && let Some(why) = resource.name_error(&target.name)
+        && let Some(why) = kind.strategy.name_error(&target.name)
     {
-        causes.push(Cause::invalid(
-            "metadata.name",
-            &target.name.as_str().into(),
-            &why,
-        ));
+        let name = target.name.as_str().into();
+        causes.push(Cause::invalid("metadata.name", &name, &why));
     }
-    if let Some(schema) = resource.schema() {
+    if let Some(schema) = kind.schema() {
         let found = schema::validate(schema, new, old, effort)?;
-        // Kubernetes decodes its own kinds into structs, so that a wrong type is no validation error there.
+        // Kubernetes decodes its own kinds into structs, so there a wrong type is no validation error.
         let wrong_type = found.iter().find(|c| c.reason == "FieldValueTypeInvalid");
-        if let (true, Some(cause)) = (resource.built_in, wrong_type) {
+        if let (true, Some(cause)) = (kind.is_typed(), wrong_type) {
             return Ok(Err(ApiError::bad_request(format!(
-                "{kind} in version {version:?} cannot be handled as a {kind}: {}: {}",
+                "{name} in version {version:?} cannot be handled as a {name}: {}: {}",
                 cause.field,
                 cause.message,
-                kind = resource.kind,
-                version = resource.version,
+                name = kind.name,
+                version = kind.version,
             ))));
         }
         causes.extend(found);
     }
-    causes.extend(resource.strategy.validate(new, old));
+    causes.extend(kind.strategy.validate(new, old));
     Ok(match causes.is_empty() {
         true => Ok(()),
         false => Err(target.about().invalid(&target.name, &causes)),
     })
 }
 
-/// Asks the plugins about a deletion.
+/// Applies the server's own admission rules.
+pub(super) fn check_rules(
+    context: &WriteContext<'_>,
+    target: &Target,
+    operation: Operation,
+) -> Result<(), ApiError> {
+    let request = describe(context, target, operation);
+    context.backend.admission.check(&request)
+}
+
+/// Asks the plugins whether an object may be deleted.
 pub(super) async fn admit_deletion(
     context: &mut WriteContext<'_>,
     target: &Target,
     old: &Value,
 ) -> Result<(), ApiError> {
-    let plugins = context.plugins();
-    if plugins.is_empty() {
+    let admission = &context.backend.admission;
+    if !context.plugins || !admission.has_plugins() {
         return Ok(());
     }
-    let mut request = admission_request(context, target, Some(old));
-    request.operation = Operation::Delete;
-    for plugin in plugins.iter().filter(|p| p.handles(&request)) {
-        plugin
-            .validate(&request, None, &mut context.warnings)
-            .await
-            .map_err(|denied| refused(plugin.name(), &denied))?;
+    let mut request = describe(context, target, Operation::Delete);
+    request.old_object = Some(old.clone());
+    for plugin in admission.plugins_for(&request) {
+        chain::validate(&*plugin, &request, None, &mut context.warnings).await?;
     }
     Ok(())
 }
 
-fn admission_request(
-    context: &WriteContext<'_>,
-    target: &Target,
-    old: Option<&Value>,
-) -> AdmissionRequest {
+fn describe(context: &WriteContext<'_>, target: &Target, operation: Operation) -> AdmissionRequest {
+    let kind = &target.kind;
     AdmissionRequest {
-        operation: if old.is_some() {
-            Operation::Update
-        } else {
-            Operation::Create
-        },
-        group: target.resource.group.clone(),
-        version: target.resource.version.clone(),
-        resource: target.resource.plural.clone(),
-        subresource: target.subresource.clone(),
-        kind: target.resource.kind.clone(),
+        operation,
+        group: kind.group.clone(),
+        version: kind.version.clone(),
+        resource: kind.plural.clone(),
+        subresource: target.subresource.map(|it| it.name().into()),
+        kind: kind.name.clone(),
         namespace: target.namespace.clone(),
         name: target.name.clone(),
         user: context.user.clone(),
-        old_object: if context.admission {
-            old.cloned()
-        } else {
-            None
-        },
+        old_object: None,
         dry_run: context.dry_run,
     }
-}
-
-fn refused(plugin: &str, denied: &Denied) -> ApiError {
-    let reason = match denied.code {
-        400 => "BadRequest",
-        404 => "NotFound",
-        409 => "Conflict",
-        422 => "Invalid",
-        500.. => "InternalError",
-        _ => "Forbidden",
-    };
-    let message = format!(
-        "admission webhook {plugin:?} denied the request: {}",
-        denied.message
-    );
-    ApiError::new(denied.code, reason, message)
 }

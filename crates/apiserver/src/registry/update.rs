@@ -1,25 +1,28 @@
-//! Changes an object: a new state from the client, or a patch of the current one.
+//! Changes an object: to a new state from the client, or by a patch of the current state. A change that describes
+//! the whole object can also create it.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use store::{Expect, Write};
 
 use super::{
-    MAX_ATTEMPTS, Resource, Target, WriteContext, Written, generation, get, metadata, pipeline,
+    MAX_ATTEMPTS, context::WriteContext, create, generation, metadata, pipeline, target::Target,
 };
 use crate::{
-    compute,
+    compute, conversion,
+    kinds::kind::Kind,
     object::{self, finalizers, is_being_deleted, meta_mut, meta_str},
     patch::Patch,
     status::{ApiError, Cause},
 };
 
-/// How an object is to be changed.
+/// A change of an object.
 pub(crate) enum Change {
-    /// This is the new state.
+    /// Replaces the object by this state.
     Replace(Value),
-    /// Apply this to the current state.
+    /// Applies this patch to the current state.
     Patch(Arc<Patch>),
 }
 
@@ -27,6 +30,40 @@ impl From<Patch> for Change {
     fn from(patch: Patch) -> Self {
         Self::Patch(Arc::new(patch))
     }
+}
+
+impl Change {
+    /// Returns the object to create where none exists; `None`: the change needs an existing object.
+    ///
+    /// Server-side apply will be a second change that can create.
+    fn initial(&self, kind: &Kind) -> Option<&Value> {
+        match self {
+            Self::Replace(new) if kind.create_on_update => Some(new),
+            Self::Replace(_) | Self::Patch(_) => None,
+        }
+    }
+
+    /// Returns the state that the change makes of `old`, whose encoded size is `bytes`. A large patch is applied on the
+    /// compute pool.
+    async fn apply(&self, kind: &Kind, old: &Arc<Value>, bytes: usize) -> Result<Value, ApiError> {
+        let merge_keys = kind.merge_keys.unwrap_or_default();
+        match self {
+            Self::Replace(new) => Ok(new.clone()),
+            Self::Patch(patch) if !patch.is_large(bytes) => patch.apply(old, merge_keys),
+            Self::Patch(patch) => {
+                let (patch, old) = (Arc::clone(patch), Arc::clone(old));
+                compute::run(move |_| patch.apply(&old, merge_keys)).await?
+            }
+        }
+    }
+}
+
+/// The outcome of a change.
+pub(crate) struct Updated {
+    /// The encoded object.
+    pub(crate) bytes: Bytes,
+    /// Whether the change created the object.
+    pub(crate) created: bool,
 }
 
 /// A change that makes the object at most this much larger, in bytes, may use the space that the store keeps in
@@ -43,49 +80,53 @@ const OWNED_BY_SERVER: [&str; 6] = [
     "generateName",
 ];
 
-/// Changes the object `target`. A change that changes nothing is not written.
+/// Changes the object `target`, or creates it if the change can. A change without effect is not written.
 pub(crate) async fn update(
     context: &mut WriteContext<'_>,
     target: &Target,
     change: &Change,
     problems: &[String],
-) -> Result<Written, ApiError> {
+) -> Result<Updated, ApiError> {
+    let kind = &target.kind;
     for _ in 0..MAX_ATTEMPTS {
-        let entry = get(context.server, target)?;
-        let mut old = object::decode(&entry)?;
-        target.resource.show_stored(&mut old);
-        meta_mut(&mut old).insert("resourceVersion".into(), entry.revision.to_string().into());
-        let old = Arc::new(old);
-        let mut new = match change {
-            Change::Replace(new) => new.clone(),
-            Change::Patch(patch) => {
-                apply_patch(patch, &old, entry.value.len(), &target.resource).await?
+        let Some(entry) = context.backend.store.get(&target.key()) else {
+            let initial = change.initial(kind);
+            let initial = initial.ok_or_else(|| target.about().not_found(&target.name))?;
+            match create_from(context, target, initial, problems).await {
+                // Another request created the object meanwhile: change that one.
+                Err(error) if error.reason == "AlreadyExists" => continue,
+                created => return created,
             }
         };
+        let mut old = object::decode(&entry)?;
+        conversion::from_stored(kind, &mut old);
+        meta_mut(&mut old).insert("resourceVersion".into(), entry.revision.to_string().into());
+        let old = Arc::new(old);
+        let mut new = change.apply(kind, &old, entry.value.len()).await?;
         let mut problems = problems.to_vec();
-        problems.extend(metadata::normalize_reporting(&target.resource, &mut new)?);
-        // A patch that names no version has the current one by now, and is applied again when it loses a race.
+        problems.extend(metadata::normalize_reporting(kind, &mut new)?);
+        require_version(target, change, &new)?;
+        // A patch that names no version has the current one by now, and is applied again if it loses a race.
         let wanted = preconditions(target, &new, &old, entry.revision)?
             && matches!(change, Change::Replace(_));
         merge(target, &mut new, &old);
         pipeline::finish(context, target, &mut new, Some(&old), problems).await?;
         check_finalizers(target, &new, &old)?;
-        if target.resource.generation && generation::spec_changed(&target.resource, &new, &old) {
+        if kind.generation && generation::spec_changed(kind, &new, &old) {
             bump(&mut new);
         }
         let gone = is_being_deleted(&new)
             && finalizers(&new).next().is_none()
-            && !target.resource.strategy.blocks_deletion(&new);
+            && !kind.strategy.blocks_deletion(&new);
         if !gone && generation::is_same(&new, &old) {
-            return Ok(written(entry.value));
+            return Ok(changed(entry.value));
         }
-        target.resource.store_form(&mut new);
+        conversion::to_stored(kind, &mut new);
         if context.dry_run {
-            return Ok(written(object::encode_at(&new, entry.revision)));
+            return Ok(changed(object::encode_at(&new, entry.revision)));
         }
         let (key, expect) = (entry.key, Expect::At(entry.revision));
         let value = object::encode(&new);
-        let ttl = target.resource.strategy.time_to_live();
         let urgent = value.size() <= entry.value.len() + URGENT_GROWTH;
         let write = match gone {
             true => Write::Delete {
@@ -97,18 +138,12 @@ pub(crate) async fn update(
                 key,
                 expect,
                 value,
-                ttl,
+                ttl: kind.time_to_live,
                 urgent,
             },
         };
-        match context.server.store.write(write).await {
-            Ok(entry) => {
-                target
-                    .resource
-                    .strategy
-                    .written(context.server, &target.name);
-                return Ok(written(entry.value));
-            }
+        match context.backend.commit(target, write).await {
+            Ok(entry) => return Ok(changed(entry.value)),
             Err(store::Error::Conflict { .. }) if !wanted => {}
             Err(store::Error::Conflict { .. }) => {
                 return Err(target.about().modified(&target.name));
@@ -119,22 +154,45 @@ pub(crate) async fn update(
     Err(target.about().modified(&target.name))
 }
 
-fn written(bytes: bytes::Bytes) -> Written {
-    Written { bytes }
+fn changed(bytes: Bytes) -> Updated {
+    Updated {
+        bytes,
+        created: false,
+    }
 }
 
-/// Applies a patch; a large one on the compute pool.
-async fn apply_patch(
-    patch: &Arc<Patch>,
-    old: &Arc<Value>,
-    bytes: usize,
-    resource: &Arc<Resource>,
-) -> Result<Value, ApiError> {
-    if !patch.is_large(bytes) {
-        return patch.apply(old, resource);
+/// Creates the object of a change that found none.
+async fn create_from(
+    context: &mut WriteContext<'_>,
+    target: &Target,
+    initial: &Value,
+    problems: &[String],
+) -> Result<Updated, ApiError> {
+    if target.subresource.is_some() {
+        return Err(target.about().not_found(&target.name));
     }
-    let (patch, old, resource) = (Arc::clone(patch), Arc::clone(old), Arc::clone(resource));
-    compute::run(move |_| patch.apply(&old, &resource)).await?
+    let mut body = initial.clone();
+    if let Some(meta) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+        // The version names the object that the client saw, which does not exist any more.
+        meta.remove("resourceVersion");
+    }
+    let bytes = create::create(context, target.clone(), body, problems.to_vec()).await?;
+    Ok(Updated {
+        bytes,
+        created: true,
+    })
+}
+
+/// Refuses a replacement without a version, which would overwrite changes that the client has not seen, where the
+/// kind does not allow it.
+fn require_version(target: &Target, change: &Change, new: &Value) -> Result<(), ApiError> {
+    let blind = meta_str(new, "resourceVersion").is_empty();
+    if !blind || target.kind.unconditional_update || !matches!(change, Change::Replace(_)) {
+        return Ok(());
+    }
+    let why = "must be specified for an update";
+    let cause = Cause::invalid("metadata.resourceVersion", &0.into(), why);
+    Err(target.about().invalid(&target.name, &[cause]))
 }
 
 fn bump(object: &mut Value) {
@@ -143,7 +201,8 @@ fn bump(object: &mut Value) {
     meta_mut(object).insert("generation".into(), json!(generation));
 }
 
-/// Compares what the client believes with what is; tells whether it named a resource version.
+/// Checks the name, UID and version that the client gave against the current object; returns whether it gave a
+/// version.
 fn preconditions(
     target: &Target,
     new: &Value,
@@ -184,7 +243,7 @@ fn preconditions(
     Ok(true)
 }
 
-/// Takes from the old state what this request may not change.
+/// Takes from the old state the fields that this request cannot change.
 fn merge(target: &Target, new: &mut Value, old: &Value) {
     if let (true, Some(fields)) = (target.is_status(), old.as_object()) {
         let status = new["status"].take();
@@ -208,7 +267,7 @@ fn merge(target: &Target, new: &mut Value, old: &Value) {
             meta.insert(field.into(), value.clone());
         }
     }
-    if let (true, Some(fields)) = (target.resource.status, new.as_object_mut()) {
+    if let (true, Some(fields)) = (target.kind.has_status(), new.as_object_mut()) {
         match old.get("status") {
             Some(status) => fields.insert("status".into(), status.clone()),
             None => fields.remove("status"),

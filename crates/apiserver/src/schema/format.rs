@@ -15,9 +15,7 @@ pub(super) fn holds(format: &str, text: &str) -> bool {
         "uuid" => uuid::Uuid::parse_str(text).is_ok(),
         "uri" => text.parse::<http::Uri>().is_ok() && text.contains(':'),
         "duration" => duration(text),
-        "hostname" => {
-            crate::registry::names::dns_subdomain_error(&text.to_ascii_lowercase()).is_none()
-        }
+        "hostname" => crate::names::dns_subdomain_error(&text.to_ascii_lowercase()).is_none(),
         _ => true,
     }
 }

@@ -62,7 +62,7 @@ impl AdmissionPlugin for Plugin {
 }
 
 #[tokio::test]
-async fn plugins_change_refuse_and_warn() {
+async fn admission_plugins_change_refuse_and_warn() {
     let plugin = Arc::new(Plugin::default());
     let api = Api::start().await;
     api.server
@@ -73,7 +73,7 @@ async fn plugins_change_refuse_and_warn() {
     assert_eq!(
         plugin.asked.load(Ordering::Relaxed),
         0,
-        "only asked about what it handles"
+        "the plugin sees only the kinds that it handles"
     );
     let answer = api.post(WIDGETS, &widget("a", json!({"size": 9}))).await;
     assert_eq!(answer.warnings(), ["299 - \"9 is large\""]);
@@ -81,7 +81,7 @@ async fn plugins_change_refuse_and_warn() {
     assert_eq!(made["metadata"]["finalizers"], json!(["example.com/hold"]));
     assert!(
         made["spec"].get("dropped").is_none(),
-        "what a plugin adds is pruned too"
+        "fields that a plugin adds are pruned too"
     );
     let path = format!("{WIDGETS}/a");
     let text = api

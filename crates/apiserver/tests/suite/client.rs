@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::support;
 
 #[tokio::test]
-async fn a_client_in_process() {
+async fn kube_client_in_process_reads_watches_and_writes() {
     let api = support::Api::start().await;
     let client = Client::new(api.server.service(User::master("controllers")), "default");
     assert_eq!(client.apiserver_version().await.unwrap().minor, "33");
@@ -81,7 +81,7 @@ async fn a_client_in_process() {
 }
 
 #[tokio::test]
-async fn the_recorder_writes_events_that_both_groups_show() {
+async fn recorded_event_is_shown_by_both_event_groups() {
     let api = support::Api::start().await;
     let client = Client::new(api.server.service(User::master("controllers")), "default");
     let about = api

@@ -1,4 +1,4 @@
-//! Finalizers, owners, namespaces.
+//! Deletion: finalizers, owners, namespaces.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn owned(name: &str, owners: &[&Value], block: bool) -> Value {
 }
 
 #[tokio::test]
-async fn finalizers_hold_an_object() {
+async fn object_with_finalizers_stays_until_they_are_removed() {
     let api = Api::start().await;
     let path = format!("{WIDGETS}/a");
     let mut object = widget("a", json!({}));
@@ -49,18 +49,18 @@ async fn finalizers_hold_an_object() {
     )
     .await
     .ok();
-    assert_eq!(watch.told().await, "MODIFIED a");
+    assert_eq!(watch.next_change().await, "MODIFIED a");
     api.patch("merge", &path, &json!({"metadata": {"finalizers": null}}))
         .await
         .ok();
-    assert_eq!(watch.told().await, "DELETED a");
+    assert_eq!(watch.next_change().await, "DELETED a");
     api.get(&path).await.refused(404, "NotFound");
     object["metadata"]["finalizers"] = json!(["unqualified"]);
     api.post(WIDGETS, &object).await.refused(422, "Invalid");
 }
 
 #[tokio::test]
-async fn dependents_follow_their_last_owner() {
+async fn dependent_is_deleted_with_its_last_owner() {
     let api = Api::start().await;
     let first = api.post(WIDGETS, &widget("first", json!({}))).await.ok();
     let second = api.post(WIDGETS, &widget("second", json!({}))).await.ok();
@@ -89,7 +89,7 @@ async fn dependents_follow_their_last_owner() {
 }
 
 #[tokio::test]
-async fn dependents_of_nobody_are_collected_also_after_a_restart() {
+async fn dependent_without_owner_is_deleted_even_after_a_restart() {
     let api = Api::start().await;
     let owner = api.post(WIDGETS, &widget("owner", json!({}))).await.ok();
     let mut ghost = owner.clone();
@@ -108,7 +108,7 @@ async fn dependents_of_nobody_are_collected_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn foreground_deletion_waits_for_the_dependents() {
+async fn foreground_deletion_waits_for_dependents() {
     let api = Api::start().await;
     let owner = api.post(WIDGETS, &widget("owner", json!({}))).await.ok();
     let mut child = owned("child", &[&owner], true);
@@ -137,7 +137,113 @@ async fn foreground_deletion_waits_for_the_dependents() {
 }
 
 #[tokio::test]
-async fn orphaned_dependents_stay() {
+async fn foreground_deletion_releases_a_dependent_that_another_owner_keeps() {
+    let api = Api::start().await;
+    let first = api.post(WIDGETS, &widget("first", json!({}))).await.ok();
+    let second = api.post(WIDGETS, &widget("second", json!({}))).await.ok();
+    api.post(CONFIG_MAPS, &owned("child", &[&first, &second], true))
+        .await
+        .ok();
+    let path = format!("{WIDGETS}/first");
+    api.delete_with(&path, &json!({"propagationPolicy": "Foreground"}))
+        .await
+        .ok();
+    api.wait_gone(&path).await;
+    let child = api.get(&format!("{CONFIG_MAPS}/child")).await.ok();
+    let owners = child["metadata"]["ownerReferences"].as_array().unwrap();
+    assert_eq!(owners.len(), 1);
+    assert_eq!(owners[0]["name"], "second");
+}
+
+#[tokio::test]
+async fn foreground_deletion_of_an_ownership_cycle_ends() {
+    let api = Api::start().await;
+    let a = api
+        .post(CONFIG_MAPS, &config_map("a", json!({})))
+        .await
+        .ok();
+    let b = api.post(CONFIG_MAPS, &owned("b", &[&a], true)).await.ok();
+    let c = api.post(CONFIG_MAPS, &owned("c", &[&b], true)).await.ok();
+    let closing = owned("a", &[&c], true)["metadata"]["ownerReferences"].clone();
+    let patch = json!({"metadata": {"ownerReferences": closing}});
+    api.patch("merge", &format!("{CONFIG_MAPS}/a"), &patch)
+        .await
+        .ok();
+    let own = owned("own", &[&a], true)["metadata"]["ownerReferences"].clone();
+    let path = format!("{CONFIG_MAPS}/a");
+    api.delete_with(&path, &json!({"propagationPolicy": "Foreground"}))
+        .await
+        .ok();
+    for name in ["a", "b", "c"] {
+        api.wait_gone(&format!("{CONFIG_MAPS}/{name}")).await;
+    }
+    // An object that owns itself is the shortest cycle.
+    let mut selfish = api
+        .post(CONFIG_MAPS, &config_map("s", json!({})))
+        .await
+        .ok();
+    selfish["metadata"]["ownerReferences"] = own;
+    selfish["metadata"]["ownerReferences"][0]["name"] = "s".into();
+    selfish["metadata"]["ownerReferences"][0]["uid"] = selfish["metadata"]["uid"].clone();
+    let path = format!("{CONFIG_MAPS}/s");
+    api.put(&path, &selfish).await.ok();
+    api.delete_with(&path, &json!({"propagationPolicy": "Foreground"}))
+        .await
+        .ok();
+    api.wait_gone(&path).await;
+}
+
+#[tokio::test]
+async fn cluster_scoped_object_with_a_namespaced_owner_is_never_collected() {
+    let api = Api::start().await;
+    let owner = api
+        .post(CONFIG_MAPS, &config_map("owner", json!({})))
+        .await
+        .ok();
+    let mut namespace = json!({"metadata": {"name": "precious"}});
+    namespace["metadata"]["ownerReferences"] =
+        owned("precious", &[&owner], true)["metadata"]["ownerReferences"].clone();
+    api.post("/api/v1/namespaces", &namespace).await.ok();
+    let events = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dprecious";
+    let answer = api
+        .wait(events, |a| {
+            !a.json()["items"].as_array().unwrap().is_empty()
+        })
+        .await;
+    let event = &answer.json()["items"][0];
+    assert_eq!(
+        (&event["reason"], &event["type"]),
+        (&json!("OwnerRefInvalidNamespace"), &json!("Warning"))
+    );
+    // The owner does not wait for an object that is never deleted.
+    let path = format!("{CONFIG_MAPS}/owner");
+    api.delete_with(&path, &json!({"propagationPolicy": "Foreground"}))
+        .await
+        .ok();
+    api.wait_gone(&path).await;
+    // The collector works through one queue in order, so it has examined the namespace once this is gone.
+    let owner = api
+        .post(CONFIG_MAPS, &config_map("late", json!({})))
+        .await
+        .ok();
+    api.post(CONFIG_MAPS, &owned("marker", &[&owner], false))
+        .await
+        .ok();
+    api.delete(&format!("{CONFIG_MAPS}/late")).await.ok();
+    api.wait_gone(&format!("{CONFIG_MAPS}/marker")).await;
+    let namespace = api.get("/api/v1/namespaces/precious").await.ok();
+    assert_eq!(namespace["status"]["phase"], "Active");
+    assert_eq!(
+        api.get(events).await.ok()["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn orphan_deletion_keeps_dependents() {
     let api = Api::start().await;
     let owner = api.post(WIDGETS, &widget("owner", json!({}))).await.ok();
     api.post(CONFIG_MAPS, &owned("child", &[&owner], false))
@@ -158,7 +264,7 @@ async fn orphaned_dependents_stay() {
 }
 
 #[tokio::test]
-async fn namespaces_take_their_content_along() {
+async fn namespace_deletion_deletes_its_content() {
     let api = Api::start().await;
     let made = api
         .post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}}))

@@ -1,4 +1,4 @@
-//! What people do with kubectl, with the real one over HTTPS. Skipped where it is not installed.
+//! The real kubectl over HTTPS. Skipped where it is not installed.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::support::{Secure, WIDGETS, config_map, widget};
 
-/// No command of these tests takes longer.
+/// The limit for one command.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn kubectl(dir: &Path) -> Command {
@@ -25,7 +25,7 @@ fn kubectl(dir: &Path) -> Command {
     command
 }
 
-/// The server, or `None` where there is no kubectl.
+/// Starts a server; `None` if kubectl is not installed.
 async fn start() -> Option<Secure> {
     testutils::program_or_skip(testutils::Need::Kubectl, "kubectl")?;
     Some(Secure::start().await)
@@ -56,7 +56,7 @@ async fn run(secure: &Secure, arguments: &[&str], input: &str) -> Done {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everyday_commands() {
+async fn kubectl_commands_succeed_or_fail_as_expected() {
     let Some(secure) = start().await else { return };
     let a = widget("a", json!({"size": 2})).to_string();
     let bigger = widget("a", json!({"size": 3})).to_string();
@@ -68,7 +68,7 @@ async fn everyday_commands() {
         config_map("in-a-list", json!({"k": "v"})), widget("in-a-list", json!({"size": 1})),
     ]})
     .to_string();
-    // Command, its input, whether it succeeds, and what its output (both streams) holds.
+    // The command, its input, whether it succeeds, and texts that its output (stdout and stderr) contains.
     let steps: &[(&str, &str, bool, &[&str])] = &[
         ("version", "", true, &["Server Version: v1.33.0+rdd"]),
         ("auth whoami", "", true, &["system:admin", "system:masters"]),
@@ -354,7 +354,7 @@ async fn everyday_commands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn get_w_follows_an_object() {
+async fn kubectl_get_watch_shows_each_change() {
     let Some(secure) = start().await else { return };
     secure
         .api

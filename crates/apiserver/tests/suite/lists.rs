@@ -23,7 +23,7 @@ async fn with_five() -> Api {
 }
 
 #[tokio::test]
-async fn selectors() {
+async fn selectors_select_the_matching_objects() {
     let api = with_five().await;
     for (query, expected) in [
         ("", "c1 c2 c3 c4 c5"),
@@ -62,7 +62,7 @@ async fn selectors() {
 }
 
 #[tokio::test]
-async fn pages_show_one_revision() {
+async fn pages_of_a_list_show_one_revision() {
     let api = with_five().await;
     let first = api.get(&format!("{CONFIG_MAPS}?limit=2")).await.ok();
     assert_eq!(names(&first), "c1 c2");
@@ -110,7 +110,7 @@ async fn pages_show_one_revision() {
 }
 
 #[tokio::test]
-async fn selected_pages_miss_nothing() {
+async fn pages_with_a_selector_contain_every_selected_object() {
     let api = with_five().await;
     let mut path = format!("{CONFIG_MAPS}?labelSelector=odd%3Dtrue&limit=1");
     let mut seen = Vec::new();
@@ -131,7 +131,7 @@ async fn selected_pages_miss_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revision_of_the_future_is_waited_for() {
+async fn list_at_a_future_revision_times_out() {
     let api = with_five().await;
     let future = api.store.revision() + 1000;
     let answer: Answer = api
@@ -146,7 +146,7 @@ async fn a_revision_of_the_future_is_waited_for() {
 }
 
 #[tokio::test]
-async fn collections_are_deleted_by_selector() {
+async fn collection_deletion_honours_the_selector() {
     let api = with_five().await;
     let deleted = api
         .delete(&format!("{CONFIG_MAPS}?labelSelector=odd%3Dtrue"))

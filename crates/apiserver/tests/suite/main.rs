@@ -1,4 +1,4 @@
-//! The API server from outside: in process, through kube-rs, over HTTPS, with the real kubectl.
+//! The API server as clients see it: in process, with kube-rs, over HTTPS, with the real kubectl.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! One object's life: create, read, update, patch, status, delete.
+//! Create, read, update, patch, status and deletion of one object.
 
 use http::Request;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Api, CONFIG_MAPS, WIDGETS, config_map, widget};
 
 #[tokio::test]
-async fn create_sets_what_the_server_owns() {
+async fn create_sets_the_fields_that_the_server_owns() {
     let api = Api::start().await;
     let mut sent = widget("a", json!({}));
     sent["metadata"]["uid"] = "mine".into();
@@ -29,7 +29,7 @@ async fn create_sets_what_the_server_owns() {
 }
 
 #[tokio::test]
-async fn refusals_are_typed() {
+async fn refusals_carry_code_reason_and_message() {
     let api = Api::start().await;
     api.post(CONFIG_MAPS, &config_map("a", json!({})))
         .await
@@ -113,14 +113,14 @@ async fn refusals_are_typed() {
             .refused(404, "NotFound"),
         "namespaces \"missing\" not found"
     );
-    let answer = api.get(&format!("{CONFIG_MAPS}/nobody")).await;
+    let answer = api.get(&format!("{CONFIG_MAPS}/missing")).await;
     assert_eq!(
         answer.json()["details"],
-        json!({"name": "nobody", "kind": "configmaps"})
+        json!({"name": "missing", "kind": "configmaps"})
     );
     assert_eq!(
         answer.refused(404, "NotFound"),
-        "configmaps \"nobody\" not found"
+        "configmaps \"missing\" not found"
     );
     api.get("/apis/none.io/v1/things")
         .await
@@ -140,7 +140,7 @@ async fn media_types_are_negotiated() {
             body,
         )
     };
-    post("application/yaml", "a: b")
+    post("text/plain", "a: b")
         .await
         .refused(415, "UnsupportedMediaType");
     post("application/json", "{")
@@ -187,7 +187,306 @@ async fn media_types_are_negotiated() {
 }
 
 #[tokio::test]
-async fn bodies_are_bounded() {
+async fn yaml_is_read_and_written() {
+    let api = Api::start().await;
+    let post = |body: &'static str| {
+        let request = Request::post(CONFIG_MAPS).header("content-type", "application/yaml");
+        api.send(request, body)
+    };
+    let made = post("metadata:\n  name: from-yaml\ndata:\n  a: \"1\"\n")
+        .await
+        .ok();
+    assert_eq!(made["data"], json!({"a": "1"}));
+    for wrong in [
+        "a: [",
+        "a: 1\na: 2",
+        "a: &a [x]\nb: &b [*a, *a]\nc: *nothing",
+    ] {
+        post(wrong).await.refused(400, "BadRequest");
+    }
+    let get = |path: String| {
+        let request = Request::get(path).header("accept", "application/yaml");
+        api.send(request, "")
+    };
+    let answer = get(format!("{CONFIG_MAPS}/from-yaml")).await;
+    assert_eq!(answer.headers["content-type"], "application/yaml");
+    assert!(answer.text.contains("name: from-yaml\n"), "{}", answer.text);
+    let answer = get(CONFIG_MAPS.to_owned()).await;
+    assert!(
+        answer.text.contains("kind: ConfigMapList\n"),
+        "{}",
+        answer.text
+    );
+    get(format!("{CONFIG_MAPS}?watch=1"))
+        .await
+        .refused(406, "NotAcceptable");
+}
+
+#[tokio::test]
+async fn put_creates_a_lease_that_does_not_exist() {
+    let api = Api::start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let path = format!("{leases}/l");
+    let lease =
+        |holder: &str| json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": holder}});
+    let dry = api.put(&format!("{path}?dryRun=All"), &lease("a")).await;
+    assert_eq!(dry.code, 201);
+    api.get(&path).await.refused(404, "NotFound");
+    let made = api.put(&path, &lease("a")).await;
+    assert_eq!(
+        (made.code, &made.ok()["spec"]["holderIdentity"]),
+        (201, &json!("a"))
+    );
+    let mut next = made.ok();
+    next["spec"]["holderIdentity"] = "b".into();
+    let changed = api.put(&path, &next).await;
+    assert_eq!(
+        (changed.code, &changed.ok()["spec"]["holderIdentity"]),
+        (200, &json!("b"))
+    );
+    // A lease, unlike a ConfigMap, is not replaced without a version.
+    api.put(&path, &lease("c")).await.refused(422, "Invalid");
+    let missing = leases.replace("default", "missing");
+    api.put(&format!("{missing}/l"), &lease("a"))
+        .await
+        .refused(404, "NotFound");
+    api.put(
+        &format!("{CONFIG_MAPS}/none"),
+        &config_map("none", json!({})),
+    )
+    .await
+    .refused(404, "NotFound");
+}
+
+#[tokio::test]
+async fn null_in_a_typed_kind_means_absent() {
+    let api = Api::start().await;
+    let in_default = |group: &str, plural: &str| format!("{group}/namespaces/default/{plural}");
+    let core = |plural| in_default("/api/v1", plural);
+    let about = json!({"namespace": "default"});
+    let leases = in_default("/apis/coordination.k8s.io/v1", "leases");
+    let events = in_default("/apis/events.k8s.io/v1", "events");
+    for (path, body, pointer, expected) in [
+        (
+            core("configmaps"),
+            json!({"metadata": {"name": "a"}, "data": null}),
+            "/data",
+            json!(null),
+        ),
+        (
+            core("configmaps"),
+            json!({"metadata": {"name": "b", "deletionTimestamp": null, "generateName": null},
+                "data": {"a": null, "b": "c"}, "immutable": null}),
+            "/data",
+            json!({"a": "", "b": "c"}),
+        ),
+        (
+            core("secrets"),
+            json!({"metadata": {"name": "c"}, "type": null, "data": null, "stringData": {"a": "b"}}),
+            "/data",
+            json!({"a": "Yg=="}),
+        ),
+        (
+            "/api/v1/namespaces".into(),
+            json!({"metadata": {"name": "d"}, "spec": null, "status": null}),
+            "/status/phase",
+            json!("Active"),
+        ),
+        (
+            core("serviceaccounts"),
+            json!({"metadata": {"name": "e"}, "secrets": null, "imagePullSecrets": null}),
+            "/secrets",
+            json!(null),
+        ),
+        (
+            leases,
+            json!({"metadata": {"name": "f"}, "spec": {"holderIdentity": null, "leaseDurationSeconds": null,
+                "acquireTime": null, "renewTime": null, "leaseTransitions": null}}),
+            "/spec",
+            json!({}),
+        ),
+        (
+            core("events"),
+            json!({"metadata": {"name": "g"}, "involvedObject": about, "firstTimestamp": null, "lastTimestamp": null,
+                "eventTime": null, "series": null, "related": null, "count": null}),
+            "/count",
+            json!(null),
+        ),
+        (
+            events,
+            json!({"metadata": {"name": "h", "creationTimestamp": null}, "eventTime": "2026-11-29T21:37:24.984348Z",
+                "reportingController": "c", "reportingInstance": "i", "action": "A", "reason": "R",
+                "regarding": about, "type": "Normal", "deprecatedSource": {}, "deprecatedFirstTimestamp": null,
+                "deprecatedLastTimestamp": null}),
+            "/reason",
+            json!("R"),
+        ),
+    ] {
+        let made = api.post(&path, &body).await.ok();
+        let found = made.pointer(pointer).cloned().unwrap_or_default();
+        assert_eq!(found, expected, "{body}");
+        assert!(!made.to_string().contains("null"), "{made}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_types_are_refused_without_a_panic() {
+    let api = Api::start().await;
+    let core = |plural: &str| format!("/api/v1/namespaces/default/{plural}");
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    for (path, body) in [
+        (
+            core("secrets"),
+            json!({"metadata": {"name": "a"}, "data": "x", "stringData": {"b": "c"}}),
+        ),
+        (
+            core("secrets"),
+            json!({"metadata": {"name": "a"}, "stringData": "x"}),
+        ),
+        (
+            core("secrets"),
+            json!({"metadata": {"name": "a"}, "stringData": {"a": 1}}),
+        ),
+        (
+            core("configmaps"),
+            json!({"metadata": {"name": "a"}, "data": [1]}),
+        ),
+        (
+            core("configmaps"),
+            json!({"metadata": {"name": "a", "labels": "x"}}),
+        ),
+        (
+            "/api/v1/namespaces".into(),
+            json!({"metadata": {"name": "a", "labels": []}, "spec": 1}),
+        ),
+        (
+            "/api/v1/namespaces".into(),
+            json!({"metadata": {"name": "a", "labels": "x"}}),
+        ),
+        ("/api/v1/namespaces".into(), json!("x")),
+        (
+            definitions.into(),
+            json!({"metadata": {"name": "a.b"}, "spec": "x"}),
+        ),
+        (
+            definitions.into(),
+            json!({"metadata": {"name": "a.b"}, "spec": {"names": []}}),
+        ),
+        (
+            definitions.into(),
+            json!({"metadata": {"name": "a.b"}, "spec": {"names": {"kind": 1}, "versions": {}}}),
+        ),
+        (
+            definitions.into(),
+            json!({"metadata": {"name": "a.b"}, "spec": [], "status": "x"}),
+        ),
+    ] {
+        let answer = api.post(&path, &body).await;
+        assert!(
+            (400..500).contains(&answer.code),
+            "{path} {body}: {}",
+            answer.text
+        );
+    }
+    let spec = json!({"metadata": {"name": "n"}, "spec": "x"});
+    let answer = api.post("/api/v1/namespaces", &spec).await;
+    assert!(answer.code < 500, "{}", answer.text);
+}
+
+/// The resources of all groups and versions in discovery: path of the version, and the resource.
+async fn discovered(api: &Api) -> Vec<(String, Value)> {
+    let mut versions = vec!["/api/v1".to_owned()];
+    for group in api.get("/apis").await.ok()["groups"].as_array().unwrap() {
+        for version in group["versions"].as_array().unwrap() {
+            versions.push(format!(
+                "/apis/{}",
+                version["groupVersion"].as_str().unwrap()
+            ));
+        }
+    }
+    let mut found = Vec::new();
+    for version in versions {
+        for resource in api.get(&version).await.ok()["resources"]
+            .as_array()
+            .unwrap()
+        {
+            found.push((version.clone(), resource.clone()));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn discovery_lists_the_verbs_that_are_served() {
+    let api = Api::start().await;
+    for (version, resource) in discovered(&api).await {
+        let (plural, subresource) = {
+            let name = resource["name"].as_str().unwrap();
+            name.split_once('/').unwrap_or((name, ""))
+        };
+        let base = match resource["namespaced"] == true {
+            true => format!("{version}/namespaces/default/{plural}"),
+            false => format!("{version}/{plural}"),
+        };
+        let item = match subresource {
+            "" => format!("{base}/absent"),
+            subresource => format!("{base}/absent/{subresource}"),
+        };
+        for (verb, method, path) in [
+            ("create", "POST", format!("{base}?dryRun=All")),
+            ("deletecollection", "DELETE", format!("{base}?dryRun=All")),
+            ("list", "GET", base.clone()),
+            (
+                "watch",
+                "GET",
+                format!("{base}?watch=1&timeoutSeconds=1&resourceVersion=1"),
+            ),
+            ("get", "GET", item.clone()),
+            ("update", "PUT", format!("{item}?dryRun=All")),
+            ("patch", "PATCH", format!("{item}?dryRun=All")),
+            ("delete", "DELETE", format!("{item}?dryRun=All")),
+        ] {
+            if !subresource.is_empty() && !["get", "update", "patch", "delete"].contains(&verb) {
+                continue;
+            }
+            let listed = resource["verbs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|v| v == verb);
+            if verb == "watch" && listed {
+                // Its answer is a stream, which `watches` tests.
+                continue;
+            }
+            let media = match method {
+                "PATCH" => "application/merge-patch+json",
+                _ => "application/json",
+            };
+            let body = match method {
+                "GET" | "DELETE" => "",
+                _ => "{}",
+            };
+            let request = Request::builder()
+                .method(method)
+                .uri(&path)
+                .header("content-type", media);
+            let answer = api.send(request, body).await;
+            let is_review = resource["verbs"] == json!(["create"]);
+            let refused = answer.code == 405 || is_review && answer.code == 404;
+            assert_eq!(
+                refused, !listed,
+                "{verb} {path}: {} {}",
+                answer.code, answer.text
+            );
+        }
+    }
+    api.delete("/api/v1/namespaces")
+        .await
+        .refused(405, "MethodNotAllowed");
+}
+
+#[tokio::test]
+async fn too_large_body_is_refused() {
     let api = Api::start().await;
     let big = config_map("big", json!({"x": "y".repeat(4 << 20)}));
     api.post(CONFIG_MAPS, &big)
@@ -211,7 +510,7 @@ async fn generated_names_are_unique_and_start_with_their_base() {
 }
 
 #[tokio::test]
-async fn updates_are_optimistic() {
+async fn update_of_a_stale_version_conflicts() {
     let api = Api::start().await;
     let path = format!("{WIDGETS}/a");
     let first = api
@@ -249,7 +548,7 @@ async fn updates_are_optimistic() {
 }
 
 #[tokio::test]
-async fn what_changes_nothing_is_not_written() {
+async fn change_without_effect_is_not_written() {
     let api = Api::start().await;
     let path = format!("{WIDGETS}/a");
     let made = api.post(WIDGETS, &widget("a", json!({}))).await.ok();
@@ -265,7 +564,7 @@ async fn what_changes_nothing_is_not_written() {
 }
 
 #[tokio::test]
-async fn the_generation_counts_specs_only() {
+async fn generation_counts_changes_of_the_spec_only() {
     let api = Api::start().await;
     let path = format!("{WIDGETS}/a");
     api.post(WIDGETS, &widget("a", json!({}))).await.ok();
@@ -303,7 +602,7 @@ async fn the_generation_counts_specs_only() {
 }
 
 #[tokio::test]
-async fn patches() {
+async fn patches_of_each_type_are_applied() {
     let api = Api::start().await;
     let path = format!("{CONFIG_MAPS}/a");
     api.post(CONFIG_MAPS, &config_map("a", json!({"a": "1", "b": "2"})))
@@ -352,12 +651,12 @@ async fn patches() {
         .ok();
     assert!(
         uid["metadata"]["uid"].is_string(),
-        "what the server owns stays"
+        "the patch cannot change a field that the server owns"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn racing_patches_are_all_applied() {
+async fn concurrent_patches_are_all_applied() {
     let api = std::sync::Arc::new(Api::start().await);
     api.post(CONFIG_MAPS, &config_map("a", json!({})))
         .await
@@ -379,7 +678,7 @@ async fn racing_patches_are_all_applied() {
 }
 
 #[tokio::test]
-async fn dry_runs_answer_and_write_nothing() {
+async fn dry_run_answers_and_writes_nothing() {
     let api = Api::start().await;
     api.post(CONFIG_MAPS, &config_map("a", json!({"x": "1"})))
         .await
@@ -448,7 +747,7 @@ async fn unknown_and_duplicate_fields_are_reported_as_asked() {
 }
 
 #[tokio::test]
-async fn secrets_keep_text_as_data_and_immutable_stays() {
+async fn secret_stores_text_as_data_and_immutable_cannot_be_undone() {
     let api = Api::start().await;
     let secrets = "/api/v1/namespaces/default/secrets";
     let made = api
@@ -485,7 +784,7 @@ async fn secrets_keep_text_as_data_and_immutable_stays() {
 }
 
 #[tokio::test]
-async fn deletions_have_preconditions() {
+async fn deletion_checks_its_preconditions() {
     let api = Api::start().await;
     let path = format!("{CONFIG_MAPS}/a");
     let made = api
@@ -512,7 +811,7 @@ async fn deletions_have_preconditions() {
 }
 
 #[tokio::test]
-async fn reviews_and_discovery() {
+async fn reviews_and_discovery_are_answered() {
     let api = Api::start().await;
     let who = api
         .post(

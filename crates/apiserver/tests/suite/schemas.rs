@@ -1,4 +1,4 @@
-//! Custom resources: what their schema admits, fills in and drops; what becomes of definitions.
+//! Custom resources: validation, defaults and pruning by their schema; the life of definitions.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::{Api, WIDGETS, widget, widgets};
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 #[tokio::test]
-async fn specs_are_admitted_filled_in_and_pruned() {
+async fn valid_specs_are_defaulted_and_pruned() {
     let api = Api::start().await;
     for (spec, expected) in [
         (json!({}), json!({"mode": "fast", "running": false})),
@@ -55,7 +55,7 @@ async fn specs_are_admitted_filled_in_and_pruned() {
 }
 
 #[tokio::test]
-async fn what_the_schema_forbids_is_named() {
+async fn schema_violations_name_field_and_cause() {
     let api = Api::start().await;
     for (spec, field, reason, message) in [
         (
@@ -173,7 +173,7 @@ async fn what_the_schema_forbids_is_named() {
 }
 
 #[tokio::test]
-async fn transition_rules_compare_with_the_old_object() {
+async fn transition_rule_compares_with_the_old_object() {
     let api = Api::start().await;
     let path = format!("{WIDGETS}/a");
     api.post(WIDGETS, &widget("a", json!({}))).await.ok();
@@ -203,7 +203,7 @@ fn changed(pointer: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn definitions_are_checked() {
+async fn invalid_definitions_are_refused() {
     let api = Api::with(|config| config.crds.clear()).await;
     let schema = "/spec/versions/0/schema/openAPIV3Schema";
     for (definition, message) in [
@@ -255,7 +255,7 @@ async fn definitions_are_checked() {
 }
 
 #[tokio::test]
-async fn definitions_come_change_and_go() {
+async fn definition_is_served_changed_and_deleted_with_its_objects() {
     let api = Api::with(|config| config.crds.clear()).await;
     api.get(WIDGETS).await.refused(404, "NotFound");
     let made = api.post(DEFINITIONS, &widgets()).await.ok();
@@ -308,12 +308,175 @@ async fn definitions_come_change_and_go() {
         .unwrap();
     assert!(
         left.entries.is_empty(),
-        "the objects go with their definition"
+        "the objects are deleted with their definition"
     );
 }
 
+/// A definition of one version with a schema that accepts every object.
+fn definition(group: &str, plural: &str, kind: &str) -> Value {
+    json!({
+        "metadata": {"name": format!("{plural}.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"plural": plural, "kind": kind},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            }}}],
+        },
+    })
+}
+
+fn condition(definition: &Value, kind: &str) -> (String, String) {
+    let conditions = definition["status"]["conditions"].as_array().unwrap();
+    let found = conditions.iter().find(|c| c["type"] == kind).unwrap();
+    let text = |field: &str| found[field].as_str().unwrap().to_owned();
+    (text("status"), text("reason"))
+}
+
 #[tokio::test]
-async fn definitions_given_at_start_are_brought_up_to_date_and_survive_a_restart() {
+async fn definition_named_like_a_built_in_kind_touches_none_of_its_objects() {
+    let api = Api::start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease = json!({"metadata": {"name": "precious"}});
+    api.post(leases, &lease).await.ok();
+    for (group, plural, kind) in [
+        ("coordination.k8s.io", "leases", "Lease"),
+        ("events.k8s.io", "events", "Event"),
+        (
+            "apiextensions.k8s.io",
+            "customresourcedefinitions",
+            "CustomResourceDefinition",
+        ),
+    ] {
+        let mut shadow = definition(group, plural, kind);
+        let text = api.post(DEFINITIONS, &shadow).await.refused(422, "Invalid");
+        assert!(
+            text.contains("protected groups must have approval annotation"),
+            "{text}"
+        );
+        shadow["metadata"]["annotations"] = json!({"api-approved.kubernetes.io": "because"});
+        api.post(DEFINITIONS, &shadow).await.refused(422, "Invalid");
+        shadow["metadata"]["annotations"] =
+            json!({"api-approved.kubernetes.io": "unapproved, a test"});
+        shadow["spec"]["versions"][0]["name"] = "v9".into();
+        let made = api.post(DEFINITIONS, &shadow).await.ok();
+        assert_eq!(
+            condition(&made, "NamesAccepted"),
+            ("False".into(), "PluralConflict".into())
+        );
+        assert_eq!(
+            condition(&made, "Established"),
+            ("False".into(), "NotAccepted".into())
+        );
+        api.get(&format!("/apis/{group}/v9/{plural}"))
+            .await
+            .refused(404, "NotFound");
+        let path = format!("{DEFINITIONS}/{plural}.{group}");
+        api.delete(&path).await.ok();
+        api.wait_gone(&path).await;
+    }
+    api.get(&format!("{leases}/precious")).await.ok();
+    api.get(&format!("{DEFINITIONS}/widgets.example.com"))
+        .await
+        .ok();
+    api.get(WIDGETS).await.ok();
+}
+
+#[tokio::test]
+async fn definition_with_taken_names_is_served_once_they_are_free() {
+    let api = Api::start().await;
+    let mut second = definition("example.com", "gadgets", "Widget");
+    second["spec"]["names"]["shortNames"] = json!(["wd", "gd"]);
+    let made = api.post(DEFINITIONS, &second).await.ok();
+    assert_eq!(condition(&made, "NamesAccepted").0, "False");
+    assert_eq!(made["status"]["acceptedNames"]["shortNames"], json!(["gd"]));
+    let gadgets = "/apis/example.com/v1/namespaces/default/gadgets";
+    api.get(gadgets).await.refused(404, "NotFound");
+    api.delete(&format!("{DEFINITIONS}/widgets.example.com"))
+        .await
+        .ok();
+    api.wait(gadgets, |answer| answer.code == 200).await;
+    let accepted = api
+        .get(&format!("{DEFINITIONS}/gadgets.example.com"))
+        .await
+        .ok();
+    assert_eq!(condition(&accepted, "Established").0, "True");
+}
+
+#[tokio::test]
+async fn version_with_stored_objects_cannot_be_removed() {
+    let api = Api::with(|config| config.crds.clear()).await;
+    let mut both = definition("example.com", "gadgets", "Gadget");
+    let mut next = both["spec"]["versions"][0].clone();
+    next["name"] = "v2".into();
+    next["storage"] = false.into();
+    both["spec"]["versions"].as_array_mut().unwrap().push(next);
+    api.post(DEFINITIONS, &both).await.ok();
+    let path = format!("{DEFINITIONS}/gadgets.example.com");
+    let switch = json!([
+        {"op": "replace", "path": "/spec/versions/0/storage", "value": false},
+        {"op": "replace", "path": "/spec/versions/1/storage", "value": true},
+    ]);
+    let switched = api.patch("json", &path, &switch).await.ok();
+    assert_eq!(switched["status"]["storedVersions"], json!(["v1", "v2"]));
+    let remove = json!([{"op": "remove", "path": "/spec/versions/0"}]);
+    let text = api
+        .patch("json", &path, &remove)
+        .await
+        .refused(422, "Invalid");
+    assert!(
+        text.contains(
+            "status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions"
+        ),
+        "{text}"
+    );
+    let migrated = json!({"status": {"storedVersions": ["v2"]}});
+    api.patch("merge", &format!("{path}/status"), &migrated)
+        .await
+        .ok();
+    api.patch("json", &path, &remove).await.ok();
+}
+
+/// The widgets' definition in the form in which the store keeps it.
+fn stored(definition: &Value) -> store::Value {
+    let text = definition.to_string();
+    let text = text.replacen("\"metadata\":{", "\"metadata\":{\"resourceVersion\":\"", 1);
+    let at = text.find("\"resourceVersion\":\"").unwrap() + "\"resourceVersion\":\"".len();
+    store::Value {
+        before: text[..at].to_owned().into(),
+        after: Some(format!("\",{}", &text[at..]).into()),
+    }
+}
+
+#[tokio::test]
+async fn definition_that_another_writer_puts_into_the_store_is_served_at_once() {
+    let api = Api::with(|config| config.crds.clear()).await;
+    api.get(WIDGETS).await.refused(404, "NotFound");
+    let mut definition = widgets();
+    definition["metadata"]["uid"] = "u".into();
+    let key = "/registry/apiextensions.k8s.io/customresourcedefinitions/widgets.example.com";
+    let written = api
+        .store
+        .write(store::Write::Put {
+            key: key.into(),
+            expect: store::Expect::Absent,
+            value: stored(&definition),
+            ttl: None,
+            urgent: false,
+        })
+        .await
+        .unwrap();
+    api.post(WIDGETS, &widget("a", json!({}))).await.ok();
+    let removed = store::Write::Delete {
+        key: key.into(),
+        expect: store::Expect::At(written.revision),
+        last: stored(&definition),
+    };
+    api.store.write(removed).await.unwrap();
+    api.wait_gone(WIDGETS).await;
+}
+
+#[tokio::test]
+async fn definitions_given_at_start_are_updated_and_survive_a_restart() {
     let api = Api::start().await;
     api.post(WIDGETS, &widget("a", json!({}))).await.ok();
     api.server.shutdown().await;
@@ -350,7 +513,7 @@ async fn definitions_given_at_start_are_brought_up_to_date_and_survive_a_restart
 }
 
 #[tokio::test]
-async fn other_versions_share_the_stored_object() {
+async fn versions_of_a_kind_share_the_stored_object() {
     let mut definition = widgets();
     let mut next = definition["spec"]["versions"][0].clone();
     next["name"] = "v2".into();

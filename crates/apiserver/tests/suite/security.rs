@@ -1,4 +1,4 @@
-//! Who is let in, over real TLS; certificates; the end of a server.
+//! Access over real TLS, certificates, mounted services, the end of a server.
 
 use std::{
     os::unix::fs::PermissionsExt as _,
@@ -9,7 +9,7 @@ use std::{
 
 use apiserver::{
     ReadyCheck, User,
-    endpoint::{Endpoint, Refusal},
+    http::mount::{MountedService, RequestBody, json_response, read_body},
     pki::Pki,
 };
 use http::Request;
@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::support::{Api, CONFIG_MAPS, Secure, send};
 
 #[tokio::test]
-async fn strangers_see_health_and_version_only() {
+async fn anonymous_clients_see_health_and_version_only() {
     let api = Api::start().await;
     let ask = |path: &'static str| send(api.server.anonymous_service(), Request::get(path), "");
     for path in ["/healthz", "/livez", "/readyz", "/version"] {
@@ -40,16 +40,16 @@ async fn strangers_see_health_and_version_only() {
             "{path}"
         );
     }
-    let nobody = User {
-        name: "nobody".into(),
-        groups: vec!["strangers".into()],
+    let guest = User {
+        name: "guest".into(),
+        groups: vec!["guests".into()],
     };
-    let answer = send(api.server.service(nobody), Request::get("/api"), "").await;
+    let answer = send(api.server.service(guest), Request::get("/api"), "").await;
     answer.refused(403, "Forbidden");
 }
 
 #[tokio::test]
-async fn ready_means_ready() {
+async fn readyz_succeeds_only_if_every_check_passes() {
     let api = Api::start().await;
     let ready = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let check = Arc::clone(&ready);
@@ -115,7 +115,7 @@ async fn get(secure: &Secure, identity: Option<&Pki>, path: &str) -> std::io::Re
 }
 
 #[tokio::test]
-async fn only_certificates_of_our_authority_open_the_door() {
+async fn only_certificates_of_the_own_authority_are_accepted() {
     let secure = Secure::start().await;
     let pki = secure.pki.clone();
     assert!(
@@ -146,14 +146,14 @@ async fn only_certificates_of_our_authority_open_the_door() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_server_ends_watches() {
+async fn stopping_the_server_ends_watches() {
     let mut secure = Secure::start().await;
     let pki = secure.pki.clone();
     let path = format!("{CONFIG_MAPS}?watch=1");
     let stop = secure.stop.take().unwrap();
     let watch = get(&secure, Some(&pki), &path);
     let end = async {
-        // The connection stands once the server has answered on another one.
+        // The connection is established once the server has answered on a later one.
         get(&secure, None, "/healthz").await.unwrap();
     };
     let serving = &secure.serving;
@@ -177,7 +177,7 @@ async fn the_end_of_the_server_ends_watches() {
     }
     assert!(
         get(&secure, None, "/healthz").await.is_err(),
-        "nobody listens any more"
+        "the listener is closed"
     );
 }
 
@@ -195,7 +195,7 @@ fn modes(dir: &Path) -> Vec<(String, u32)> {
 }
 
 #[test]
-fn certificates_are_kept_while_they_are_good_and_made_anew_when_not() {
+fn valid_certificates_are_kept_and_others_issued_again() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("a[1] *ü/tls");
     let now = SystemTime::now();
@@ -260,7 +260,10 @@ fn certificates_are_kept_while_they_are_good_and_made_anew_when_not() {
     let before = Pki::load_or_create(&dir, now).unwrap();
     let day = Duration::from_secs(24 * 3600);
     let soon = Pki::load_or_create(&dir, now + 1500 * day).unwrap();
-    assert_eq!(soon.ca_pem, before.ca_pem, "the authority lives longer");
+    assert_eq!(
+        soon.ca_pem, before.ca_pem,
+        "the authority is valid for longer"
+    );
     assert_ne!(
         soon.server.cert_pem, before.server.cert_pem,
         "about to expire"
@@ -270,7 +273,7 @@ fn certificates_are_kept_while_they_are_good_and_made_anew_when_not() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_named() {
+fn error_names_the_folder_that_cannot_be_created() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -281,42 +284,114 @@ fn a_folder_that_cannot_be_made_is_named() {
     assert!(error.contains(&file.display().to_string()), "{error}");
 }
 
-/// Tells who asked for what.
-struct Echo;
+/// A service that answers with the user, the path and the body of each request.
+fn echo() -> MountedService {
+    let answer = |request: Request<RequestBody>| async move {
+        let user = request.extensions().get::<User>().unwrap().name.clone();
+        let path = request.uri().path().to_owned();
+        Ok(match read_body(request.into_body()).await {
+            Ok(body) => {
+                let body = String::from_utf8_lossy(&body).into_owned();
+                json_response(&serde_json::json!({"user": user, "path": path, "body": body}))
+            }
+            Err(response) => response,
+        })
+    };
+    MountedService::new(tower::service_fn(answer))
+}
 
-#[async_trait::async_trait]
-impl Endpoint for Echo {
-    fn path(&self) -> &'static str {
-        "/rdd/v1/echo"
+#[tokio::test]
+async fn mounted_service_answers_below_its_prefix_after_access_control() {
+    let api = Api::start().await;
+    api.server.mount("/rdd/v1", echo());
+    let ask = |service, path: &'static str| send(service, Request::post(path), "hello");
+    let master = || api.server.service(User::master("me"));
+    for path in ["/rdd/v1", "/rdd/v1/echo", "/rdd/v1/a/b"] {
+        assert_eq!(
+            ask(master(), path).await.ok(),
+            serde_json::json!({"user": "me", "path": path, "body": "hello"})
+        );
     }
+    for path in ["/rdd", "/rdd/v10", "/rdd/v2/echo"] {
+        assert_eq!(ask(master(), path).await.code, 404, "{path}");
+    }
+    let anonymous = ask(api.server.anonymous_service(), "/rdd/v1/echo").await;
+    anonymous.refused(401, "Unauthorized");
+    let user = User {
+        name: "guest".into(),
+        groups: Vec::new(),
+    };
+    let guest = ask(api.server.service(user), "/rdd/v1/echo").await;
+    guest.refused(403, "Forbidden");
+    let big = "x".repeat(4 << 20);
+    let answer = send(master(), Request::post("/rdd/v1/echo"), big).await;
+    answer.refused(413, "RequestEntityTooLarge");
+}
 
-    async fn post(&self, user: &User, body: &[u8]) -> Result<serde_json::Value, Refusal> {
-        match std::str::from_utf8(body) {
-            Ok(text) => Ok(serde_json::json!({ "user": user.name, "said": text })),
-            Err(_) => Err(Refusal {
-                code: 409,
-                reason: "Conflict",
-                message: "no text".into(),
-            }),
-        }
+#[tokio::test]
+async fn longest_mounted_prefix_wins() {
+    let api = Api::start().await;
+    api.server.mount(
+        "/rdd",
+        MountedService::new(tower::service_fn(async |_| {
+            Ok(json_response(&"short".into()))
+        })),
+    );
+    api.server.mount(
+        "/rdd/v1",
+        MountedService::new(tower::service_fn(async |_| {
+            Ok(json_response(&"long".into()))
+        })),
+    );
+    assert_eq!(api.get("/rdd/v1/x").await.text, "\"long\"");
+    assert_eq!(api.get("/rdd/x").await.text, "\"short\"");
+}
+
+#[tokio::test]
+async fn impersonation_is_refused() {
+    let api = Api::start().await;
+    for (header, value) in [
+        ("Impersonate-User", "guest"),
+        ("Impersonate-Group", "system:masters"),
+        ("Impersonate-Uid", "1"),
+        ("Impersonate-Extra-Scopes", "view"),
+    ] {
+        let request = Request::get("/api/v1/secrets").header(header, value);
+        let message = api.send(request, "").await.refused(403, "Forbidden");
+        assert!(
+            message.contains("does not support impersonation"),
+            "{message}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_path_of_the_programs_own_is_guarded_like_the_others() {
+async fn access_review_answers_for_the_user_it_names() {
     let api = Api::start().await;
-    api.server.add_endpoint(Arc::new(Echo));
-    let ask = |service, body: &'static [u8]| send(service, Request::post("/rdd/v1/echo"), body);
-    let answer = ask(api.server.service(User::master("me")), b"hello").await;
-    assert_eq!(
-        answer.ok(),
-        serde_json::json!({ "user": "me", "said": "hello" })
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let allowed = async |spec: serde_json::Value| {
+        let answer = api
+            .post(path, &serde_json::json!({"spec": spec}))
+            .await
+            .ok();
+        answer["status"]["allowed"].as_bool().unwrap()
+    };
+    let attributes = serde_json::json!({"verb": "list", "resource": "secrets"});
+    assert!(!allowed(serde_json::json!({"user": "guest", "resourceAttributes": attributes})).await);
+    let groups = serde_json::json!(["system:masters"]);
+    assert!(
+        allowed(
+            serde_json::json!({"user": "me", "groups": groups, "resourceAttributes": attributes})
+        )
+        .await
     );
-    let answer = ask(api.server.service(User::master("me")), b"\xff").await;
-    assert_eq!(answer.refused(409, "Conflict"), "no text");
-    let answer = ask(api.server.anonymous_service(), b"hello").await;
-    answer.refused(401, "Unauthorized");
-    let answer = api.get("/rdd/v1/echo").await;
-    answer.refused(405, "MethodNotAllowed");
-    assert_eq!(api.get("/rdd/v1/other").await.code, 404);
+}
+
+#[tokio::test]
+async fn response_carries_the_audit_id_of_the_request() {
+    let api = Api::start().await;
+    let request = Request::get("/api").header("audit-id", "mine");
+    assert_eq!(api.send(request, "").await.headers["audit-id"], "mine");
+    let first = api.get("/api").await.headers["audit-id"].clone();
+    assert_ne!(first, api.get("/api").await.headers["audit-id"]);
 }

@@ -1,8 +1,8 @@
-//! A server over a store in memory, and short ways to ask it.
+//! A server over a store in memory, and short calls of it.
 
 use std::sync::Arc;
 
-use apiserver::{ApiService, Config, Server, User, pki::Pki};
+use apiserver::{ApiService, Config, ResponseBody, Server, User, pki::Pki};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use store::{IndexedStore, Options, Store};
 use tower::ServiceExt as _;
 
-/// A definition with a bit of everything that the tests need.
+/// A definition with the schema features that the tests need.
 pub(crate) fn widgets() -> Value {
     serde_json::from_str(include_str!("widgets.json")).unwrap()
 }
 
-/// A widget with this spec beside the reference that it must have.
+/// A widget with this spec and the reference that the schema requires.
 pub(crate) fn widget(name: &str, spec: Value) -> Value {
     let mut all = json!({"ref": {"name": "x"}});
     for (key, value) in spec.as_object().unwrap() {
@@ -31,7 +31,7 @@ pub(crate) fn config_map(name: &str, data: Value) -> Value {
 pub(crate) const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
 pub(crate) const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) code: u16,
@@ -44,7 +44,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
-    /// The object, of an answer that must be a success.
+    /// Returns the object of a response that must be a success.
     #[track_caller]
     pub(crate) fn ok(&self) -> Value {
         assert!(
@@ -56,7 +56,7 @@ impl Answer {
         self.json()
     }
 
-    /// The message of a refusal with this code and reason.
+    /// Returns the message of an error that must have this code and reason.
     #[track_caller]
     pub(crate) fn refused(&self, code: u16, reason: &str) -> String {
         let status = self.json();
@@ -82,7 +82,7 @@ impl Answer {
     }
 }
 
-/// A server and a way to ask it.
+/// A server and a client of it.
 pub(crate) struct Api {
     pub(crate) server: Server,
     pub(crate) store: Arc<dyn Store>,
@@ -90,7 +90,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// A server with widgets.
+    /// Starts a server that serves widgets.
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
@@ -167,12 +167,12 @@ impl Api {
         .await
     }
 
-    /// Asks until the answer is 404.
+    /// Polls until the answer is 404.
     pub(crate) async fn wait_gone(&self, path: &str) {
         self.wait(path, |answer| answer.code == 404).await;
     }
 
-    /// Asks until the answer is as wanted.
+    /// Polls until the answer is as wanted.
     pub(crate) async fn wait(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         loop {
@@ -190,7 +190,7 @@ impl Api {
         }
     }
 
-    /// The frames of a watch.
+    /// Starts a watch.
     pub(crate) async fn watch(&self, path: &str) -> Frames {
         let request = Request::get(path).body(Full::new(Bytes::new())).unwrap();
         let response = self.service.clone().oneshot(request).await.unwrap();
@@ -218,10 +218,10 @@ pub(crate) async fn send(
 }
 
 /// A running watch.
-pub(crate) struct Frames(apiserver::http::ResponseBody);
+pub(crate) struct Frames(ResponseBody);
 
 impl Frames {
-    /// The next event; `None` when the watch has ended.
+    /// Returns the next event; `None` if the watch has ended.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         let frame = tokio::time::timeout(std::time::Duration::from_secs(10), self.0.frame());
         let bytes = frame
@@ -233,8 +233,8 @@ impl Frames {
         Some(serde_json::from_slice(&bytes).unwrap())
     }
 
-    /// Type and name of the next event.
-    pub(crate) async fn told(&mut self) -> String {
+    /// Returns type and name of the next event.
+    pub(crate) async fn next_change(&mut self) -> String {
         let event = self.next().await.expect("an event");
         format!(
             "{} {}",
@@ -246,7 +246,7 @@ impl Frames {
     }
 }
 
-/// The server over HTTPS, with certificates in a folder of its own.
+/// A server over HTTPS, with certificates in a folder of its own.
 pub(crate) struct Secure {
     pub(crate) api: Api,
     pub(crate) dir: tempfile::TempDir,

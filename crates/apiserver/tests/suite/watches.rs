@@ -13,14 +13,14 @@ fn labelled(name: &str, value: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn everything_is_told_in_order() {
+async fn watch_delivers_changes_in_order() {
     let api = Api::start().await;
     let path = format!("{CONFIG_MAPS}/a");
     api.post(CONFIG_MAPS, &config_map("a", json!({})))
         .await
         .ok();
     let mut watch = api.watch(&format!("{CONFIG_MAPS}?watch=true")).await;
-    assert_eq!(watch.told().await, "ADDED a");
+    assert_eq!(watch.next_change().await, "ADDED a");
     let patched = api
         .patch("merge", &path, &json!({"data": {"x": "y"}}))
         .await
@@ -50,7 +50,7 @@ async fn everything_is_told_in_order() {
 }
 
 #[tokio::test]
-async fn a_watch_goes_on_where_a_list_ended() {
+async fn watch_continues_at_the_revision_of_a_list() {
     let api = Api::start().await;
     api.post(CONFIG_MAPS, &config_map("before", json!({})))
         .await
@@ -63,7 +63,7 @@ async fn a_watch_goes_on_where_a_list_ended() {
     let mut watch = api
         .watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={revision}"))
         .await;
-    assert_eq!(watch.told().await, "ADDED after");
+    assert_eq!(watch.next_change().await, "ADDED after");
     api.store.compact(api.store.revision()).await.unwrap();
     let mut late = api
         .watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={revision}"))
@@ -78,7 +78,7 @@ async fn a_watch_goes_on_where_a_list_ended() {
 }
 
 #[tokio::test]
-async fn an_object_enters_and_leaves_a_selection() {
+async fn object_that_enters_a_selection_is_added_and_one_that_leaves_is_deleted() {
     let api = Api::start().await;
     let mut watch = api
         .watch(&format!("{CONFIG_MAPS}?watch=1&labelSelector=l%3Dyes"))
@@ -91,26 +91,23 @@ async fn an_object_enters_and_leaves_a_selection() {
             .ok()
     };
     set("yes", "1").await;
-    assert_eq!(watch.told().await, "ADDED a");
+    assert_eq!(watch.next_change().await, "ADDED a");
     set("yes", "2").await;
-    assert_eq!(watch.told().await, "MODIFIED a");
+    assert_eq!(watch.next_change().await, "MODIFIED a");
     let left = set("no", "3").await;
     let event = watch.next().await.unwrap();
     assert_eq!(event["type"], "DELETED");
-    assert_eq!(
-        event["object"]["data"]["d"], "2",
-        "the last state that was selected"
-    );
+    assert_eq!(event["object"]["data"]["d"], "2", "the last selected state");
     assert_eq!(
         event["object"]["metadata"]["resourceVersion"],
         left["metadata"]["resourceVersion"]
     );
     api.delete(&format!("{CONFIG_MAPS}/a")).await.ok();
-    set_up_marker(&api).await;
-    assert_eq!(watch.told().await, "ADDED marker");
+    create_marker(&api).await;
+    assert_eq!(watch.next_change().await, "ADDED marker");
 }
 
-async fn set_up_marker(api: &Api) {
+async fn create_marker(api: &Api) {
     api.post(CONFIG_MAPS, &labelled("marker", "yes")).await.ok();
 }
 
@@ -124,7 +121,7 @@ async fn streaming_lists_end_with_a_bookmark() {
         "{CONFIG_MAPS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
     );
     let mut watch = api.watch(&path).await;
-    assert_eq!(watch.told().await, "ADDED a");
+    assert_eq!(watch.next_change().await, "ADDED a");
     let event = watch.next().await.unwrap();
     assert_eq!(event["type"], "BOOKMARK");
     assert_eq!(
@@ -141,7 +138,7 @@ async fn streaming_lists_end_with_a_bookmark() {
 }
 
 #[tokio::test]
-async fn one_name_is_watched_alone() {
+async fn watch_of_one_name_shows_no_other_object() {
     let api = Api::start().await;
     let mut watch = api
         .watch(&format!(
@@ -153,13 +150,13 @@ async fn one_name_is_watched_alone() {
             .await
             .ok();
     }
-    assert_eq!(watch.told().await, "ADDED b");
+    assert_eq!(watch.next_change().await, "ADDED b");
     api.delete(&format!("{CONFIG_MAPS}/b")).await.ok();
-    assert_eq!(watch.told().await, "DELETED b");
+    assert_eq!(watch.next_change().await, "DELETED b");
 }
 
 #[tokio::test(start_paused = true)]
-async fn watches_end_in_time_and_with_the_server() {
+async fn watch_ends_at_its_timeout_and_with_the_server() {
     let api = Api::start().await;
     let mut watch = api
         .watch(&format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=5"))
@@ -171,7 +168,7 @@ async fn watches_end_in_time_and_with_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_and_nothing_told_twice() {
+async fn watchers_see_each_change_once_and_in_order() {
     const WRITERS: usize = 4;
     const WRITES: usize = 100;
     let api = Arc::new(Api::start().await);
@@ -203,7 +200,7 @@ async fn nothing_is_lost_and_nothing_told_twice() {
                 let meta = &event["object"]["metadata"];
                 assert!(
                     seen.insert(meta["name"].as_str().unwrap().to_owned()),
-                    "told twice"
+                    "a change was delivered twice"
                 );
                 let at: u64 = meta["resourceVersion"].as_str().unwrap().parse().unwrap();
                 assert!(at > last, "out of order");

@@ -21,7 +21,7 @@ use super::{Readiness, admission, port, write_plain};
 use crate::cli::ServeSettings;
 use crate::context::Context;
 use crate::service::state::Ready;
-use crate::service::stop_request::StopRequest;
+use crate::service::stop_request::{PATH, StopRequest};
 
 /// Who the controllers are to the API server.
 const CONTROLLERS_USER: &str = "system:rdd:controllers";
@@ -122,11 +122,12 @@ pub(super) async fn run(
             .filter(|controller| enabled.contains(controller.name()))
             .collect(),
     );
-    server.add_endpoint(Arc::new(StopEndpoint {
+    let stop = StopEndpoint {
         decision: decision.clone(),
         grace_limit: manager.grace_limit(),
         default_grace: STOP_GRACE,
-    }));
+    };
+    server.mount(PATH, stop.into_service());
     let mut controllers_ready = manager.ready();
     let health = manager.health();
     server.add_ready_check(ReadyCheck {

@@ -1,18 +1,29 @@
 //! How the daemon ends: decided once, by whoever asks first. A signal stops the VMs; a request ([`StopRequest`]) says
 //! what becomes of them. Who asks later can only shorten the time that the guests have.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use apiserver::User;
-use apiserver::endpoint::{Endpoint, Refusal};
+use apiserver::http::mount::{
+    MountedService, RequestBody, error_response, json_response, read_body,
+};
+use apiserver::{ResponseBody, User};
 use controller_kit::GraceLimit;
+use http::{Method, Request, Response};
 use serde_json::Value;
 use tokio::sync::watch;
+use tower::util::BoxCloneSyncService;
 
 use crate::service::stop_request::{PATH, StopRequest};
 
 /// HTTP's "bad request".
 const BAD_REQUEST: u16 = 400;
+/// HTTP's "unauthorized".
+const UNAUTHORIZED: u16 = 401;
+/// HTTP's "not found".
+const NOT_FOUND: u16 = 404;
+/// HTTP's "method not allowed".
+const METHOD_NOT_ALLOWED: u16 = 405;
 /// HTTP's "conflict".
 const CONFLICT: u16 = 409;
 
@@ -59,10 +70,48 @@ pub(super) struct StopEndpoint {
     pub(super) default_grace: Duration,
 }
 
-#[async_trait::async_trait]
-impl Endpoint for StopEndpoint {
-    fn path(&self) -> &str {
-        PATH
+/// Why a request to stop is refused.
+#[derive(Debug)]
+struct Refusal {
+    /// HTTP status code.
+    code: u16,
+    /// The reason of the `Status`.
+    reason: &'static str,
+    message: String,
+}
+
+impl StopEndpoint {
+    /// Returns the service to mount at [`PATH`].
+    pub(super) fn into_service(self) -> MountedService {
+        let endpoint = Arc::new(self);
+        let answer = move |request: Request<RequestBody>| {
+            let endpoint = Arc::clone(&endpoint);
+            async move { Ok(endpoint.answer(request).await) }
+        };
+        BoxCloneSyncService::new(tower::service_fn(answer))
+    }
+
+    async fn answer(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let path = request.uri().path().to_owned();
+        if path != PATH {
+            let message = format!("the daemon has no path {path}; a stop is requested at {PATH}");
+            return error_response(NOT_FOUND, "NotFound", message);
+        }
+        if request.method() != Method::POST {
+            let message = format!("{PATH} answers POST only");
+            return error_response(METHOD_NOT_ALLOWED, "MethodNotAllowed", message);
+        }
+        let Some(user) = request.extensions().get::<User>().cloned() else {
+            return error_response(UNAUTHORIZED, "Unauthorized", "Unauthorized");
+        };
+        let body = match read_body(request.into_body()).await {
+            Ok(body) => body,
+            Err(response) => return response,
+        };
+        match self.post(&user, &body).await {
+            Ok(answer) => json_response(&answer),
+            Err(refusal) => error_response(refusal.code, refusal.reason, refusal.message),
+        }
     }
 
     async fn post(&self, user: &User, body: &[u8]) -> Result<Value, Refusal> {
