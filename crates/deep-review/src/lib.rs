@@ -7,6 +7,7 @@ pub mod input;
 pub mod pristine;
 pub mod prompt;
 pub mod run;
+pub mod settings;
 pub mod state;
 pub mod target;
 pub mod verify;

@@ -25,6 +25,8 @@ mod judges;
 mod repository;
 #[path = "run/rounds.rs"]
 mod rounds;
+#[path = "run/settings.rs"]
+mod settings;
 #[path = "run/shared.rs"]
 mod shared;
 #[path = "run/targets.rs"]

@@ -14,6 +14,7 @@ pub mod parse;
 pub mod plain;
 pub mod report;
 pub mod rounds;
+pub mod settings;
 pub mod standing;
 pub mod stats;
 pub mod verify;

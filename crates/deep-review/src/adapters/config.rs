@@ -36,6 +36,36 @@ const CONTEXT: &[&str] = &[
     "CONTRIBUTING.md",
 ];
 
+/// Programs of analysers that run code of what they look at: build scripts, plugins, configuration that is a program.
+const EXECUTE: &[&str] = &[
+    "cargo",
+    "make",
+    "npm",
+    "npx",
+    "yarn",
+    "pnpm",
+    "bun",
+    "node",
+    "eslint",
+    "tsc",
+    "mvn",
+    "gradle",
+    "gradlew",
+    "dotnet",
+    "bazel",
+    "go",
+    "golangci-lint",
+    "staticcheck",
+    "pylint",
+    "mypy",
+    "rubocop",
+    "bundle",
+    "rake",
+    "mix",
+    "sbt",
+    "swift",
+];
+
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -113,9 +143,10 @@ pub struct Reviewer {
     /// Ends of file names (`.sh`, `Dockerfile`); asked only when the change has such a file. Empty: always.
     #[serde(default)]
     pub only: Vec<String>,
-    /// Whether asking it runs code of the change (build scripts, configuration that is a program).
+    /// Whether asking it runs code of the change (build scripts, configuration that is a program). `None`: as its
+    /// program is known to do.
     #[serde(default)]
-    pub executes: bool,
+    pub executes: Option<bool>,
     /// What it may print, in bytes.
     #[serde(default = "output_limit")]
     pub output_limit: usize,
@@ -150,7 +181,7 @@ impl Reviewer {
             format: Format::Auto,
             worktree: Extent::Full,
             only: Vec::new(),
-            executes: false,
+            executes: None,
             output_limit: OUTPUT_LIMIT,
         }
     }
@@ -174,6 +205,16 @@ impl Reviewer {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.format.is_exact() || (self.kind == Kind::Analyser && self.format == Format::Auto)
+    }
+
+    /// Whether asking it runs code of the change.
+    #[must_use]
+    pub fn executes(&self) -> bool {
+        let program = self.command.first().map_or("", String::as_str);
+        let name = program.rsplit(['/', '\\']).next().unwrap_or(program);
+        let name = name.strip_suffix(".exe").unwrap_or(name);
+        self.executes
+            .unwrap_or(self.kind == Kind::Analyser && EXECUTE.contains(&name))
     }
 
     /// Whether a changed file is one of those it is asked about.

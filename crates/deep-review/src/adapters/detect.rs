@@ -101,7 +101,7 @@ impl Analyser {
         reviewer.format = self.format;
         reviewer.only = self.only.iter().map(|end| (*end).to_owned()).collect();
         reviewer.worktree = self.extent;
-        reviewer.executes = self.executes;
+        reviewer.executes = Some(self.executes);
         reviewer
     }
 }

@@ -74,7 +74,8 @@ pub(super) struct Args {
     /// change
     #[arg(long)]
     allow_repro: bool,
-    /// With --pr and --patch: also use analysers that run code of the change, such as clippy (build scripts)
+    /// Also use analysers that run code of the change, such as clippy (build scripts), if it has commits that were not
+    /// made in this repository
     #[arg(long)]
     trust_change: bool,
     /// The reviewer that writes the report's prose from the merged data; what it writes is checked against it
@@ -238,7 +239,6 @@ fn request(args: &Args, state: PathBuf, progress: Arc<Shown>) -> Result<Request,
     let config = configuration(args)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let spec = spec(args)?;
-    let trusted = args.trust_change || matches!(spec, Spec::Revisions { .. });
     let judge = |named: &Option<String>, configured: &Option<String>| {
         let name = named.as_ref().or(configured.as_ref());
         name.map(|name| judge(name, &config.reviewers)).transpose()
@@ -261,7 +261,7 @@ fn request(args: &Args, state: PathBuf, progress: Arc<Shown>) -> Result<Request,
         spec,
         reviewers,
         path,
-        trusted,
+        trusted: args.trust_change,
         context: config.context,
         brief: args.brief.clone().unwrap_or(config.brief),
         round: match args.round {

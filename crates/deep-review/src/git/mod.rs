@@ -340,6 +340,28 @@ impl Git {
         Ok(())
     }
 
+    /// Whether every commit from `base` to `head` was made in this repository by its author: the reflog has it as a commit
+    /// or as part of a rebase, and its author is its committer. A fetched commit is in no such entry, whatever name it
+    /// carries.
+    pub fn is_own_work(&self, base: &str, head: &str) -> Result<bool, GitError> {
+        let range = format!("{base}..{head}");
+        let format = "--format=%H%x09%ae%x09%ce";
+        let commits = self.lines(["log", format, "--end-of-options", &range])?;
+        let made = ["log", "--walk-reflogs", "--all", "--format=%H%x09%gs"];
+        let made = self.lines(made).unwrap_or_default();
+        let made: std::collections::HashSet<&str> = made
+            .lines()
+            .filter_map(|entry| entry.split_once('\t'))
+            .filter(|(_, action)| action.starts_with("commit") || action.starts_with("rebase"))
+            .map(|(commit, _)| commit)
+            .collect();
+        Ok(commits.lines().all(|line| {
+            let mut fields = line.split('\t');
+            let commit = fields.next().unwrap_or_default();
+            made.contains(commit) && fields.next() == fields.next()
+        }))
+    }
+
     /// What changed from `base` to `head`, with the hunks.
     pub fn diff(&self, base: &str, head: &str) -> Result<Diff, GitError> {
         let common = [

@@ -27,6 +27,7 @@ use crate::adapters::config::Reviewer;
 use crate::git::{Git, GitError};
 use crate::pristine::{self, Starting};
 use crate::prompt;
+use crate::settings::Settings;
 use crate::state::{
     self, Home, PLAN_VERSION, Plan, RoundFolder, StoreError, TargetFolder, answers,
 };
@@ -35,7 +36,7 @@ use crate::verify;
 use progress::{Progress, State};
 use redact::Redactor;
 use review::merge::close;
-use review::model::{Excerpt, Location, Report, ReviewerRun};
+use review::model::{Excerpt, Location, Outcome, Report, ReviewerRun};
 use review::rounds::{self, Earlier};
 use reviewer::Desk;
 
@@ -57,7 +58,7 @@ pub struct Request {
     pub reviewers: Option<Vec<Reviewer>>,
     /// The search path for those.
     pub path: std::ffi::OsString,
-    /// Whether code of the change may be run by those.
+    /// Whether code of the change may be run, whoever wrote it.
     pub trusted: bool,
     /// Names of context files.
     pub context: Vec<String>,
@@ -182,6 +183,9 @@ struct Opened {
     reviewers: Vec<Reviewer>,
     prompt: String,
     checkout: Option<Starting>,
+    settings: Settings,
+    /// Whether analysers that run code of the change are asked.
+    trusted: bool,
     _lock: process::FileLock,
 }
 
@@ -220,7 +224,8 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         };
         let prompt = round.prompt()?;
         round.begin(&plan, &prompt)?;
-        let reviewers = reviewers(request, &git, &pinned)?;
+        let (settings, trusted) = trust(request, &git, &pinned)?;
+        let reviewers = reviewers(request, &git, &pinned, trusted)?;
         let checkout = checkout(request, &git, round, &plan, &reviewers);
         return Ok(Opened {
             round: round.clone(),
@@ -232,11 +237,14 @@ fn open(request: &Request) -> Result<Opened, RunError> {
             pinned,
             reviewers,
             prompt,
+            settings,
+            trusted,
             _lock: lock,
         });
     }
     let pinned = target::pin(&git, &request.spec)?;
-    let reviewers = reviewers(request, &git, &pinned)?;
+    let (settings, trusted) = trust(request, &git, &pinned)?;
+    let reviewers = reviewers(request, &git, &pinned, trusted)?;
     let given = request.earlier.iter().map(|report| report.round).max();
     let mut finished = given.unwrap_or(0);
     for (number, round) in &rounds {
@@ -288,6 +296,8 @@ fn open(request: &Request) -> Result<Opened, RunError> {
         reviewers,
         prompt,
         checkout,
+        settings,
+        trusted,
         _lock: lock,
     })
 }
@@ -316,7 +326,22 @@ fn checkout(
     pristine::begin(git, round, &plan.target.head, program, &mark, sharers)
 }
 
-fn reviewers(request: &Request, git: &Git, pinned: &Pinned) -> Result<Vec<Reviewer>, RunError> {
+/// The configuration of analysers that the change edits, and whether code of the change may be run: if the user says so,
+/// or made all its commits here.
+fn trust(request: &Request, git: &Git, pinned: &Pinned) -> Result<(Settings, bool), RunError> {
+    let target = &pinned.target;
+    let settings = Settings::read(git, &target.base, &target.head, &pinned.diff)?;
+    let revisions = matches!(request.spec, Spec::Revisions { .. });
+    let trusted = request.trusted || revisions && git.is_own_work(&target.base, &target.head)?;
+    Ok((settings, trusted))
+}
+
+fn reviewers(
+    request: &Request,
+    git: &Git,
+    pinned: &Pinned,
+    trusted: bool,
+) -> Result<Vec<Reviewer>, RunError> {
     let files: Vec<&str> = pinned
         .diff
         .files
@@ -347,8 +372,7 @@ fn reviewers(request: &Request, git: &Git, pinned: &Pinned) -> Result<Vec<Review
         ])
         .is_ok()
     };
-    let found =
-        crate::adapters::detect::analysers(&files, &request.path, is_there, request.trusted);
+    let found = crate::adapters::detect::analysers(&files, &request.path, is_there, trusted);
     if found.is_empty() {
         return Err(RunError::NoReviewer {
             files: pinned
@@ -382,6 +406,7 @@ async fn review(
         cache: opened.home.cache(),
         redactor: request.redactor.clone(),
         progress: request.progress.clone(),
+        settings: opened.settings.clone(),
         checkout: Mutex::new(checkout),
         pristine: OnceCell::new(),
     });
@@ -398,6 +423,13 @@ async fn review(
         {
             let said = progress::counted(run.review.findings.len());
             request.progress.show(&reviewer.name, State::Resumed, &said);
+            runs.push(run);
+            continue;
+        }
+        if reviewer.executes() && !opened.trusted {
+            let run = untrusted(&reviewer.name);
+            let why = run.outcome.trouble().unwrap_or_default();
+            request.progress.show(&reviewer.name, State::Missing, why);
             runs.push(run);
             continue;
         }
@@ -481,6 +513,24 @@ async fn review(
         report,
         file: opened.round.report_file(),
     })
+}
+
+/// The part of a reviewer that is not asked, because asking it runs code that the user did not write.
+fn untrusted(name: &str) -> ReviewerRun {
+    ReviewerRun {
+        name: name.to_owned(),
+        outcome: Outcome::Missing {
+            reason: "asking it runs code of the change, which has commits that were not made in this repository; \
+                     --trust-change allows it"
+                .to_owned(),
+        },
+        review: review::model::Review {
+            reviewer: name.to_owned(),
+            ..Default::default()
+        },
+        original: String::new(),
+        performance: Default::default(),
+    }
 }
 
 /// The names of those who say the same every time.

@@ -14,10 +14,11 @@ use crate::adapters::config::Reviewer;
 use crate::adapters::{Kind, detect, is_rate_limit};
 use crate::git::Git;
 use crate::pristine::{Pristine, Starting};
+use crate::settings::Settings;
 use crate::state::RoundFolder;
 use crate::target::Pinned;
 use crate::worktree::{self, Extent};
-use review::model::{Outcome, Performance, Review, ReviewerRun};
+use review::model::{Note, Outcome, Performance, Review, ReviewerRun};
 use review::parse;
 use review::plain::one_line;
 
@@ -69,6 +70,8 @@ pub(super) struct Desk {
     pub(super) cache: std::path::PathBuf,
     pub(super) redactor: Redactor,
     pub(super) progress: Arc<dyn Progress>,
+    /// Configuration of analysers that the change edits, as it is at the merge base.
+    pub(super) settings: Settings,
     /// The shared checkout on its way, for who needs it first.
     pub(super) checkout: Mutex<Option<Starting>>,
     /// The shared checkout; `None` inside: there is none.
@@ -88,6 +91,7 @@ impl Desk {
             cache: self.cache.clone(),
             redactor: self.redactor.clone(),
             progress: self.progress.clone(),
+            settings: Settings::default(),
             checkout: Mutex::new(None),
             pristine: OnceCell::new(),
         }
@@ -113,10 +117,12 @@ impl Desk {
             .await;
     }
 
-    /// The checkout that a reviewer of this extent shares with others.
-    fn shared(&self, extent: Extent) -> Option<&Pristine> {
+    /// The checkout that a reviewer shares with others. An analyser has its own if the change edits its configuration,
+    /// which is put back there.
+    fn shared(&self, reviewer: &Reviewer) -> Option<&Pristine> {
         let made = self.pristine.get().and_then(Option::as_ref);
-        made.filter(|_| extent == Extent::Full)
+        let own = reviewer.is_exact() && !self.settings.is_empty();
+        made.filter(|_| reviewer.worktree == Extent::Full && !own)
     }
 }
 
@@ -195,11 +201,17 @@ fn prepare(desk: &Desk, work: &Path, scratch: &Path, reviewer: &Reviewer) -> Res
     }
     let (git, head) = (&desk.git, &desk.pinned.target.head);
     let changed = &desk.pinned.diff.files;
-    match desk.shared(reviewer.worktree) {
+    match desk.shared(reviewer) {
         Some(pristine) => pristine.lay(git, &reviewer.name, work, head),
         None => worktree::add(git, work, head, reviewer.worktree, changed),
     }
-    .map_err(|error| error.to_string())
+    .map_err(|error| error.to_string())?;
+    if reviewer.is_exact() {
+        desk.settings.restore(work).map_err(|error| {
+            format!("cannot put its configuration back to the merge base: {error}")
+        })?;
+    }
+    Ok(())
 }
 
 /// The outcome, the review and its original text.
@@ -275,7 +287,11 @@ pub(super) async fn one(
         ("NO_COLOR".to_owned(), "1".to_owned()),
         ("CARGO_TERM_COLOR".to_owned(), "never".to_owned()),
     ];
-    if reviewer.executes {
+    if reviewer.is_exact() {
+        // rustup would download the toolchain that a file of the repository names.
+        set.push(("RUSTUP_AUTO_INSTALL".to_owned(), "0".to_owned()));
+    }
+    if reviewer.executes() {
         // What was built for an earlier round is built already.
         let target = desk.cache.join(crate::state::slug(&reviewer.name));
         set.push(("CARGO_TARGET_DIR".to_owned(), text(&target)));
@@ -301,7 +317,7 @@ pub(super) async fn one(
             }
         })
         .collect();
-    let argv = match desk.shared(reviewer.worktree) {
+    let argv = match desk.shared(reviewer) {
         Some(pristine) if is_there(&argv) => pristine.argv(&reviewer.name, work, argv),
         // One that is not installed is told best by the one who looks for it.
         _ => argv,
@@ -387,6 +403,13 @@ fn usable(
     }
     if reviewer.kind == Kind::Analyser {
         only_changed(desk, work, &mut review);
+    }
+    if reviewer.is_exact() {
+        let effects = review::settings::effects(&desk.pinned.diff);
+        review.concerns.extend(effects.into_iter().map(|text| Note {
+            text,
+            reviewers: Vec::new(),
+        }));
     }
     // Only an answer that reached its end is complete: an agent that crashed may have had more to say.
     let outcome = match troubles.is_empty() {

@@ -71,18 +71,23 @@ pub(super) fn check(
         return Ok(());
     }
     let tree = Scratch::make(git, pinned, round)?;
+    // The same for every finding.
+    let mut without_fix = None;
     for finding in findings.into_iter().filter(|finding| wanted(finding)) {
         if !options.check_fix.is_empty()
             && let Some(patch) = fix::applicable(finding).map(str::to_owned)
         {
-            let (result, detail) = tree.passes(&patch, &options.check_fix);
+            let fails = *without_fix.get_or_insert_with(|| tree.fails(&options.check_fix));
+            let (result, detail) = tree.passes(&patch, &options.check_fix, fails);
             finding
                 .checks
                 .push(Check::new(CheckKind::FixPasses, result, detail));
         }
         if options.allow_repro {
-            for evidence in finding.evidence.iter().take(REPROS) {
-                let (result, detail) = tree.repro(&evidence.command, evidence.output.as_deref());
+            for evidence in finding.evidence.clone().iter().take(REPROS) {
+                let fix = fix::applicable(finding).map(str::to_owned);
+                let claimed = evidence.output.as_deref();
+                let (result, detail) = tree.repro(&evidence.command, claimed, fix.as_deref());
                 finding
                     .checks
                     .push(Check::new(CheckKind::Repro, result, detail));
@@ -151,29 +156,54 @@ impl<'a> Scratch<'a> {
         Ok(())
     }
 
-    fn passes(&self, patch: &str, command: &[String]) -> (CheckResult, String) {
+    /// The head with a fix. The error says why there is none.
+    fn with_fix(&self, patch: &str) -> Result<(), String> {
+        let tree = self.git.at(&self.path);
+        self.reset()
+            .and_then(|()| {
+                tree.command(["apply", "--whitespace=nowarn", "--unidiff-zero", "-"])
+                    .input(patch)
+                    .run()
+                    .map_err(GitError::from)
+            })
+            .map_err(|error| format!("the fix cannot be applied: {}", crate::git::short(&error)))?;
+        let changed = tree
+            .bytes(["status", "--porcelain", "-z"])
+            .map_err(|error| crate::git::short(&error))?;
+        match changed.is_empty() {
+            true => Err("the fix changes nothing".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the user's command fails without any fix.
+    fn fails(&self, command: &[String]) -> bool {
+        let Some((program, args)) = command.split_first() else {
+            return false;
+        };
+        self.reset().is_ok()
+            && self
+                .run(program, args, CHECK_FIX)
+                .is_ok_and(|output| !output.status.success())
+    }
+
+    /// Whether the user's command passes with the fix. `fails`: it fails without, so that this proves something.
+    fn passes(&self, patch: &str, command: &[String], fails: bool) -> (CheckResult, String) {
         let Some((program, args)) = command.split_first() else {
             return (CheckResult::Unchecked, "there is no command".to_owned());
         };
         let shown = one_line(&command.join(" "), 100);
-        let tree = self.git.at(&self.path);
-        let applied = self.reset().and_then(|()| {
-            tree.command(["apply", "--whitespace=nowarn", "--unidiff-zero", "-"])
-                .input(patch)
-                .run()
-                .map_err(GitError::from)
-        });
-        if let Err(error) = applied {
-            let reason = crate::git::short(&error);
-            return (
-                CheckResult::Refuted,
-                format!("the fix cannot be applied: {reason}"),
-            );
+        if let Err(reason) = self.with_fix(patch) {
+            return (CheckResult::Refuted, reason);
         }
         let result = match self.run(program, args, CHECK_FIX) {
-            Ok(output) if output.status.success() => (
+            Ok(output) if output.status.success() && fails => (
                 CheckResult::Confirmed,
-                format!("`{shown}` passes with the fix"),
+                format!("`{shown}` fails without the fix and passes with it"),
+            ),
+            Ok(output) if output.status.success() => (
+                CheckResult::Unchecked,
+                format!("`{shown}` passes with the fix and without it, which proves nothing"),
             ),
             Ok(output) => (
                 CheckResult::Refuted,
@@ -192,62 +222,105 @@ impl<'a> Scratch<'a> {
         result
     }
 
-    /// A reviewer's command is a line for a shell. That the user allowed it is the only reason why it is run.
-    fn repro(&self, command: &str, claimed: Option<&str>) -> (CheckResult, String) {
+    /// Runs a repro at the head and with the fix. It proves the claim if it shows the defect at the head, and with the fix
+    /// succeeds and shows it no more: a command that prints its claim in any case proves nothing.
+    fn repro(
+        &self,
+        command: &str,
+        claimed: Option<&str>,
+        patch: Option<&str>,
+    ) -> (CheckResult, String) {
+        let shown = one_line(command, 100);
         if let Err(error) = self.reset() {
             return (CheckResult::Unchecked, error.to_string());
         }
-        let shown = one_line(command, 100);
-        let output = match self.run("sh", &["-c".to_owned(), command.to_owned()], REPRO) {
+        let before = match self.shell(command) {
             Ok(output) => output,
-            Err(CommandError::TimedOut { timeout, .. }) => {
-                let said = format!("`{shown}` was still running after {} s", timeout.as_secs());
-                return (CheckResult::Unchecked, said);
+            Err(reason) => return (CheckResult::Unchecked, reason),
+        };
+        let lines = lines(claimed.unwrap_or_default());
+        let found = printed(&before, &lines);
+        if matches!(before.status.code(), Some(126 | 127)) {
+            let reason = format!("`{shown}` cannot be run here ({})", before.status);
+            return (CheckResult::Unchecked, reason);
+        }
+        if found < lines.len() {
+            let all = lines.len();
+            let reason =
+                format!("`{shown}` prints {found} of the {all} lines that the reviewer says");
+            return (CheckResult::Refuted, reason);
+        }
+        if lines.is_empty() && before.status.success() {
+            let reason = format!("`{shown}` succeeds, and the reviewer does not say what it shows");
+            return (CheckResult::Unchecked, reason);
+        }
+        let at_head = match lines.is_empty() {
+            true => format!("`{shown}` fails ({})", before.status),
+            false => format!("`{shown}` prints what the reviewer says"),
+        };
+        let Some(patch) = patch else {
+            let reason = format!("{at_head}; without a fix that applies this proves nothing");
+            return (CheckResult::Unchecked, reason);
+        };
+        let after = self.with_fix(patch).and_then(|()| self.shell(command));
+        let result = match after {
+            Err(reason) => (CheckResult::Unchecked, format!("{at_head}; {reason}")),
+            Ok(after) if !after.status.success() => {
+                let reason = format!("{at_head}; it fails with the fix, too ({})", after.status);
+                (CheckResult::Unchecked, reason)
             }
-            Err(error) => return (CheckResult::Unchecked, error.to_string()),
-        };
-        let said = format!(
-            "{}\n{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let Some(claimed) = claimed.filter(|claimed| !claimed.trim().is_empty()) else {
-            return (
-                CheckResult::Unchecked,
-                format!(
-                    "`{shown}` ended with {}; the reviewer does not say what it shows",
-                    output.status
-                ),
-            );
-        };
-        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let (said, lines): (String, Vec<String>) = (
-            flat(&said),
-            claimed
-                .lines()
-                .map(flat)
-                .filter(|line| !line.is_empty() && line != "..." && line != "…")
-                .collect(),
-        );
-        let shows = lines
-            .iter()
-            .filter(|line| said.contains(line.as_str()))
-            .count();
-        if shows == lines.len() {
-            (
+            Ok(after) if !lines.is_empty() && printed(&after, &lines) == lines.len() => {
+                let reason =
+                    format!("{at_head}, and prints the same with the fix: this proves nothing");
+                (CheckResult::Unchecked, reason)
+            }
+            Ok(_) => (
                 CheckResult::Confirmed,
-                format!("`{shown}` prints what the reviewer says"),
-            )
-        } else {
-            (
-                CheckResult::Refuted,
-                format!(
-                    "`{shown}` prints {shows} of the {} lines that the reviewer says",
-                    lines.len()
-                ),
-            )
+                format!("{at_head}, and no more with the fix"),
+            ),
+        };
+        if let Err(error) = self.reset() {
+            tracing::warn!(%error, "cannot reset the scratch work tree");
+        }
+        result
+    }
+
+    fn shell(&self, command: &str) -> Result<Output, String> {
+        match self.run("sh", &["-c".to_owned(), command.to_owned()], REPRO) {
+            Ok(output) => Ok(output),
+            Err(CommandError::TimedOut { timeout, .. }) => Err(format!(
+                "`{}` was still running after {} s",
+                one_line(command, 100),
+                timeout.as_secs()
+            )),
+            Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// The lines that a repro should print, white space apart.
+fn lines(claimed: &str) -> Vec<String> {
+    let lines = claimed.lines().map(flat);
+    lines
+        .filter(|line| !line.is_empty() && line != "..." && line != "…")
+        .collect()
+}
+
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// How many of the lines a command printed.
+fn printed(output: &Output, lines: &[String]) -> usize {
+    let said = flat(&format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    ));
+    lines
+        .iter()
+        .filter(|line| said.contains(line.as_str()))
+        .count()
 }
 
 impl Drop for Scratch<'_> {

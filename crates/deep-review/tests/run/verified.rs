@@ -122,7 +122,7 @@ fn fixes_and_repros_are_run_only_when_asked() {
         )
     };
     let text = json!({"findings": [
-        said("Good fix", "src/count.py", 4, &json!({"fix": fix("total += 1"), "evidence": [{"command": "grep -c def src/count.py", "output": "2"}]})),
+        said("Good fix", "src/count.py", 4, &json!({"fix": fix("total += 1"), "evidence": [{"command": "grep item$ src/count.py; true", "output": "total += item"}]})),
         said("Broken remedy elsewhere", "src/count.py", 9, &json!({"fix": fix("total += 2"), "evidence": [{"command": "echo no", "output": "yes"}]})),
     ]});
     let reviewer = repository.printer("reviewer", &text.to_string());
@@ -154,4 +154,67 @@ fn fixes_and_repros_are_run_only_when_asked() {
         Some(CheckResult::Refuted)
     );
     assert_eq!(result(bad, CheckKind::Repro), Some(CheckResult::Refuted));
+}
+
+#[test]
+fn proof_that_shows_the_same_with_the_fix_is_none() {
+    let repository = Repository::new();
+    let real = "--- a/src/count.py\n+++ b/src/count.py\n@@ -4 +4 @@\n-        total += item\n+        total += 1\n";
+    let empty = "--- a/src/count.py\n+++ b/src/count.py\n@@ -4 +4 @@\n-        total += item\n+        total += item\n";
+    let cases = [
+        ("One echoes its claim", "echo X", "X", Some(real)),
+        (
+            "Two has a fix without effect",
+            "grep item$ src/count.py; true",
+            "total += item",
+            Some(empty),
+        ),
+        ("Three fails in any case", "false", "", Some(real)),
+        (
+            "Four has no fix",
+            "grep item$ src/count.py",
+            "total += item",
+            None,
+        ),
+        ("Five cannot be run", "no-such-program-here", "", Some(real)),
+        ("Six succeeds and claims nothing", "true", "", Some(real)),
+        (
+            "Seven breaks with the fix",
+            "grep item$ src/count.py",
+            "total += item",
+            Some(real),
+        ),
+    ];
+    let findings: Vec<serde_json::Value> = cases
+        .iter()
+        .map(|(title, command, output, fix)| {
+            let evidence = json!([{"command": command, "output": output}]);
+            said(
+                title,
+                "src/count.py",
+                4,
+                &json!({"fix": fix, "evidence": evidence}),
+            )
+        })
+        .collect();
+    let text = json!({"findings": findings}).to_string();
+    let reviewer = repository.printer("reviewer", &text);
+    repository.configure(&entry("reviewer", "command", &[&reviewer], ""));
+    let report = repository.report(&["--check-fix", "true", "--allow-repro"]);
+    let said = report.reviewers[0].review.findings.iter();
+    for finding in said {
+        let title = &finding.title;
+        let checks = &finding.checks;
+        assert_eq!(
+            result(finding, CheckKind::Repro),
+            Some(CheckResult::Unchecked),
+            "{title}: {checks:?}"
+        );
+        // `true` passes without any fix, so it proves none.
+        assert_ne!(
+            result(finding, CheckKind::FixPasses),
+            Some(CheckResult::Confirmed),
+            "{title}: {checks:?}"
+        );
+    }
 }

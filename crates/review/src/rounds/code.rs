@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::files::Files;
 use crate::model::MergedFinding;
+use crate::settings::without_suppression;
 
 use super::Earlier;
 
@@ -63,6 +64,20 @@ impl Code {
         })
     }
 
+    /// Whether the file of a finding has other code now than at `head`. Without a repository, or without the old commit,
+    /// nothing is known and the answer is no.
+    pub(super) fn file_changed(&self, finding: &MergedFinding, head: Option<&str>) -> bool {
+        let Some(place) = finding.lead.locations.first() else {
+            return false;
+        };
+        let before = head.and_then(|head| self.before.get(head)?.text(&place.path));
+        match (before, self.now.as_ref().map(|now| now.text(&place.path))) {
+            (Some(before), Some(Some(now))) => !same_code(&before, &now),
+            (_, Some(None)) => true,
+            _ => false,
+        }
+    }
+
     /// What became of the code of a finding that a round at `head` saw, and that may be raised again as `current`.
     /// Without a repository it counts as the same unless other code is quoted now.
     pub(super) fn see(
@@ -87,7 +102,7 @@ impl Code {
                 let end = place.end.unwrap_or(start).max(start);
                 stands(&before, start as usize, end as usize, &now)
             }
-            (Some(before), None) if before == now => Seen::Same { shift: 0 },
+            (Some(before), None) if same_code(&before, &now) => Seen::Same { shift: 0 },
             (Some(_), None) => Seen::Changed,
             // The commit is gone: a rebased branch, collected.
             (None, _) => match &finding.lead.quote {
@@ -109,6 +124,16 @@ impl Code {
     }
 }
 
+/// Whether a file has the same code, whatever lines were added to switch rules off.
+fn same_code(before: &str, now: &str) -> bool {
+    let code = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(without_suppression);
+        let bare = lines.map(|line| line.split_whitespace().collect::<String>());
+        bare.filter(|line| !line.is_empty()).collect()
+    };
+    code(before) == code(now)
+}
+
 fn quoted(finding: &MergedFinding, current: Option<&MergedFinding>) -> Seen {
     let lines = |finding: &MergedFinding| -> Vec<String> {
         let quote = finding.lead.quote.as_deref().unwrap_or_default();
@@ -128,13 +153,28 @@ fn is_commit(head: &str) -> bool {
     (7..=64).contains(&head.len()) && head.chars().all(|c| c.is_ascii_hexdigit())
 }
 
+/// The number of a line, lines that only switch a rule off not counted.
+fn uncounted(text: &str, line: usize) -> usize {
+    let skipped = text
+        .lines()
+        .take(line.saturating_sub(1))
+        .filter(|line| {
+            without_suppression(line) != *line && without_suppression(line).trim().is_empty()
+        })
+        .count();
+    line - skipped
+}
+
 /// Whether lines `start` to `end` of `before`, with those around them, stand in `now`.
 fn stands(before: &str, start: usize, end: usize, now: &str) -> Seen {
     let flat = |text: &str| -> Vec<String> {
-        text.lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        let code = text.lines().map(|line| (line, without_suppression(line)));
+        // A line that only switches a rule off is none.
+        code.filter(|(line, code)| line == code || !code.trim().is_empty())
+            .map(|(_, code)| code.split_whitespace().collect::<Vec<_>>().join(" "))
             .collect()
     };
+    let (start, end) = (uncounted(before, start), uncounted(before, end));
     let (before, now) = (flat(before), flat(now));
     if start > before.len() {
         return Seen::Changed;

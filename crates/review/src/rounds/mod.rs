@@ -2,7 +2,7 @@
 //!
 //! A finding is known again by its fingerprint, else by its likeness to an earlier one. What was declined is not raised
 //! again as long as the code around it is the same. What nobody raised again is fixed when its code has changed, or
-//! when it came from analysers that looked again; else it stays open: silence of a reviewer is no repair.
+//! in its file, if analysers raised it and looked again; else it stays open: silence of a reviewer is no repair.
 
 //! What is put off is neither: it stays open, marked, and does not count for the verdict.
 
@@ -192,7 +192,9 @@ pub fn reconcile(code: &Code, report: &mut Report, earlier: &Earlier, exact: &[S
                     .voices
                     .iter()
                     .all(|voice| looked_again.contains(&voice.reviewer.as_str()));
-                if analysed || !seen.is_same() {
+                // An analyser that is silent may have been switched off: only other code is evidence.
+                let head = known.head.as_deref();
+                if analysed && code.file_changed(&known.finding, head) || !seen.is_same() {
                     closed.push(moved(known, &seen, History::Fixed { since }, old_id(known)));
                 } else {
                     let id = known.finding.id.clone();
