@@ -21,7 +21,7 @@ pub(super) fn trials() -> Vec<Trial> {
         patch("an object copied into itself 9,000 times", copies(9_000, "/spec", "/spec/x")),
         patch("a list that doubles 40 times", doubling),
         patch("a path of 60,000 levels, made by moves", moves(60_000)),
-        patch("200,000 operations", vec![json!({"op": "test", "path": "/spec", "value": {}}); 200_000]),
+        patch("60,000 operations", vec![json!({"op": "test", "path": "/spec", "value": {}}); 60_000]),
         patch("a value of 5,000 levels", vec![json!({"op": "add", "path": "/spec/d", "value": nested(90)})]
             .into_iter().chain((0..60).map(|_| json!({"op": "copy", "from": "/spec/d", "path": format!("/spec/d{}", "/x".repeat(90))}))).collect()),
         Trial::new("json patch: a built-in object, dry run, 40,000 levels", builtin),
