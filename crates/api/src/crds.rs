@@ -1,7 +1,7 @@
 //! The CustomResourceDefinitions of all kinds, as objects and as the files of `crds/`.
 //!
-//! The types are the source; the files are generated from them, for users who install them elsewhere and so that a
-//! change of the interface is seen in review.
+//! The files are generated from the types, so that people can install them on another API server, and so that a review shows
+//! each change of the interface.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResourceExt, ResourceExt};
@@ -18,21 +18,21 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 pub struct CrdFile {
     /// `limavms.lima.rancherdesktop.io.yaml`
     pub name: String,
-    /// What belongs into it.
+    /// Its content.
     pub text: String,
 }
 
-/// A CustomResourceDefinition that cannot be written as YAML.
+/// Why a CustomResourceDefinition cannot be written as YAML.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the CustomResourceDefinition {name} as YAML: {reason}")]
 pub struct CrdFileError {
-    /// The definition.
+    /// The name of the definition.
     pub name: String,
-    /// Why not.
+    /// The cause.
     pub reason: String,
 }
 
-/// What the files of `crates/api/crds` must hold.
+/// The files of `crates/api/crds`, as they must be.
 ///
 /// # Errors
 /// One of them cannot be written as YAML.
@@ -42,7 +42,7 @@ pub fn crd_files() -> Result<Vec<CrdFile>, CrdFileError> {
         .map(|crd| {
             let name = crd.name_any();
             let error = |reason: String| CrdFileError { name: name.clone(), reason };
-            // By way of a value, so that the order of the fields is that of the alphabet and never changes.
+            // A JSON value sorts the fields, so that their order never changes.
             let value = serde_json::to_value(crd).map_err(|e| error(e.to_string()))?;
             let yaml = serde_saphyr::to_string(&value).map_err(|e| error(e.to_string()))?;
             Ok(CrdFile {

@@ -17,11 +17,11 @@ pub const SHORT_GROUP: &str = "lima";
 /// The name of the LimaVM controller in `--controllers` and in discovery.
 pub const CONTROLLER: &str = "limavm";
 
-/// Finalizer of a VM's template ConfigMap: it goes with its VM, and not before.
+/// Finalizer of a VM's template ConfigMap: it is deleted with its VM, not before.
 pub const OWNED_FINALIZER: &str = "rdd.rancherdesktop.io/owned-by-LimaVM";
 /// Label of template ConfigMaps; its value is [`TEMPLATE_LABEL_VALUE`].
 pub const TEMPLATE_LABEL: &str = "lima.rancherdesktop.io/template-configmap";
-/// The only value of [`TEMPLATE_LABEL`] that counts.
+/// The only value of [`TEMPLATE_LABEL`] that has an effect.
 pub const TEMPLATE_LABEL_VALUE: &str = "true";
 /// The key of the template in a ConfigMap's `data`.
 pub const TEMPLATE_KEY: &str = "template";
@@ -30,15 +30,15 @@ pub const TEMPLATE_SUFFIX: &str = "-template";
 
 /// Annotation, any value: restart the VM once.
 pub const RESTART_REQUESTED: &str = "lima.rancherdesktop.io/restartRequested";
-/// Annotation, any value: make the VM anew from its template; its disk is lost.
+/// Annotation, any value: create the VM again from its template; its disk is lost.
 pub const RESET_REQUESTED: &str = "lima.rancherdesktop.io/resetRequested";
-/// Annotation: the template, from the admission of a new VM until the controller has made the ConfigMap of it. It makes
-/// the copy part of the VM itself: a VM that is refused leaves none behind, and who deletes the original right after
-/// the creation does no harm.
+/// Annotation: the template, from the admission of a new VM until the controller has created the ConfigMap from it. The copy
+/// is part of the VM itself, so a VM that is refused leaves none behind, and deleting the original right after the creation
+/// does no harm.
 pub const TEMPLATE_COPY: &str = "lima.rancherdesktop.io/template";
-/// Annotation, a duration such as `5s`; `0s`: at once. Overrides `spec.stop.gracePeriod` for the stop that is under way,
-/// else for the next one. The controller removes it once the VM has stopped. Admission refuses a value that
-/// [`parse_grace_period`] cannot read.
+/// Annotation, a duration such as `5s`; `0s` means at once. Overrides `spec.stop.gracePeriod` for the stop in progress, or
+/// for the next one. The controller removes it once the VM has stopped. Admission refuses a value that
+/// [`parse_grace_period`] cannot parse.
 pub const STOP_GRACE_PERIOD: &str = "lima.rancherdesktop.io/stopGracePeriod";
 /// Annotation, value `true`: the VM takes over the folder of its name, which belongs to no other VM. The controller removes
 /// it once it has.
@@ -50,35 +50,36 @@ pub const FORCE_DELETE: &str = "lima.rancherdesktop.io/force-delete";
 pub mod condition {
     /// Whether the VM's files are on disk.
     pub const CREATED: &str = "Created";
-    /// Whether its user can log in. False means that nothing runs, or that it is on the way up; a VM on its way down is
-    /// Unknown with reason [`super::reason::STOPPING`], so that who waits for False after a stop waits for its end.
+    /// Whether the user can log in. False means that nothing runs, or that the VM is starting. A VM that is stopping is
+    /// Unknown with reason [`super::reason::STOPPING`], so that a client that waits for False after a stop waits until the
+    /// VM has stopped.
     pub const RUNNING: &str = "Running";
     /// That a running VM does not work as it should; the message says why. Present only while that is so.
     pub const DEGRADED: &str = "Degraded";
-    /// Why a deletion is not complete. Present only while one is under way.
+    /// Why a deletion is not complete. Present only while the VM is being deleted.
     pub const DELETING: &str = "Deleting";
 }
 
 /// Reasons of the conditions.
 pub mod reason {
-    /// `Created` Unknown: the files are being made; the message shows the progress.
+    /// `Created` Unknown: the files are being created; the message shows the progress.
     pub const PENDING: &str = "Pending";
     /// `Created` True.
     pub const CREATED: &str = "Created";
-    /// `Created` False: the message has the cause; it is tried again.
+    /// `Created` False: the message has the cause; it is retried.
     pub const CREATE_FAILED: &str = "CreateFailed";
-    /// `Running` False: on the way up.
+    /// `Running` False: the VM is starting.
     pub const STARTING: &str = "Starting";
     /// `Running` True.
     pub const STARTED: &str = "Started";
-    /// `Running` Unknown: the VM is being stopped; whether its user can still log in is the guest's business. Then
-    /// [`STOPPED`] or [`STOP_FAILED`] follow.
+    /// `Running` Unknown: the VM is being stopped, and the user may or may not be able to log in. [`STOPPED`] or
+    /// [`STOP_FAILED`] follows.
     pub const STOPPING: &str = "Stopping";
     /// `Running` False: nothing runs.
     pub const STOPPED: &str = "Stopped";
-    /// `Running` False: it ended by itself, or never came up; it is tried again.
+    /// `Running` False: the VM ended by itself, or did not start; it is retried.
     pub const START_FAILED: &str = "StartFailed";
-    /// `Running` False: it could not be stopped; it is tried again.
+    /// `Running` False: the VM could not be stopped; it is retried.
     pub const STOP_FAILED: &str = "StopFailed";
     /// `Running` Unknown: the controller has restarted and has not looked yet.
     pub const RECONCILING: &str = "Reconciling";
@@ -86,33 +87,33 @@ pub mod reason {
     pub const DEGRADED: &str = "Degraded";
     /// `Deleting` True: the VM is being stopped and its files removed.
     pub const CLEANING_UP: &str = "CleaningUp";
-    /// `Deleting` True: that failed; it is tried again.
+    /// `Deleting` True: that failed; it is retried.
     pub const DELETE_FAILED: &str = "DeleteFailed";
 }
 
-/// Names of [`PhaseStatus`], in their order. One that did not happen is left out.
+/// Names of [`PhaseStatus`], in their order. A phase that did not happen is left out.
 pub mod phase {
-    /// The VM's files are made: image, disk.
+    /// The VM's files are created: image, disk.
     pub const CREATING: &str = "creating";
-    /// The hostagent makes ready what the machine needs.
+    /// The hostagent prepares what the machine needs.
     pub const PREPARING: &str = "preparing";
     /// The machine's process starts.
     pub const STARTING: &str = "starting";
-    /// Firmware and kernel, until the agent inside is heard.
+    /// Firmware and kernel, until the guest agent answers.
     pub const BOOTING: &str = "booting";
     /// Until sshd listens.
     pub const SERVICES: &str = "services";
     /// Until the first login works.
     pub const LOGIN: &str = "login";
-    /// A new hostagent takes over a machine that runs.
+    /// A new hostagent adopts a running machine.
     pub const ADOPTING: &str = "adopting";
     /// From the request to stop to the end of the machine.
     pub const STOPPING: &str = "stopping";
 }
 
-/// Entries that `status.phases` has at most: one of each name.
+/// The largest number of entries of `status.phases`: one of each name.
 pub const MAX_PHASES: usize = 8;
-/// Bytes that `status.lastError` has at most: some lines of a log, and not all of it.
+/// The largest size of `status.lastError`, in bytes: some lines of a log, not all of it.
 pub const MAX_LAST_ERROR: usize = 4096;
 
 /// The longest grace period of a stop: a day.
@@ -175,33 +176,33 @@ pub struct StopSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LimaVMStatus {
-    /// What is known of the VM: Created (its files are on disk), Running (its user can log in), and Deleting while
-    /// it is being deleted.
+    /// The state of the VM: Created (its files are on disk), Running (its user can log in), Degraded while a running VM
+    /// does not work as it should, and Deleting while it is being deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// The ConfigMap with the VM's own copy of its template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_config_map: Option<String>,
-    /// The resourceVersion of that ConfigMap which is in effect: on disk, and in the VM if one runs.
+    /// The resourceVersion of that ConfigMap which is in effect: on disk, and in the VM if it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_template_resource_version: Option<String>,
-    /// The VM has to be stopped and started, because somebody asked for it or because its template has changed.
+    /// The VM must be stopped and started, because a restart was requested or because its template has changed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub restart_needed: bool,
     /// How often the VM has reached Running.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restart_count: i32,
-    /// Since when the VM has been up: when this run of it first reached Running. None before that, and once it has ended.
+    /// When the current run of the VM first reached Running. Absent before that, and once the run has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up_since: Option<Time>,
-    /// The VM has to be made anew from its template, because somebody asked for it.
+    /// The VM must be created again from its template, because a reset was requested.
     #[serde(default, skip_serializing_if = "is_false")]
     pub reset_needed: bool,
-    /// The process that looks after the VM, while there is one.
+    /// The hostagent, the process that supervises the VM, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostagent: Option<ProcessStatus>,
-    /// The process that is the VM's machine, as QEMU, while there is one.
+    /// The process of the VM's machine, such as QEMU, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<ProcessStatus>,
     /// The port of 127.0.0.1 that leads to the guest's sshd, while the VM has a hostagent.
@@ -210,10 +211,10 @@ pub struct LimaVMStatus {
     /// How the last start and the last stop went, oldest first; at most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<PhaseStatus>,
-    /// What went wrong last, with the last words of those concerned. It stays until something else goes wrong.
+    /// The last failure, with the last lines of the programs concerned. It stays until the next failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// When that was.
+    /// When the last failure happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error_time: Option<Time>,
 }
@@ -222,7 +223,7 @@ pub struct LimaVMStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessStatus {
-    /// Its number on this host.
+    /// Its PID on this host.
     pub pid: i64,
     /// When it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,7 +238,7 @@ pub struct PhaseStatus {
     pub name: String,
     /// When it began.
     pub start_time: MicroTime,
-    /// How long it took, such as 5.204s or 1h2m3.004s; absent while it lasts.
+    /// How long it took, such as 5.204s or 1h2m3.004s; absent until it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
 }
@@ -275,12 +276,12 @@ impl LimaVM {
             .find(|condition| condition.type_ == kind)
     }
 
-    /// `spec.stop.gracePeriod`; `None` when it is absent or cannot be read (the schema refuses such a value).
+    /// `spec.stop.gracePeriod`; `None` when it is absent or invalid (admission refuses such a value).
     pub fn grace_period(&self) -> Option<Duration> {
         parse_grace_period(self.spec.stop.as_ref()?.grace_period.as_ref()?)
     }
 
-    /// The annotation [`STOP_GRACE_PERIOD`]; `None` when it is absent or cannot be read (admission refuses such a value).
+    /// The annotation [`STOP_GRACE_PERIOD`]; `None` when it is absent or invalid (admission refuses such a value).
     pub fn stop_grace_period(&self) -> Option<Duration> {
         let annotations = self.metadata.annotations.as_ref()?;
         parse_grace_period(annotations.get(STOP_GRACE_PERIOD)?)

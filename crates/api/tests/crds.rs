@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// `UPDATE_EXPECT=1 cargo test -p api` writes the files, as `cargo xtask generate` does.
 #[test]
-fn the_files_are_what_the_types_say() {
+fn files_match_the_types() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
     for file in crd_files().unwrap() {
         let path = folder.join(&file.name);
@@ -35,7 +35,7 @@ fn limavm() -> Value {
 }
 
 #[test]
-fn limavm_is_what_the_interface_promises() {
+fn limavm_has_the_documented_interface() {
     let crd = limavm();
     assert_eq!(crd["metadata"]["name"], "limavms.lima.rancherdesktop.io");
     assert_eq!(crd["spec"]["scope"], "Namespaced");
@@ -67,7 +67,7 @@ fn limavm_is_what_the_interface_promises() {
 }
 
 #[test]
-fn every_field_is_described_and_the_schema_is_structural() {
+fn every_field_has_a_description_and_the_schema_is_structural() {
     fn walk(schema: &Value, path: &str) {
         for forbidden in ["$ref", "definitions", "$schema"] {
             assert!(schema.get(forbidden).is_none(), "{path} has {forbidden}");
@@ -92,7 +92,7 @@ fn every_field_is_described_and_the_schema_is_structural() {
 }
 
 #[test]
-fn grace_periods_are_durations() {
+fn grace_period_must_be_a_duration() {
     let with = |text: &str| -> Option<std::time::Duration> {
         let vm: api::LimaVM = serde_json::from_value(json!({
             "apiVersion": "lima.rancherdesktop.io/v1alpha1", "kind": "LimaVM", "metadata": { "name": "a" },

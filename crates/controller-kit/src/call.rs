@@ -44,9 +44,10 @@ impl CallError {
         }
     }
 
-    /// Whether the API server answered at all.
+    /// Whether the API server refused the call for good: neither is it busy (429), nor has it failed itself (5xx).
     pub fn is_refusal(&self) -> bool {
-        self.code().is_some()
+        self.code()
+            .is_some_and(|code| (400..500).contains(&code) && code != 429)
     }
 
     /// Whether the object has changed meanwhile, or exists already.

@@ -25,7 +25,7 @@ const DETACH_LIMIT: Duration = Duration::from_secs(5);
 /// The longest pause before a controller that failed runs again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// What a [`Manager`] is told by the program that it is part of.
+/// The configuration of a [`Manager`], from the program that it is part of.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The instance of rdd, such as `2`; reported with events.

@@ -1,4 +1,4 @@
-//! What the LimaVM controller is told by the program that runs it.
+//! The configuration of the LimaVM controller, from the program that runs it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

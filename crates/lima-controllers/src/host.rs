@@ -1,12 +1,12 @@
-//! This machine and its user, who give templates their defaults.
+//! This machine and its user, from which templates get their defaults.
 
 use std::path::Path;
 
 use lima::layout::LimaHome;
 use lima::template::{Host, HostUser};
 
-/// Describes this machine. The user's folder is taken to be the one that `lima_home` is in (`~/.rdN/lima`) when the
-/// system does not say: for a user in no passwd file.
+/// Describes this machine. The home folder of a user without a passwd entry is the folder that contains `lima_home`
+/// (`~/.rdN/lima`).
 pub(crate) fn detect(lima_home: &LimaHome) -> Result<Host, String> {
     let folder = lima_home.root.ancestors().nth(2).unwrap_or(&lima_home.root);
     Host::detect(user(folder)).map_err(|error| error.to_string())

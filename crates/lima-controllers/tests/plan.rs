@@ -1,4 +1,4 @@
-//! What is done next for a VM, as a table: what is wanted, what is seen, what follows.
+//! The next step for a VM, as a table: desired state, observation, action.
 
 use lima_controllers::limavm::plan::{
     Action, Agent, Desired, Fate, Files, Job, Machine, Observed, Stop, plan,
@@ -124,14 +124,14 @@ fn busy(observed: Observed, job: Job) -> Observed {
 fn plan_follows_from_desired_and_observed() {
     use Action::*;
     let rows: Vec<(&str, Desired, Observed, Action)> = vec![
-        // On the way up.
+        // Creating and starting.
         (
-            "a new VM is prepared, also when it is not to run",
+            "a new VM is prepared, even if it should not run",
             OFF,
             NEW,
             Prepare,
         ),
-        ("and so is one that is to run", ON, NEW, Prepare),
+        ("and so is one that should run", ON, NEW, Prepare),
         ("not without a template", UNTEMPLATED, NEW, Wait),
         ("not right after a failure", ON, held(NEW), Wait),
         (
@@ -168,23 +168,23 @@ fn plan_follows_from_desired_and_observed() {
         ("h19: not right after a failure", ON, held(DOWN), Wait),
         ("a boot is waited for", ON, BOOTING, Wait),
         ("a running VM is left alone", ON, UP, Rest),
-        ("also when its last start failed", ON, held(UP), Rest),
+        ("even if its last start failed", ON, held(UP), Rest),
         ("a new hostagent is waited for", ON, SILENT, Wait),
         (
-            "h30: but not for ever, and its guest is not harmed",
+            "h30: but not for ever, and its guest is left alone",
             ON,
             hopeless(SILENT),
             EndAgent,
         ),
         (
-            "h18: a VM without hostagent gets one, which takes it over",
+            "h18: a machine without hostagent gets one, which adopts it",
             ON,
             ORPHAN,
             Start,
         ),
-        ("a VM that is going down is waited for", ON, STOPPING, Wait),
+        ("a VM that is stopping is waited for", ON, STOPPING, Wait),
         (
-            "h32: what cannot be told is not acted upon",
+            "h32: an unknown state leads to no action",
             ON,
             Observed {
                 agent: Agent::Unknown,
@@ -192,7 +192,7 @@ fn plan_follows_from_desired_and_observed() {
             },
             Wait,
         ),
-        // On the way down.
+        // Stopping.
         ("a running VM is asked to stop", OFF, UP, AskToStop),
         (
             "h26: and so is a booting one, at once",
@@ -201,15 +201,15 @@ fn plan_follows_from_desired_and_observed() {
             AskToStop,
         ),
         (
-            "and one that stops by itself, so that there is a deadline",
+            "and one that stops by itself, so that it has a deadline",
             OFF,
             STOPPING,
             AskToStop,
         ),
-        ("it gets its time", OFF, asked(UP), Wait),
+        ("it has its grace period", OFF, asked(UP), Wait),
         ("h17: and no more", OFF, overdue(UP), Kill),
         (
-            "h17: also when it says that it is stopping",
+            "h17: even if it reports that it is stopping",
             OFF,
             overdue(STOPPING),
             Kill,
@@ -227,16 +227,26 @@ fn plan_follows_from_desired_and_observed() {
             SILENT,
             Wait,
         ),
-        ("h17: or not", OFF, hopeless(SILENT), Kill),
         (
-            "a VM without hostagent is taken over, to be asked",
+            "h17: until it has been silent for too long",
+            OFF,
+            hopeless(SILENT),
+            Kill,
+        ),
+        (
+            "a machine without hostagent is adopted, to be asked",
             OFF,
             ORPHAN,
             Start,
         ),
-        ("if that works", OFF, hopeless(ORPHAN), Kill),
         (
-            "a machine that cannot be told once is looked at again",
+            "unless adopting has failed too often",
+            OFF,
+            hopeless(ORPHAN),
+            Kill,
+        ),
+        (
+            "a machine in an unknown state is observed again",
             OFF,
             Observed {
                 machine: Machine::Unknown,
@@ -254,7 +264,7 @@ fn plan_follows_from_desired_and_observed() {
             Wait,
         ),
         (
-            "one that cannot be told for long is made sure of",
+            "after too long in an unknown state it is killed",
             OFF,
             hopeless(Observed {
                 machine: Machine::Unknown,
@@ -265,9 +275,14 @@ fn plan_follows_from_desired_and_observed() {
         // Restarts.
         ("a restart stops the VM", RESTART, UP, AskToStop),
         ("h26: also while it boots", RESTART, BOOTING, AskToStop),
-        ("and is done when it is down", RESTART, DOWN, RestartDone),
         (
-            "a VM that does not run has none",
+            "and is complete when it is down",
+            RESTART,
+            DOWN,
+            RestartDone,
+        ),
+        (
+            "a restart of a VM that does not run is complete",
             Desired {
                 restart: true,
                 ..OFF
@@ -275,7 +290,7 @@ fn plan_follows_from_desired_and_observed() {
             DOWN,
             RestartDone,
         ),
-        ("nor has one without files", RESTART, NEW, RestartDone),
+        ("and so is one without files", RESTART, NEW, RestartDone),
         // Changed templates.
         (
             "a changed template of a stopped VM is written",
@@ -293,17 +308,12 @@ fn plan_follows_from_desired_and_observed() {
             Wait,
         ),
         (
-            "h25: the restart is done after the template is written",
+            "h25: the restart is complete after the template is written",
             RESTART,
             STALE,
             WriteTemplate,
         ),
-        (
-            "h25: not while the control plane goes",
-            LEAVING,
-            STALE,
-            Rest,
-        ),
+        ("h25: not during a shutdown", LEAVING, STALE, Rest),
         (
             "a failed write is not repeated at once",
             ON,
@@ -324,7 +334,7 @@ fn plan_follows_from_desired_and_observed() {
             ORPHAN,
             Kill,
         ),
-        ("then its files go", DELETE, DOWN, DeleteFiles),
+        ("then its files are deleted", DELETE, DOWN, DeleteFiles),
         (
             "h22: a failed deletion is repeated",
             DELETE,
@@ -332,7 +342,7 @@ fn plan_follows_from_desired_and_observed() {
             Wait,
         ),
         (
-            "h22: also what a broken deletion has left",
+            "h22: also what an interrupted deletion has left",
             DELETE,
             left(NEW),
             DeleteFiles,
@@ -343,9 +353,14 @@ fn plan_follows_from_desired_and_observed() {
             held(left(NEW)),
             Wait,
         ),
-        ("h22: and only then the object goes", DELETE, NEW, Release),
         (
-            "a stuck deletion does not hurry",
+            "h22: and only then the object is released",
+            DELETE,
+            NEW,
+            Release,
+        ),
+        (
+            "a deletion that waits is not repeated",
             DELETE,
             busy(DOWN, Job::DeleteFiles),
             Wait,
@@ -353,16 +368,16 @@ fn plan_follows_from_desired_and_observed() {
         ("a reset stops the VM", RESET, UP, AskToStop),
         ("deletes its files", RESET, DOWN, DeleteFiles),
         ("all of them", RESET, left(NEW), DeleteFiles),
-        ("and is done", RESET, NEW, ResetDone),
+        ("and is complete", RESET, NEW, ResetDone),
         (
-            "what a killed preparation has left goes with the next",
+            "the remains of a killed preparation are removed by the next",
             ON,
             left(NEW),
             Prepare,
         ),
-        // Folders that are not this VM's.
+        // Folders of other owners.
         (
-            "nothing is done to somebody else's folder",
+            "the folder of another owner is left alone",
             ON,
             Observed {
                 files: Files::Foreign,
@@ -388,13 +403,8 @@ fn plan_follows_from_desired_and_observed() {
             },
             Rest,
         ),
-        // The end of the control plane.
-        (
-            "the end of the control plane stops a VM",
-            LEAVING,
-            UP,
-            AskToStop,
-        ),
+        // The shutdown of the control plane.
+        ("a shutdown stops a VM", LEAVING, UP, AskToStop),
         ("starts none", LEAVING, DOWN, Rest),
         ("and prepares none", LEAVING, NEW, Rest),
     ];
@@ -407,7 +417,7 @@ fn plan_follows_from_desired_and_observed() {
     }
 }
 
-/// Everything that can be wanted and seen.
+/// All combinations of desired state and observation.
 fn all() -> impl Iterator<Item = (Desired, Observed)> {
     let bools = [false, true];
     let desired = [Fate::Keep, Fate::Reset, Fate::Delete]
@@ -478,7 +488,7 @@ fn plan_never_violates_its_invariants() {
         let lives = observed.agent != Agent::Absent || observed.machine != Machine::Absent;
         let case = format!("{action:?} for {desired:?} {observed:?}");
         if matches!(action, Action::WriteTemplate | Action::DeleteFiles) {
-            assert!(!lives, "files are changed under a living VM: {case}");
+            assert!(!lives, "files are changed while the VM is alive: {case}");
         }
         if observed.job.is_some() {
             assert!(
@@ -499,7 +509,7 @@ fn plan_never_violates_its_invariants() {
             assert_eq!(observed.agent, Agent::Absent, "h34: two hostagents: {case}");
             assert!(
                 !desired.leaving || lives,
-                "started while the control plane goes: {case}"
+                "started during a shutdown: {case}"
             );
         }
         if matches!(action, Action::Prepare) {

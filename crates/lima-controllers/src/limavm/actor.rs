@@ -74,7 +74,7 @@ pub(super) struct Shared {
     pub(super) vms: Objects<LimaVM>,
     pub(super) config_maps: Objects<ConfigMap>,
     pub(super) names: Names,
-    /// Identifies the control plane, so that its VMs' folders can be told from those of another.
+    /// Identifies the control plane, to distinguish its VMs' folders from those of another.
     pub(super) cluster: Option<String>,
 }
 

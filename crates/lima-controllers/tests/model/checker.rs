@@ -1,4 +1,4 @@
-//! A breadth-first model checker that keeps the graph of what it has seen.
+//! A breadth-first model checker that keeps the graph of the states it has visited.
 //!
 //! Why not a library: the liveness that is wanted here ("when faults stop, every weakly fair run settles") is a question
 //! about cycles of the graph, which stateright's `eventually` cannot answer and whose graph it does not hand out.
@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::processes::{left_to_the_owner, settled};
-use crate::steps::{Step, Who, steps};
+use crate::processes::{left_to_the_user, settled};
+use crate::steps::{Origin, Step, steps};
 use crate::world::{Broken, Rules, World};
 
-/// How much may go wrong and be wanted on one way through the graph.
+/// The number of faults and commands on one path through the graph.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bound {
     pub(crate) faults: u8,
@@ -24,7 +24,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// What is wrong, and how one gets there.
+/// A violation, and the path to it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) why: Why,
@@ -35,22 +35,22 @@ pub(crate) struct Failure {
 pub(crate) enum Why {
     /// It has happened.
     Broken(Broken),
-    /// With all faults over, everybody may go on working for ever and the owner never gets what is wanted.
+    /// After the last fault, all processes can go on for ever without reaching what the user wants.
     NeverSettles,
-    /// All was as wanted, nobody did anything to it, and it was left again.
+    /// The world was settled, no fault or command came, and it did not stay settled.
     Unsettles,
 }
 
-/// What was looked at.
+/// What was visited.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Size {
     /// Steps taken, to known states too.
     pub(crate) steps: u64,
     /// Different states.
     pub(crate) states: usize,
-    /// States in which all is as wanted.
+    /// Settled states.
     pub(crate) settled: usize,
-    /// The longest shortest way from the start.
+    /// The length of the longest shortest path from the start.
     pub(crate) depth: u32,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Multiplies and rotates, as the compiler's own tables do: no enemy chooses our states.
+/// Multiplies and rotates, as the compiler's own tables do; the states are not chosen by an attacker.
 #[derive(Default)]
 struct Fast(u64);
 
@@ -108,7 +108,7 @@ struct From {
 #[derive(Clone, Copy)]
 struct Edge {
     to: u32,
-    who: Who,
+    origin: Origin,
     what: &'static str,
 }
 
@@ -116,15 +116,15 @@ struct Graph {
     known: HashMap<World, u32, BuildHasherDefault<Fast>>,
     states: Vec<World>,
     from: Vec<From>,
-    /// For each state, with how many faults and commands it was looked at: a bit for each pair.
+    /// For each state, a bit for each number of faults and commands that it was visited with.
     spent: Vec<u64>,
-    /// The steps of a world that is left alone, and where those of each state are.
+    /// The progress steps, and where those of each state are.
     edges: Vec<Edge>,
     edges_of: Vec<Option<(u32, u8)>>,
     steps: u64,
 }
 
-/// Looks at everything that can happen within `bound`, from each of `starts`.
+/// Visits every state within `bound`, from each of `starts`.
 pub(crate) fn check(starts: &[World], rules: &Rules, bound: Bound) -> Result<Size, Failure> {
     let pairs = (u32::from(bound.faults) + 1) * (u32::from(bound.commands) + 1);
     assert!(pairs <= u64::BITS, "no machine gets that far: {bound}");
@@ -147,10 +147,10 @@ pub(crate) fn check(starts: &[World], rules: &Rules, bound: Bound) -> Result<Siz
     })
 }
 
-const NOBODY: u32 = u32::MAX;
+const NO_PARENT: u32 = u32::MAX;
 
 impl Graph {
-    /// The number of a state, and whether it is worth looking at with this much spent: not when it was with less.
+    /// The number of a state, and whether it must be visited with this much spent: not if it was visited with less.
     fn reach(&mut self, world: World, from: From, bound: Bound, spent: (u8, u8)) -> (u32, bool) {
         let next = self.states.len() as u32;
         let number = *self.known.entry(world).or_insert(next);
@@ -176,7 +176,7 @@ impl Graph {
         let mut queues: Vec<Vec<(u32, u8, u8)>> = vec![Vec::new(); levels + 1];
         for start in starts {
             let from = From {
-                parent: NOBODY,
+                parent: NO_PARENT,
                 what: "",
                 depth: 0,
             };
@@ -208,19 +208,19 @@ impl Graph {
                         what: step.what,
                         depth,
                     };
-                    let spent = match step.who {
-                        Who::Fault => (faults + 1, commands),
-                        Who::Command => (faults, commands + 1),
+                    let spent = match step.origin {
+                        Origin::Fault => (faults + 1, commands),
+                        Origin::Command => (faults, commands + 1),
                         _ => (faults, commands),
                     };
                     let (to, worth) = self.reach(step.next, from, bound, spent);
                     if let Some(broken) = step.next.broken {
                         return Err(self.failure(Why::Broken(broken), to, Vec::new()));
                     }
-                    if first_time && step.who.is_progress() {
+                    if first_time && step.origin.is_progress() {
                         self.edges.push(Edge {
                             to,
-                            who: step.who,
+                            origin: step.origin,
                             what: step.what,
                         });
                     }
@@ -251,7 +251,7 @@ impl Graph {
     fn failure(&self, why: Why, number: u32, more: Vec<String>) -> Failure {
         let mut trace = Vec::new();
         let mut at = number;
-        while at != NOBODY {
+        while at != NO_PARENT {
             let from = self.from[at as usize];
             trace.push(from.what.to_owned());
             at = from.parent;
@@ -263,14 +263,14 @@ impl Graph {
     }
 
     /// A weakly fair run that never settles is a strongly connected part of the graph, outside of the settled states,
-    /// in which everybody who could always do something does something: all such parts are looked at, so this is both
+    /// in which every origin that could always act does act. All such parts are checked, so this is both
     /// sound and complete for what was explored. (Tarjan's algorithm, without recursion.)
     fn check_liveness(&self) -> Result<usize, Failure> {
         let count = self.states.len();
         let good: Vec<bool> = self
             .states
             .iter()
-            .map(|world| settled(world) || left_to_the_owner(world))
+            .map(|world| settled(world) || left_to_the_user(world))
             .collect();
         for number in 0..count as u32 {
             if settled(&self.states[number as usize]) {
@@ -345,14 +345,14 @@ impl Graph {
     fn check_part(&self, part: &[u32]) -> Result<(), Failure> {
         let members: std::collections::HashSet<u32, BuildHasherDefault<Fast>> =
             part.iter().copied().collect();
-        let fair = (1u16 << Who::Chance as u16) - 1;
-        // Who does something inside, and who could do something everywhere.
+        let fair = (1u16 << Origin::Chance as u16) - 1;
+        // The origins that act inside, and those that could act everywhere.
         let (mut acts, mut always) = (0u16, fair);
         let mut inside: Vec<&'static str> = Vec::new();
         for number in part {
             let mut able = 0u16;
             for edge in self.edges(*number) {
-                let bit = 1u16 << edge.who as u16;
+                let bit = 1u16 << edge.origin as u16;
                 able |= bit;
                 if members.contains(&edge.to) {
                     acts |= bit;
@@ -373,7 +373,7 @@ impl Graph {
             .iter()
             .min_by_key(|number| self.from[**number as usize].depth)
             .copied()
-            .unwrap_or(NOBODY);
+            .unwrap_or(NO_PARENT);
         Err(self.failure(Why::NeverSettles, first, more))
     }
 }

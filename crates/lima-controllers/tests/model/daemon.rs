@@ -1,6 +1,6 @@
-//! What the daemon does for the VM: its actor looks, `plan` decides, the actor does it later; jobs go on beside it.
+//! The daemon: its actor observes, `plan` decides, the actor performs the step later; jobs run beside it.
 //!
-//! Between a look and what follows from it anything may happen, so every observation is a late one.
+//! Anything can happen between an observation and the step that follows from it.
 
 use lima_controllers::limavm::plan::{
     Action, Agent as SeenAgent, Desired, Fate, Files, Job, Machine, Observed, Stop, lives,
@@ -8,17 +8,17 @@ use lima_controllers::limavm::plan::{
 
 use crate::jobs::start_task;
 use crate::world::{
-    Asked, Broken, Clock, Daemon, Flaw, Health, Lock, Mode, Named, Phase, Rules, Silent, Stage,
-    Started, Wish, World,
+    Asked, Broken, Clock, Daemon, Flaw, Health, Lock, Mode, Named, Phase, Request, Rules, Silent,
+    Stage, Started, World,
 };
 
-/// How a look goes wrong.
+/// How an observation is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sight {
     Clear,
-    /// The lock file cannot be looked at.
+    /// The lock file cannot be examined.
     LockUnreadable,
-    /// Somebody holds `qemu.lock` and cannot be identified.
+    /// The holder of `qemu.lock` cannot be identified.
     MachineUnclear,
     /// The hostagent's answer does not come.
     AnswerLost,
@@ -27,7 +27,7 @@ pub(crate) enum Sight {
 }
 
 /// `actor.rs: desired`. There is always a usable template.
-fn desired(seen: &Wish, mode: Mode) -> Desired {
+fn desired(seen: &Request, mode: Mode) -> Desired {
     Desired {
         fate: if seen.deleting {
             Fate::Delete
@@ -44,7 +44,7 @@ fn desired(seen: &Wish, mode: Mode) -> Desired {
 }
 
 /// `files.rs: state`.
-fn files(world: &World, seen: &Wish) -> Files {
+fn files(world: &World, seen: &Request) -> Files {
     match world.disk {
         None => Files::Absent,
         Some(disk) if disk.mark == Some(seen.template) => Files::Current,
@@ -94,14 +94,14 @@ fn agent_and_machine(world: &World, rules: &Rules, sight: Sight) -> (SeenAgent, 
     }
 }
 
-/// `memory.rs: learn, agent_is_gone`.
+/// `run.rs: observe, hostagent_is_gone`.
 fn learn(daemon: &mut Daemon, agent: SeenAgent, machine: Machine, rules: &Rules) {
-    let cannot_be_told =
+    let is_unknown =
         agent == SeenAgent::Unknown || (agent == SeenAgent::Absent && machine == Machine::Unknown);
     match (agent, daemon.silent) {
         (SeenAgent::Silent, Silent::No) => daemon.silent = Silent::Yes,
         (SeenAgent::Silent, _) => {}
-        _ if cannot_be_told => {
+        _ if is_unknown => {
             if daemon.silent == Silent::No {
                 daemon.silent = Silent::Yes;
             }
@@ -132,7 +132,7 @@ fn learn(daemon: &mut Daemon, agent: SeenAgent, machine: Machine, rules: &Rules)
     }
 }
 
-/// `step.rs: run_failed` with `back_off.rs`.
+/// `run.rs: failed` with the kit's `back_off.rs`.
 fn run_failed(daemon: &mut Daemon, machine: Machine) {
     if machine == Machine::Absent || daemon.failures > 0 {
         daemon.starts_held = true;
@@ -140,9 +140,9 @@ fn run_failed(daemon: &mut Daemon, machine: Machine) {
     daemon.failures = (daemon.failures + 1).min(3);
 }
 
-/// `actor.rs: notice_wish`: a new wish is worth a new try at once. `stopping.rs: state`: a hostagent that was asked
-/// while the disk was to stay, or the daemon was, has more time than there is now.
-fn notice_wish(daemon: &mut Daemon, sooner: bool) {
+/// `actor.rs: notice_request`: after a changed request the next attempt is due at once. `stopping.rs: state`: a hostagent
+/// that was asked before a deletion or a shutdown was requested has a later deadline than now.
+fn notice_request(daemon: &mut Daemon, sooner: bool) {
     daemon.failures = 0;
     daemon.starts_held = false;
     daemon.work_held = false;
@@ -151,7 +151,7 @@ fn notice_wish(daemon: &mut Daemon, sooner: bool) {
     }
 }
 
-/// The watch shows the object as it is. An object that is gone ends its actor.
+/// The watch reports the current object. The actor of an object that is gone ends.
 pub(crate) fn watch(world: &World) -> World {
     let mut next = *world;
     if world.daemon.pending.is_some() {
@@ -164,7 +164,7 @@ pub(crate) fn watch(world: &World) -> World {
         (_, None) => next.daemon = Daemon::fresh(world.daemon.mode),
         (Some(old), Some(new)) => {
             let sooner = (new.deleting || new.reset) && !(old.deleting || old.reset);
-            notice_wish(&mut next.daemon, sooner);
+            notice_request(&mut next.daemon, sooner);
         }
         (None, Some(_)) => {}
     }
@@ -226,7 +226,7 @@ pub(crate) fn look(world: &World, rules: &Rules, sight: Sight) -> World {
         hopeless,
     };
     if desired.leaving && !lives(&observed) && daemon.task.is_none() {
-        // The actor ends here without having asked the plan. Neither may be the only one that begins nothing now.
+        // The actor ends here without asking the plan, which must not begin anything now either.
         judge(
             &mut next,
             (rules.plan)(&desired, &observed),
@@ -237,17 +237,17 @@ pub(crate) fn look(world: &World, rules: &Rules, sight: Sight) -> World {
         next.break_if(world.lives(), Broken::LeftBehind);
         return next;
     }
-    // `show`: a restart is noted while the VM that lives has another template.
+    // `show`: a restart is recorded while the running VM has another template.
     if files == Files::Outdated && lives(&observed) && !seen.restart {
         if world.seen == world.object {
-            let noted = Wish {
+            let recorded = Request {
                 restart: true,
                 ..seen
             };
-            (next.object, next.seen) = (Some(noted), Some(noted));
-            notice_wish(&mut next.daemon, false);
+            (next.object, next.seen) = (Some(recorded), Some(recorded));
+            notice_request(&mut next.daemon, false);
         } else if !desired.leaving {
-            // A conflict: the look is given up, and what it has learnt stays.
+            // A conflict: the look ends, and the actor's memory stays.
             return next;
         }
     }
@@ -259,8 +259,8 @@ pub(crate) fn look(world: &World, rules: &Rules, sight: Sight) -> World {
     next
 }
 
-/// Decisions that are wrong whatever becomes of them: what carries them out has its own proofs, and must not be the
-/// only ones.
+/// Checks for decisions that are wrong whatever follows. The code that performs them has proofs of its own, which must not
+/// be the only ones.
 fn judge(next: &mut World, action: Action, desired: &Desired, observed: &Observed) {
     let wanted = desired.running
         && !desired.restart
@@ -268,12 +268,12 @@ fn judge(next: &mut World, action: Action, desired: &Desired, observed: &Observe
         && desired.fate == Fate::Keep
         && observed.files == Files::Current;
     let given_up = observed.hopeless || observed.stop == Stop::Overdue;
-    let nobody_can_ask = observed.agent == SeenAgent::Absent
+    let cannot_be_asked = observed.agent == SeenAgent::Absent
         && observed.machine == Machine::Alive
         && desired.fate != Fate::Keep;
     let stays = desired.fate == Fate::Keep && !desired.leaving;
     let useless = observed.job == Some(Job::Prepare) && !stays;
-    // A stop does not wait for a boot, nor for another VM.
+    // A stop waits neither for a boot nor for another VM.
     let can_be_asked = observed.job.is_none()
         && matches!(observed.agent, SeenAgent::Booting | SeenAgent::Up)
         && observed.stop == Stop::NotAsked
@@ -281,7 +281,7 @@ fn judge(next: &mut World, action: Action, desired: &Desired, observed: &Observe
     match action {
         Action::Start => {
             next.break_if(observed.agent != SeenAgent::Absent, Broken::TwoAgents);
-            // Where a machine lives, its guest is to be asked.
+            // A hostagent is also started to ask the guest of a running machine to stop.
             next.break_if(!lives(observed) && !wanted, Broken::StartedUnwanted);
         }
         Action::AskToStop => next.break_if(wanted, Broken::StoppedThoughWanted),
@@ -297,7 +297,7 @@ fn judge(next: &mut World, action: Action, desired: &Desired, observed: &Observe
             next.break_if(observed.files != Files::Absent, Broken::RequestLost);
         }
         Action::Kill => {
-            next.break_if(!given_up && !nobody_can_ask, Broken::KilledUnasked);
+            next.break_if(!given_up && !cannot_be_asked, Broken::KilledUnasked);
             next.break_if(wanted, Broken::KilledThoughWanted);
         }
         Action::DeleteFiles => next.break_if(lives(observed), Broken::KilledUnasked),
@@ -310,12 +310,12 @@ fn judge(next: &mut World, action: Action, desired: &Desired, observed: &Observe
     );
 }
 
-/// `actor.rs: act` and `step.rs`: what was decided is done, whatever has happened since.
+/// `actor/step.rs: act`: performs what was decided, whatever has happened since.
 pub(crate) fn act(world: &World, action: Action, rules: &Rules) -> World {
     next_look(&done(world, action, rules))
 }
 
-/// The action is over, and what the watch has shown meanwhile is taken in.
+/// The action is over, and the actor takes in what the watch has reported meanwhile.
 fn next_look(world: &World) -> World {
     if world.daemon.news {
         watch(world)
@@ -324,7 +324,7 @@ fn next_look(world: &World) -> World {
     }
 }
 
-/// `step.rs: ask_to_stop`, when the hostagent hears it and its answer is lost.
+/// `actor/step.rs: ask_to_stop`, when the hostagent receives it and the answer is lost.
 pub(crate) fn answer_lost(world: &World) -> World {
     let mut next = *world;
     next.daemon.pending = None;
@@ -348,7 +348,7 @@ fn done(world: &World, action: Action, rules: &Rules) -> World {
                 task.cancelled = true;
             }
         }
-        // The session that starts it is bounded by the model: nobody gets to three.
+        // The model has at most two.
         Action::Start if world.waiting == 2 => {}
         Action::Start => {
             next.waiting += 1;
@@ -368,7 +368,7 @@ fn done(world: &World, action: Action, rules: &Rules) -> World {
             }
         }
         Action::RestartDone | Action::ResetDone => {
-            // Written for the version that was seen; else it is a conflict.
+            // Written for the version that was observed; otherwise it is a conflict.
             if current {
                 let restarted = !world.qemus.iter().flatten().any(|qemu| qemu.doomed);
                 let reset = world.disk.is_none_or(|disk| !disk.doomed);
@@ -380,14 +380,14 @@ fn done(world: &World, action: Action, rules: &Rules) -> World {
                     },
                     Broken::RequestLost,
                 );
-                let done = Wish {
+                let done = Request {
                     restart: seen.restart && action != Action::RestartDone,
                     reset: seen.reset && action != Action::ResetDone,
                     again: false,
                     ..seen
                 };
                 (next.object, next.seen) = (Some(done), Some(done));
-                notice_wish(&mut next.daemon, false);
+                notice_request(&mut next.daemon, false);
             }
         }
         Action::Release => {
@@ -401,7 +401,7 @@ fn done(world: &World, action: Action, rules: &Rules) -> World {
     next
 }
 
-/// `control.rs`: the request is taken in every phase in which the hostagent listens.
+/// `control.rs`: the request is accepted in every phase in which the hostagent listens.
 fn asks(world: &mut World) -> bool {
     match &mut world.agent {
         Some(agent)
@@ -415,7 +415,7 @@ fn asks(world: &mut World) -> bool {
     }
 }
 
-/// The daemon is gone, and its job with it.
+/// The daemon ends, and its job with it.
 pub(crate) fn ends(world: &World) -> World {
     let mut next = *world;
     if next.lock == Lock::Job {
@@ -426,8 +426,8 @@ pub(crate) fn ends(world: &World) -> World {
     next
 }
 
-/// `dispatch.rs`: the objects are listed anew. What killed preparations left is removed beside that, by a task that may
-/// be late or fail; here it is as if it always failed. `lived`: the status says that a hostagent lived (`actor.rs: new`).
+/// `dispatch.rs`: the objects are listed again. A background task removes the remains of killed preparations; it can be
+/// late or fail, and in the model it always fails. `lived`: the status shows a hostagent (`actor.rs: new`).
 pub(crate) fn starts(world: &World, lived: bool) -> World {
     let mut next = *world;
     next.daemon = Daemon::fresh(Mode::Up);
@@ -436,15 +436,15 @@ pub(crate) fn starts(world: &World, lived: bool) -> World {
     next
 }
 
-/// `dispatch.rs`: the end of the control plane, with the VMs.
+/// `dispatch.rs`: the control plane shuts down and stops the VMs.
 pub(crate) fn leaves(world: &World) -> World {
     let mut next = *world;
     next.daemon.mode = Mode::Leaving;
-    notice_wish(&mut next.daemon, true);
+    notice_request(&mut next.daemon, true);
     next
 }
 
-/// `step.rs: start_agent`, when the program cannot be started.
+/// `actor/step.rs: start_hostagent`, when the program cannot be started.
 pub(crate) fn cannot_start(world: &World, rules: &Rules) -> World {
     let mut next = *world;
     next.daemon.pending = None;

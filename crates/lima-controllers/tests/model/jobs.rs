@@ -1,4 +1,4 @@
-//! The daemon's jobs, step by step. Each may end half way: by a failure, or with the daemon.
+//! The daemon's jobs, step by step. Each can end half way: by a failure, or with the daemon.
 
 use lima_controllers::limavm::plan::Job;
 
@@ -14,7 +14,7 @@ pub(crate) fn start_task(world: &mut World, job: Job, template: bool) {
     });
 }
 
-/// `step.rs: job_ended`.
+/// `actor/step.rs: job_ended`.
 fn task_ends(world: &mut World, job: Job) {
     let daemon = &mut world.daemon;
     daemon.task = None;
@@ -27,7 +27,7 @@ fn task_ends(world: &mut World, job: Job) {
     }
 }
 
-/// A job fails, gives its lock back, and the next try has to wait. A preparation takes what it made with it.
+/// A job fails, releases its lock, and the next attempt waits. A failed preparation removes what it created.
 pub(crate) fn task_fails(world: &World) -> World {
     let mut next = *world;
     let Some(task) = next.daemon.task.take() else {
@@ -44,7 +44,7 @@ pub(crate) fn task_fails(world: &World) -> World {
 fn unlock(world: &mut World) {
     if world.lock == Lock::Job {
         world.lock = Lock::Free;
-        world.text = Named::Nobody;
+        world.text = Named::NoProcess;
     }
 }
 
@@ -57,7 +57,7 @@ fn lock(world: &mut World) -> bool {
     free
 }
 
-/// The next step of the job that runs; the same world when it has to wait for somebody.
+/// The next step of the job that runs; the same world when it waits.
 pub(crate) fn work(world: &World, rules: &Rules) -> World {
     let Some(task) = world.daemon.task else {
         return *world;
@@ -68,7 +68,7 @@ pub(crate) fn work(world: &World, rules: &Rules) -> World {
     let mut next = *world;
     let go_to = |next: &mut World, step: u8| next.daemon.task = Some(Task { step, ..task });
     match (task.job, task.step) {
-        // `lima/src/instance/prepare.rs: prepare`: made aside, renamed, marked (`files.rs: prepare`).
+        // `lima/src/instance/prepare.rs: prepare`: prepared aside, renamed, marked (`files.rs: prepare`).
         (Job::Prepare, 0) => {
             next.remains = true;
             go_to(&mut next, 1);
@@ -89,7 +89,7 @@ pub(crate) fn work(world: &World, rules: &Rules) -> World {
             }
             task_ends(&mut next, task.job);
         }
-        // `files.rs: write_template`: lock, the machine looked for, mark off, template, mark on.
+        // `files.rs: write_template`: lock, look for the machine, remove the mark, template, write the mark.
         (Job::WriteTemplate, 0) => {
             if !lock(&mut next) {
                 return task_fails(world);
@@ -121,7 +121,7 @@ pub(crate) fn work(world: &World, rules: &Rules) -> World {
             unlock(&mut next);
             task_ends(&mut next, task.job);
         }
-        // A folder that is gone has no lock: only its remains go.
+        // A folder that is gone has no lock: only its remains are deleted.
         (Job::DeleteFiles, 0) if world.disk.is_none() => go_to(&mut next, 4),
         (Job::DeleteFiles, 0) if rules.flaw == Some(Flaw::DeletesUnproved) => {
             go_to(&mut next, 3);
@@ -132,7 +132,7 @@ pub(crate) fn work(world: &World, rules: &Rules) -> World {
                 go_to(&mut next, 1);
             }
         }
-        // … the lock, again from the start when a newcomer was faster …
+        // … the lock, again from the start when a new hostagent was faster …
         (Job::Kill | Job::DeleteFiles, 1) => {
             let step = if lock(&mut next) { 2 } else { 0 };
             go_to(&mut next, step);
@@ -150,12 +150,12 @@ pub(crate) fn work(world: &World, rules: &Rules) -> World {
                 go_to(&mut next, 3);
             }
         }
-        // `lima/src/instance/delete.rs`: out of sight in one step, then the lock is let go with its file …
+        // `lima/src/instance/delete.rs`: renamed in one step, then the lock is released with its file …
         (Job::DeleteFiles, 3) => {
             next.break_if(world.lives(), Broken::ChangedUnderLife);
             next.disk = None;
             next.remains = true;
-            next.record = Named::Nobody;
+            next.record = Named::NoProcess;
             next.socket = None;
             unlock(&mut next);
             go_to(&mut next, 4);

@@ -1,28 +1,28 @@
-//! Model checking of a VM's life: the real [`plan`] decides, a model of the world carries it out, and everything that
-//! can happen within a bound is looked at. `docs/lifecycle-model.md` says what is modelled and what is not.
+//! Model checking of a VM's life: the real [`plan`] decides, a model of the world performs the steps, and all states
+//! within a bound are visited. `docs/lifecycle-model.md` says what is modelled and what is not.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! |---|---|
 //! | `world` | the state: object, folder, locks, processes, memory of the daemon; what must never happen |
-//! | `daemon`, `jobs` | look, decide, act, and the work beside it. Each names the code that its steps stand for |
-//! | `processes` | hostagent, QEMU and guest; when all is as the owner wants it |
-//! | `steps` | all that can happen next: progress, faults, commands |
-//! | `checker` | breadth first, with the way to each state; fair cycles for liveness |
-//! | `mutants` | plans and worlds with one mistake each, all of which must be found |
+//! | `daemon`, `jobs` | observe, decide, act, and the background jobs. Each names the code that it models |
+//! | `processes` | hostagent, QEMU and guest; when everything is as the user wants it |
+//! | `steps` | all steps that can happen next: progress, faults, commands |
+//! | `checker` | breadth-first search with the path to each state; fair cycles for liveness |
+//! | `mutants` | plans and worlds with one defect each, all of which must be found |
 //!
 //! What holds in every state: the list of [`world::Broken`]. And from every state: once faults and commands stop,
-//! every weakly fair run gets to where the owner wants the VM ([`processes::settled`]) and stays there.
+//! every weakly fair run reaches what the user wants ([`processes::settled`]) and stays there.
 //!
-//! The bound is the number of faults and of commands on one way, in any order and between any two steps. By default
-//! all ways with 1 fault and 2 commands (647,125 states, 2,441,064 steps, depth 57) and all with 2 faults and 1 command
-//! (422,683 states, 1,643,587 steps, depth 55); 12 s of one core in the dev profile, and 13 s for the mistakes.
-//! `RDD_MODEL_FAULTS=2 RDD_MODEL_COMMANDS=2` looks at 5,152,371 states in 24,356,928 steps, in two minutes.
+//! The bound is the number of faults and of commands on one path, in any order and between any two steps. By default
+//! all paths with 1 fault and 2 commands (647,125 states, 2,441,064 steps, depth 57) and all with 2 faults and 1 command
+//! (422,683 states, 1,643,587 steps, depth 55); 12 s of one core in the dev profile, and 13 s for the defects.
+//! `RDD_MODEL_FAULTS=2 RDD_MODEL_COMMANDS=2` visits 5,152,371 states in 24,356,928 steps, in two minutes.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a panic is how a test fails, and the size of what was looked at is its result"
+    reason = "a panic is how a test fails, and the number of visited states is its result"
 )]
 
 mod checker;
@@ -35,14 +35,14 @@ mod world;
 
 use checker::{Bound, check};
 use lima_controllers::limavm::plan::plan;
-use world::{Rules, Wish, World};
+use world::{Request, Rules, World};
 
-/// Two owners who have just created a VM: one wants it to run.
+/// Two VMs that were just created, one of which should run.
 fn starts() -> [World; 2] {
-    [true, false].map(|running| World::new(Wish::new(running)))
+    [true, false].map(|running| World::new(Request::new(running)))
 }
 
-/// The bound of the environment; each that is not given is 1.
+/// The bound from the environment; a value that is not given is 1.
 fn bounds() -> Vec<Bound> {
     let given = |name: &str| -> Option<u8> { Some(std::env::var(name).ok()?.parse().unwrap()) };
     match (given("RDD_MODEL_FAULTS"), given("RDD_MODEL_COMMANDS")) {

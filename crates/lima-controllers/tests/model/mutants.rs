@@ -1,20 +1,20 @@
-//! Plans and worlds with one mistake each. The checker must find every one of them; else its properties do not bite.
+//! Plans and worlds with one defect each. The checker must find every one of them; otherwise its properties are too weak.
 
 use lima_controllers::limavm::plan::{
     Action, Agent, Desired, Fate, Files, Job, Machine, Observed, Stop, lives, plan,
 };
 
 use crate::checker::{Bound, Why, check};
-use crate::world::{Broken, Flaw, Rules, Wish, World};
+use crate::world::{Broken, Flaw, Request, Rules, World};
 
 type Plan = fn(&Desired, &Observed) -> Action;
 
-/// What is wrong, the plan with it, and what must come of it.
+/// The defect, the plan with it, and the violation that must follow.
 fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
     use Why::{Broken as Is, NeverSettles};
     vec![
         (
-            "files are deleted although a machine is seen",
+            "files are deleted although a machine is observed",
             |desired, observed| match (desired.fate, observed.files) {
                 (Fate::Delete, Files::Current) if observed.job.is_none() => Action::DeleteFiles,
                 _ => plan(desired, observed),
@@ -30,7 +30,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::TwoAgents),
         ),
         (
-            "a hostagent is started while the lock cannot be told",
+            "a hostagent is started while the state of the lock is unknown",
             |desired, observed| match observed.agent {
                 Agent::Unknown if observed.job.is_none() => Action::Start,
                 _ => plan(desired, observed),
@@ -57,7 +57,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::ReleasedTooEarly),
         ),
         (
-            "an object is released while a broken deletion has left something",
+            "an object is released while an interrupted deletion has left files",
             |desired, observed| {
                 let remains = false;
                 plan(
@@ -71,7 +71,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::ReleasedTooEarly),
         ),
         (
-            "what cannot be told once is killed",
+            "an unknown state leads to a kill at once",
             |desired, observed| match (plan(desired, observed), observed.machine) {
                 (Action::Wait, Machine::Unknown)
                     if observed.agent == Agent::Absent
@@ -101,7 +101,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::KilledThoughWanted),
         ),
         (
-            "a machine that nobody can take over is never given up",
+            "a machine that cannot be adopted is never given up",
             |desired, observed| {
                 let hopeless = observed.hopeless && observed.agent != Agent::Absent;
                 plan(
@@ -123,7 +123,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::KilledUnasked),
         ),
         (
-            "a changed template waits for a restart that nobody makes",
+            "a changed template waits for a restart that is not requested",
             |desired, observed| match observed.files {
                 Files::Outdated if desired.fate == Fate::Keep && lives(observed) => Action::Rest,
                 _ => plan(desired, observed),
@@ -158,7 +158,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::RequestLost),
         ),
         (
-            "a control plane that goes keeps its VMs up",
+            "a shutdown keeps the VMs up",
             |desired, observed| {
                 let leaving = desired.leaving && !lives(observed);
                 plan(
@@ -214,7 +214,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::Dawdled),
         ),
         (
-            "a changed template is written by a control plane that goes",
+            "a changed template is written during a shutdown",
             |desired, observed| match observed.files {
                 Files::Outdated
                     if desired.leaving && !lives(observed) && observed.job.is_none() =>
@@ -233,7 +233,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::BegunWhileLeaving),
         ),
         (
-            "a control plane that goes prepares a VM",
+            "a VM is prepared during a shutdown",
             |desired, observed| match observed.files {
                 Files::Absent if desired.leaving && observed.job.is_none() => {
                     let leaving = false;
@@ -250,7 +250,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::BegunWhileLeaving),
         ),
         (
-            "a control plane that goes waits for a preparation",
+            "a shutdown waits for a preparation",
             |desired, observed| match plan(desired, observed) {
                 Action::CancelPrepare if desired.leaving => Action::Wait,
                 other => other,
@@ -258,7 +258,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::Dawdled),
         ),
         (
-            "a control plane that goes starts what it has stopped",
+            "a shutdown starts a VM that it has stopped",
             |desired, observed| match observed.files {
                 Files::Current if desired.leaving && !lives(observed) && observed.job.is_none() => {
                     let leaving = false;
@@ -275,7 +275,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::StartedUnwanted),
         ),
         (
-            "a control plane that goes waits for a VM that boots",
+            "a shutdown waits for a VM that boots",
             |desired, observed| match (observed.agent, observed.stop) {
                 (Agent::Booting, Stop::NotAsked) if desired.leaving => Action::Wait,
                 _ => plan(desired, observed),
@@ -297,7 +297,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::TwoJobs),
         ),
         (
-            "a template is written while the VM lives",
+            "a template is written while the VM is alive",
             |desired, observed| match observed.files {
                 Files::Outdated if desired.fate == Fate::Keep && observed.job.is_none() => {
                     Action::WriteTemplate
@@ -307,7 +307,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             Is(Broken::ChangedUnderLife),
         ),
         (
-            "a new VM that is not to run is not prepared",
+            "a new VM that should not run is not prepared",
             |desired, observed| match observed.files {
                 Files::Absent if !desired.running && desired.fate == Fate::Keep => Action::Rest,
                 _ => plan(desired, observed),
@@ -317,7 +317,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
     ]
 }
 
-/// What those who carry the plan out could do wrong, and what must come of it.
+/// The defects of the code that performs the plan, and the violations that must follow.
 fn wrong_worlds() -> Vec<(Flaw, Why)> {
     use Why::{Broken as Is, NeverSettles};
     vec![
@@ -333,8 +333,8 @@ fn wrong_worlds() -> Vec<(Flaw, Why)> {
     ]
 }
 
-/// Most mistakes show with little. Those that need more are looked for on one of the two ways to begin only, and at once
-/// with as much as they need: the graphs are large.
+/// Most defects show within a small bound. The others are searched from one of the two starts only, with the bound that
+/// they need, because the graphs are large.
 fn where_it_shows(what: &str) -> (&'static [bool], &'static [Bound]) {
     const SMALL: [Bound; 2] = [
         Bound {
@@ -357,7 +357,7 @@ fn where_it_shows(what: &str) -> (&'static [bool], &'static [Bound]) {
     match what {
         "KeepsMark" => (&[false], &TEMPLATES),
         "WritesUnproved" => (&[true], &TEMPLATES),
-        "ForgivesTheAsked" | "a machine that nobody can take over is never given up" => {
+        "ForgivesTheAsked" | "a machine that cannot be adopted is never given up" => {
             (&[true], &ORPHANS)
         }
         _ => (&[true, false], &SMALL),
@@ -368,7 +368,7 @@ fn caught(what: &str, rules: &Rules) -> Option<(Bound, Why, usize)> {
     let (running, bounds) = where_it_shows(what);
     let starts: Vec<World> = running
         .iter()
-        .map(|running| World::new(Wish::new(*running)))
+        .map(|running| World::new(Request::new(*running)))
         .collect();
     bounds.iter().find_map(|bound| {
         let failure = check(&starts, rules, *bound).err()?;

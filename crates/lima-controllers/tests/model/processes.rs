@@ -1,11 +1,12 @@
-//! What hostagents, QEMUs and guests do by themselves.
+//! The steps of hostagents, QEMUs and guests.
 
 use crate::world::{
-    Agent, Broken, Flaw, Health, Lock, Mode, Named, Phase, Qemu, Rules, Stage, Started, Wish, World,
+    Agent, Broken, Flaw, Health, Lock, Mode, Named, Phase, Qemu, Request, Rules, Stage, Started,
+    World,
 };
 
-/// `hostagent/src/lib.rs: run`: a hostagent that was started comes to the lock. Without the folder or the lock it
-/// ends. `mine`: it is the one that the present daemon has started last.
+/// `hostagent/src/lib.rs: run`: a hostagent that was started tries to take the lock. Without the folder or the lock it
+/// ends. `mine`: the current daemon started it last.
 pub(crate) fn newcomer(world: &World, mine: bool, rules: &Rules) -> World {
     let mut next = *world;
     next.waiting -= 1;
@@ -48,7 +49,7 @@ pub(crate) fn agent(world: &World, rules: &Rules) -> World {
         }
         // `lib.rs: clear_left_overs, Control::start`.
         Phase::Named => to(&mut next, Phase::Preparing),
-        // `supervisor.rs: begin`: a stop in between.
+        // `supervisor.rs: begin`: a stop during the start.
         Phase::Preparing | Phase::Launching | Phase::Waiting if agent.asked => {
             to(&mut next, Phase::Destroying);
         }
@@ -60,7 +61,7 @@ pub(crate) fn agent(world: &World, rules: &Rules) -> World {
             };
             to(&mut next, seen);
         }
-        // `driver/src/qemu/mod.rs: adopt`: the listener answers, or the hostagent gives up and leaves it alone.
+        // `driver/src/qemu/mod.rs: adopt`: the listener answers, or the hostagent gives up and leaves the machine alone.
         Phase::Adopting => match world.machine(rules) {
             None => to(&mut next, Phase::Launching),
             Some(number) if answers(world, number) => {
@@ -74,12 +75,12 @@ pub(crate) fn agent(world: &World, rules: &Rules) -> World {
                     ..agent
                 });
             }
-            // One that was just started does not listen yet, and greets as soon as its disks are open.
+            // A QEMU that was just started does not listen yet, and answers once its disks are open.
             Some(number) if is_starting(world, number) => {}
             Some(_) if agent.asked => to(&mut next, Phase::Destroying),
             Some(_) => to(&mut next, Phase::Exiting),
         },
-        // `driver/src/qemu/mod.rs: start`: sockets that nobody should own go, the record says what will be started.
+        // `driver/src/qemu/mod.rs: start`: sockets without an owner are removed, and the record says what will be started.
         Phase::Launching => launch(&mut next, agent, rules),
         Phase::Unrecorded => {
             if let Some(number) = agent.qemu {
@@ -103,14 +104,14 @@ pub(crate) fn agent(world: &World, rules: &Rules) -> World {
             Some(_) if agent.asked => to(&mut next, Phase::Stopping),
             Some(_) => {}
         },
-        // `stop_sequence.rs`: the grace is over: quit, then SIGKILL to the process that it holds.
+        // `stop_sequence.rs`: the grace period is over: quit, then SIGKILL to the process that it holds.
         Phase::Stopping => {
             if let Some(number) = agent.qemu {
                 next.qemu_ends(number);
             }
             to(&mut next, Phase::Exiting);
         }
-        // `supervisor.rs: begin`, `destroy`: until nobody is found.
+        // `supervisor.rs: begin`, `destroy`: until no machine is found.
         Phase::Destroying => {
             if !next.kill_machine(rules) {
                 to(&mut next, Phase::Exiting);
@@ -124,7 +125,7 @@ pub(crate) fn agent(world: &World, rules: &Rules) -> World {
 fn launch(next: &mut World, agent: Agent, rules: &Rules) {
     let by_record = rules.flaw == Some(Flaw::FindsByRecord);
     if next.machine(rules).is_some() && !by_record {
-        // `owner.rs: take`: the lock is held, so one runs still.
+        // `owner.rs: take`: the lock is held, so a QEMU is still alive.
         next.agent = Some(Agent {
             phase: Phase::Exiting,
             ..agent
@@ -135,7 +136,7 @@ fn launch(next: &mut World, agent: Agent, rules: &Rules) {
     next.break_if(taken, Broken::TwoMachines);
     let number = u8::from(next.qemus[0].is_some());
     next.socket = None;
-    next.record = Named::Nobody;
+    next.record = Named::NoProcess;
     next.qemus[usize::from(number)] = Some(Qemu {
         stage: Stage::Loading,
         hung: false,
@@ -150,7 +151,7 @@ fn launch(next: &mut World, agent: Agent, rules: &Rules) {
     });
 }
 
-/// Whether the QEMU is the one that listens, and speaks QMP: it does when its disks are open.
+/// Whether this QEMU listens and speaks QMP, which it does once its disks are open.
 fn answers(world: &World, number: u8) -> bool {
     world.socket == Some(number)
         && world
@@ -158,7 +159,7 @@ fn answers(world: &World, number: u8) -> bool {
             .is_some_and(|qemu| !qemu.hung && matches!(qemu.stage, Stage::Booting | Stage::Up))
 }
 
-/// Whether the QEMU is on its way to that.
+/// Whether the QEMU will answer soon.
 fn is_starting(world: &World, number: u8) -> bool {
     world.qemu(number).is_some_and(|qemu| {
         let listens = world.socket == Some(number);
@@ -181,7 +182,7 @@ pub(crate) fn qemu(world: &World, number: u8) -> World {
     match qemu.stage {
         Stage::Loading => {
             to(Stage::Listening);
-            // It unlinks what is there, and binds anew.
+            // It removes the existing socket and binds a new one.
             next.socket = Some(number);
         }
         Stage::Listening => {
@@ -200,7 +201,7 @@ pub(crate) fn qemu(world: &World, number: u8) -> World {
     next
 }
 
-/// A guest that is asked to power off may do it; a guest never has to.
+/// A guest that is asked to power off can do so; it need not.
 pub(crate) fn guest_obeys(world: &World) -> World {
     let mut next = *world;
     if let Some(agent) = world.agent
@@ -214,24 +215,29 @@ pub(crate) fn guest_obeys(world: &World) -> World {
     next
 }
 
-/// Where everything is as the owner wants it.
+/// Whether everything is as the user wants it.
 pub(crate) fn settled(world: &World) -> bool {
     let alone = world.waiting == 0 && world.daemon.pending.is_none() && world.daemon.task.is_none();
-    let Some(wish) = world.object else {
+    let Some(request) = world.object else {
         let nothing = !world.lives() && world.disk.is_none() && !world.remains;
         return nothing && world.waiting == 0 && world.lock == Lock::Free;
     };
-    let in_order = |wish: &Wish| {
-        world
-            .disk
-            .is_some_and(|disk| disk.yaml == wish.template && disk.mark == Some(wish.template))
-            && !world.remains
+    let in_order = |request: &Request| {
+        world.disk.is_some_and(|disk| {
+            disk.yaml == request.template && disk.mark == Some(request.template)
+        }) && !world.remains
     };
     let daemon_up = world.daemon.mode == Mode::Up && world.seen == world.object;
-    if !alone || !daemon_up || !in_order(&wish) || wish.deleting || wish.restart || wish.reset {
+    if !alone
+        || !daemon_up
+        || !in_order(&request)
+        || request.deleting
+        || request.restart
+        || request.reset
+    {
         return false;
     }
-    if !wish.running {
+    if !request.running {
         return !world.lives();
     }
     let Some(agent) = world.agent else {
@@ -242,7 +248,7 @@ pub(crate) fn settled(world: &World) -> bool {
     };
     let other = world.qemu(1 - number);
     let well = world.qemu(number).is_some_and(|qemu| {
-        qemu.stage == Stage::Up && !qemu.hung && qemu.template == wish.template
+        qemu.stage == Stage::Up && !qemu.hung && qemu.template == request.template
     });
     well && other.is_none()
         && agent.phase == Phase::Watching
@@ -250,12 +256,12 @@ pub(crate) fn settled(world: &World) -> bool {
         && !agent.asked
 }
 
-/// A VM that should run, and whose trouble nobody but its owner may end: a machine that nobody can talk to although it
-/// lives (it hangs, or all names of its control socket are gone and its hostagent too), or a hostagent that says that
-/// it is about to be done and never is. The guest may be well, so it is not killed for that; the owner sees the trouble
-/// in the conditions, and a stop, a restart or a deletion ends it.
-pub(crate) fn left_to_the_owner(world: &World) -> bool {
-    let wants_up = world.object.is_some_and(|wish| wish.wants_up());
+/// Whether the VM should run and has a problem that only its user may end: a machine that is alive and cannot be reached
+/// (it hangs, or all names of its control socket and its hostagent are gone), or a hostagent that reports progress for
+/// ever. The guest may be well, so it is not killed for that. The conditions show the problem, and a stop, a restart or a
+/// deletion ends it.
+pub(crate) fn left_to_the_user(world: &World) -> bool {
+    let wants_up = world.object.is_some_and(|request| request.wants_up());
     let deaf = world
         .agent
         .is_some_and(|agent| agent.health == Health::Deaf);

@@ -1,4 +1,4 @@
-//! All that can happen next, each with who does it.
+//! All steps that can happen next, each with its origin.
 
 use lima_controllers::limavm::plan::Job;
 
@@ -6,13 +6,13 @@ use crate::daemon::{self, Sight};
 use crate::jobs;
 use crate::processes;
 use crate::world::{
-    Agent, Asked, Clock, Health, Lock, Mode, Named, Phase, Rules, Silent, Stage, Started, Wish,
+    Agent, Asked, Clock, Health, Lock, Mode, Named, Phase, Request, Rules, Silent, Stage, Started,
     World,
 };
 
-/// Who does a step. Those before [`Who::Chance`] never rest for ever while they have something to do (weak fairness).
+/// The origin of a step. Those before [`Origin::Chance`] eventually act while they have something to do (weak fairness).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum Origin {
     Daemon,
     Job,
     Watch,
@@ -24,30 +24,30 @@ pub(crate) enum Who {
     Newcomer,
     Qemu0,
     Qemu1,
-    /// May happen, and need not: a guest that does what it is asked.
+    /// A step that can happen and need not, such as a guest that obeys.
     Chance,
-    /// Something goes wrong; costs one of the faults.
+    /// A fault; limited in number.
     Fault,
-    /// Somebody wants something; costs one of the commands.
+    /// A command of the user; limited in number.
     Command,
 }
 
-impl Who {
-    /// Whether the step belongs to a world that is left alone.
+impl Origin {
+    /// Whether the step happens without faults and commands.
     pub(crate) fn is_progress(self) -> bool {
-        !matches!(self, Who::Fault | Who::Command)
+        !matches!(self, Origin::Fault | Origin::Command)
     }
 }
 
-/// One thing that happens.
+/// A step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
-    pub(crate) who: Who,
+    pub(crate) origin: Origin,
     pub(crate) what: &'static str,
     pub(crate) next: World,
 }
 
-/// Fills `steps` with all that can happen in `world` next. Steps that change nothing are left out.
+/// Fills `steps` with all steps that can happen next in `world`. Steps that change nothing are left out.
 pub(crate) fn steps(
     world: &World,
     rules: &Rules,
@@ -56,47 +56,47 @@ pub(crate) fn steps(
     steps: &mut Vec<Step>,
 ) {
     steps.clear();
-    let mut add = |who: Who, what: &'static str, next: World| {
+    let mut add = |origin: Origin, what: &'static str, next: World| {
         if next != *world {
-            steps.push(Step { who, what, next });
+            steps.push(Step { origin, what, next });
         }
     };
-    progress(world, rules, &mut |who, what, next| {
-        if faults || who != Who::Fault {
-            add(who, what, next);
+    progress(world, rules, &mut |origin, what, next| {
+        if faults || origin != Origin::Fault {
+            add(origin, what, next);
         }
     });
     if faults {
-        break_something(world, rules, &mut add);
+        faulty_steps(world, rules, &mut add);
     }
     if commands {
-        want_something(world, &mut add);
+        command_steps(world, &mut add);
     }
 }
 
-fn progress(world: &World, rules: &Rules, add: &mut impl FnMut(Who, &'static str, World)) {
+fn progress(world: &World, rules: &Rules, add: &mut impl FnMut(Origin, &'static str, World)) {
     let daemon = &world.daemon;
     match (daemon.mode, daemon.pending) {
         (Mode::Down, _) => {
             for lived in [false, true] {
                 let next = daemon::starts(world, lived);
-                add(Who::Daemon, "the daemon starts", next);
+                add(Origin::Daemon, "the daemon starts", next);
             }
         }
         (_, None) => {
             let next = daemon::look(world, rules, Sight::Clear);
-            add(Who::Daemon, looked(&next), next);
+            add(Origin::Daemon, looked(&next), next);
         }
         (_, Some(action)) => add(
-            Who::Daemon,
-            "the daemon does it",
+            Origin::Daemon,
+            "the daemon performs the step",
             daemon::act(world, action, rules),
         ),
     }
     if let Some(task) = daemon.task {
-        add(Who::Job, worked(task.job), jobs::work(world, rules));
+        add(Origin::Job, worked(task.job), jobs::work(world, rules));
         let may_time_out = match task.job {
-            // A holder that does not say who it is is not killed; `gone.rs: kill` gives up at its deadline.
+            // A holder that the lock does not name is not killed; `gone.rs: kill` gives up at its deadline.
             Job::Kill | Job::DeleteFiles => {
                 task.step == 0 && world.lock == Lock::Agent && world.text != Named::Agent
             }
@@ -104,18 +104,18 @@ fn progress(world: &World, rules: &Rules, add: &mut impl FnMut(Who, &'static str
         };
         if may_time_out {
             let next = jobs::task_fails(world);
-            add(Who::Chance, "the job gives up at its deadline", next);
+            add(Origin::Chance, "the job gives up at its deadline", next);
         }
     }
     if world.seen != world.object && daemon.mode != Mode::Down && !daemon.news {
-        add(Who::Watch, "the watch catches up", daemon::watch(world));
+        add(Origin::Watch, "the watch catches up", daemon::watch(world));
     }
     let timer = |change: &dyn Fn(&mut World)| {
         let mut next = *world;
         change(&mut next);
         next
     };
-    // A hostagent that works is faster than both deadlines, unless something is wrong with the host.
+    // A hostagent that works is faster than both deadlines, unless the host has a problem.
     let works = processes::agent(world, rules) != *world;
     if daemon.clock == Clock::Runs {
         let next = timer(&|next| next.daemon.clock = Clock::Overdue);
@@ -123,51 +123,63 @@ fn progress(world: &World, rules: &Rules, add: &mut impl FnMut(Who, &'static str
             .agent
             .is_some_and(|agent| agent.health != Health::Well);
         if stuck || (daemon.asked != Asked::No && !works) {
-            add(Who::StopDeadline, "the stop is overdue", next);
+            add(Origin::StopDeadline, "the stop is overdue", next);
         } else {
-            add(Who::Fault, "FAULT: the stop takes too long", next);
+            add(Origin::Fault, "FAULT: the stop takes too long", next);
         }
     }
     if daemon.silent == Silent::Yes {
         let next = timer(&|next| next.daemon.silent = Silent::TooLong);
         if works || world.waiting > 0 {
-            add(Who::Fault, "FAULT: the hostagent is slow", next);
+            add(Origin::Fault, "FAULT: the hostagent is slow", next);
         } else {
             add(
-                Who::SilenceDeadline,
-                "it has been silent for too long",
+                Origin::SilenceDeadline,
+                "the hostagent has been silent for too long",
                 next,
             );
         }
     }
     if daemon.starts_held {
         let next = timer(&|next| next.daemon.starts_held = false);
-        add(Who::StartBackOff, "the next start is due", next);
+        add(Origin::StartBackOff, "the next start is due", next);
     }
     if daemon.work_held {
         let next = timer(&|next| next.daemon.work_held = false);
-        add(Who::WorkBackOff, "the next try is due", next);
+        add(Origin::WorkBackOff, "the next attempt is due", next);
     }
     if let Some(agent) = world.agent {
         let next = processes::agent(world, rules);
-        add(Who::Agent, agent_does(agent.phase), next);
+        add(Origin::Agent, agent_does(agent.phase), next);
         let next = processes::guest_obeys(world);
-        add(Who::Chance, "the guest powers off as asked", next);
+        add(Origin::Chance, "the guest powers off as asked", next);
     }
     if world.waiting > 0 {
         let own = daemon.started == Started::Waiting;
         if own {
             let next = processes::newcomer(world, true, rules);
-            add(Who::Newcomer, "the new hostagent comes to the lock", next);
+            add(
+                Origin::Newcomer,
+                "the new hostagent tries to take the lock",
+                next,
+            );
         }
         if !own || world.waiting > 1 {
             let next = processes::newcomer(world, false, rules);
-            add(Who::Newcomer, "an older hostagent comes to the lock", next);
+            add(
+                Origin::Newcomer,
+                "an older hostagent tries to take the lock",
+                next,
+            );
         }
     }
-    for (number, who) in [(0, Who::Qemu0), (1, Who::Qemu1)] {
+    for (number, origin) in [(0, Origin::Qemu0), (1, Origin::Qemu1)] {
         if let Some(qemu) = world.qemu(number) {
-            add(who, qemu_does(qemu.stage), processes::qemu(world, number));
+            add(
+                origin,
+                qemu_does(qemu.stage),
+                processes::qemu(world, number),
+            );
         }
     }
 }
@@ -182,7 +194,7 @@ fn looked(next: &World) -> &'static str {
         Some(WriteTemplate) => "the daemon looks and decides: write the template",
         Some(Start) => "the daemon looks and decides: start a hostagent",
         Some(AskToStop) => "the daemon looks and decides: ask to stop",
-        Some(EndAgent) => "the daemon looks and decides: end the hostagent alone",
+        Some(EndAgent) => "the daemon looks and decides: kill the hostagent alone",
         Some(Kill) => "the daemon looks and decides: kill",
         Some(DeleteFiles) => "the daemon looks and decides: delete the files",
         Some(RestartDone) => "the daemon looks and decides: the restart is done",
@@ -225,15 +237,18 @@ fn qemu_does(stage: Stage) -> &'static str {
     }
 }
 
-fn break_something(world: &World, rules: &Rules, add: &mut impl FnMut(Who, &'static str, World)) {
+fn faulty_steps(world: &World, rules: &Rules, add: &mut impl FnMut(Origin, &'static str, World)) {
     let daemon = &world.daemon;
-    let mut fault = |what: &'static str, next: World| add(Who::Fault, what, next);
+    let mut fault = |what: &'static str, next: World| add(Origin::Fault, what, next);
     if daemon.mode != Mode::Down {
         fault("FAULT: the daemon is killed", daemon::ends(world));
         if daemon.pending.is_none() {
             for (what, sight) in [
-                ("FAULT: the lock cannot be looked at", Sight::LockUnreadable),
-                ("FAULT: the machine cannot be told", Sight::MachineUnclear),
+                ("FAULT: the lock cannot be examined", Sight::LockUnreadable),
+                (
+                    "FAULT: the machine cannot be identified",
+                    Sight::MachineUnclear,
+                ),
                 ("FAULT: the hostagent's answer is lost", Sight::AnswerLost),
                 ("FAULT: a new hostagent is slow", Sight::SlowStart),
             ] {
@@ -271,7 +286,7 @@ fn break_something(world: &World, rules: &Rules, add: &mut impl FnMut(Who, &'sta
         let mut next = *world;
         next.agent_ends();
         fault("FAULT: the hostagent is killed", next);
-        // Between its lock and its name it has nobody's trust, so nobody can end it either.
+        // Before its lock names it, no other process can identify and end it, so the model has no hang there.
         if agent.phase != Phase::Locked {
             for (what, health) in [
                 ("FAULT: the hostagent hangs", Health::Hung),
@@ -304,7 +319,7 @@ fn break_something(world: &World, rules: &Rules, add: &mut impl FnMut(Who, &'sta
             socket: None,
             ..*world
         };
-        fault("FAULT: somebody removes all names of qmp.sock", next);
+        fault("FAULT: all names of qmp.sock are removed", next);
     }
     let mut next = daemon::ends(world);
     for number in 0..2 {
@@ -320,12 +335,12 @@ fn break_something(world: &World, rules: &Rules, add: &mut impl FnMut(Who, &'sta
 const RESTART: &str = "COMMAND: restart";
 const RESET: &str = "COMMAND: reset";
 
-fn want_something(world: &World, add: &mut impl FnMut(Who, &'static str, World)) {
-    let mut command = |what: &'static str, next: World| add(Who::Command, what, next);
-    if let Some(wish) = world.object {
-        let mut want = |what: &'static str, wish: Wish| {
+fn command_steps(world: &World, add: &mut impl FnMut(Origin, &'static str, World)) {
+    let mut command = |what: &'static str, next: World| add(Origin::Command, what, next);
+    if let Some(request) = world.object {
+        let mut want = |what: &'static str, request: Request| {
             let mut next = *world;
-            next.object = Some(wish);
+            next.object = Some(request);
             for qemu in next.qemus.iter_mut().flatten() {
                 qemu.doomed |= what == RESTART;
             }
@@ -334,45 +349,45 @@ fn want_something(world: &World, add: &mut impl FnMut(Who, &'static str, World))
             }
             command(what, next);
         };
-        let on = if wish.running {
+        let on = if request.running {
             "COMMAND: stop"
         } else {
             "COMMAND: start"
         };
         want(
             on,
-            Wish {
-                running: !wish.running,
-                ..wish
+            Request {
+                running: !request.running,
+                ..request
             },
         );
         want(
             RESTART,
-            Wish {
+            Request {
                 restart: true,
-                again: wish.again ^ wish.restart,
-                ..wish
+                again: request.again ^ request.restart,
+                ..request
             },
         );
         want(
             RESET,
-            Wish {
+            Request {
                 reset: true,
-                ..wish
+                ..request
             },
         );
         want(
             "COMMAND: delete",
-            Wish {
+            Request {
                 deleting: true,
-                ..wish
+                ..request
             },
         );
         want(
             "COMMAND: change the template",
-            Wish {
-                template: !wish.template,
-                ..wish
+            Request {
+                template: !request.template,
+                ..request
             },
         );
     }

@@ -1,47 +1,47 @@
-//! The world of one VM as the model knows it: the object, the folder, the lock, the processes, what the daemon
-//! remembers. Time is not counted: a deadline is a step that may come at any moment and comes at last.
+//! The world of one VM in the model: the object, the folder, the lock, the processes, and the daemon's memory. Time is not
+//! counted: a deadline is a step that can come at any moment, and comes at last.
 
 use lima_controllers::limavm::plan::{Action, Desired, Job, Observed};
 
-/// All that is. Small and plain, as there are millions of them.
+/// The state of the world. It is small, because the checker keeps millions of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     /// The object in the API server; `None` when it is gone.
-    pub(crate) object: Option<Wish>,
-    /// The object as the daemon's watch has shown it last.
-    pub(crate) seen: Option<Wish>,
+    pub(crate) object: Option<Request>,
+    /// The object as the daemon's watch reported it last.
+    pub(crate) seen: Option<Request>,
     /// The VM's folder.
     pub(crate) disk: Option<Disk>,
-    /// `.NAME.tmp`: what a preparation or a deletion that broke off has left.
+    /// `.NAME.tmp`: what an interrupted preparation or deletion has left.
     pub(crate) remains: bool,
     /// `ha.lock`.
     pub(crate) lock: Lock,
-    /// Whom the text in `ha.lock` names.
+    /// The process that the text in `ha.lock` names.
     pub(crate) text: Named,
-    /// Hostagents that were started and have not come to the lock yet.
+    /// Hostagents that were started and have not tried to take the lock yet.
     pub(crate) waiting: u8,
     /// The hostagent that holds the lock.
     pub(crate) agent: Option<Agent>,
     pub(crate) qemus: [Option<Qemu>; 2],
-    /// Whom `qemu.json` names.
+    /// The process that `qemu.json` names.
     pub(crate) record: Named,
-    /// Who listens on `qmp.sock` or its second name (`driver/src/qemu/spare.rs`).
+    /// The QEMU that listens on `qmp.sock` or its second name (`driver/src/qemu/spare.rs`).
     pub(crate) socket: Option<u8>,
     pub(crate) daemon: Daemon,
-    /// What should never have happened, and has.
+    /// The first invariant that was violated.
     pub(crate) broken: Option<Broken>,
 }
 
-/// What the owner wants, as it stands in the API server.
+/// What the user wants, as the API server has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Wish {
+pub(crate) struct Request {
     pub(crate) running: bool,
     pub(crate) restart: bool,
     pub(crate) reset: bool,
     pub(crate) deleting: bool,
     /// Which of two templates.
     pub(crate) template: bool,
-    /// Changes with a request for what is requested already: another version of the object, for who writes.
+    /// Changes when the user requests again what is requested already: another version of the object.
     pub(crate) again: bool,
 }
 
@@ -50,25 +50,25 @@ pub(crate) struct Wish {
 pub(crate) struct Disk {
     /// The template in `lima.yaml`.
     pub(crate) yaml: bool,
-    /// The template that the mark beside it says.
+    /// The template of the mark beside it.
     pub(crate) mark: Option<bool>,
-    /// A reset was asked for since it was made.
+    /// A reset was requested since it was created.
     pub(crate) doomed: bool,
 }
 
-/// Who holds `ha.lock`.
+/// The holder of `ha.lock`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Lock {
     Free,
     Agent,
-    /// The daemon's job, as a proof that no hostagent lives.
+    /// The daemon's job, as a proof that no hostagent is alive.
     Job,
 }
 
-/// A process that a file names. A number alone is never more than `Stale`: it may be a stranger's by now.
+/// A process that a file names. A PID of a process that is gone is `Stale`: another process may have it by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Named {
-    Nobody,
+    NoProcess,
     /// One that is gone.
     Stale,
     Agent,
@@ -80,40 +80,40 @@ pub(crate) enum Named {
 pub(crate) struct Agent {
     pub(crate) phase: Phase,
     pub(crate) health: Health,
-    /// A request to stop has reached it.
+    /// It has received a request to stop.
     pub(crate) asked: bool,
-    /// The QEMU that it started or took over.
+    /// The QEMU that it started or adopted.
     pub(crate) qemu: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Health {
     Well,
-    /// It answers on `ha.sock` and takes requests, and does nothing any more.
+    /// It answers on `ha.sock` and accepts requests, and does nothing else.
     Deaf,
-    /// It does nothing any more, and answers nobody.
+    /// It does nothing, and answers no request.
     Hung,
 }
 
-/// How far a hostagent is (`hostagent/src/supervisor.rs`).
+/// The phase of a hostagent (`hostagent/src/supervisor.rs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
-    /// It holds the lock, and its text does not name it yet.
+    /// It holds the lock, and the lock's text does not name it yet.
     Locked,
-    /// It is named, and does not listen on `ha.sock` yet.
+    /// The lock names it, and it does not listen on `ha.sock` yet.
     Named,
     Preparing,
-    /// It has seen a machine.
+    /// It has found a machine.
     Adopting,
-    /// It has seen none.
+    /// It has found none.
     Launching,
     /// QEMU is started, and `qemu.json` does not name it yet.
     Unrecorded,
-    /// For QEMU's first answer.
+    /// It waits for QEMU's first answer.
     Waiting,
     Watching,
     Stopping,
-    /// It was asked to stop before it had a machine: it makes sure that there is none.
+    /// It was asked to stop before it had a machine, and makes sure that there is none.
     Destroying,
     Exiting,
 }
@@ -122,11 +122,11 @@ pub(crate) enum Phase {
 pub(crate) struct Qemu {
     pub(crate) stage: Stage,
     pub(crate) hung: bool,
-    /// Started by the hostagent that lives, so it goes with that one's process tree.
+    /// The hostagent that is alive started it, so it belongs to that process tree.
     pub(crate) child: bool,
     /// The template that it was started with.
     pub(crate) template: bool,
-    /// A restart was asked for since it was started.
+    /// A restart was requested since it was started.
     pub(crate) doomed: bool,
 }
 
@@ -134,14 +134,14 @@ pub(crate) struct Qemu {
 pub(crate) enum Stage {
     /// Started.
     Loading,
-    /// Listens on its control socket, has not opened its disk.
+    /// It listens on its control socket and has not opened its disk.
     Listening,
-    /// Has its disk, and the lock on it.
+    /// It has opened its disk and holds the lock on it.
     Booting,
     Up,
 }
 
-/// The daemon, and what the VM's actor remembers (`memory.rs`).
+/// The daemon, and the memory of the VM's actor (`run.rs`, `work.rs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Daemon {
     pub(crate) mode: Mode,
@@ -150,14 +150,14 @@ pub(crate) struct Daemon {
     pub(crate) lived: bool,
     pub(crate) started: Started,
     pub(crate) silent: Silent,
-    /// Failed starts in a row; three are as good as more.
+    /// Failed starts in a row, up to three.
     pub(crate) failures: u8,
     pub(crate) starts_held: bool,
     pub(crate) work_held: bool,
     pub(crate) task: Option<Task>,
-    /// Decided by what was seen, and not done yet.
+    /// Decided from an observation, and not performed yet.
     pub(crate) pending: Option<Action>,
-    /// The watch has shown another version since; it is taken in by the next look.
+    /// The watch has reported another version since; the next look takes it in.
     pub(crate) news: bool,
 }
 
@@ -165,7 +165,7 @@ pub(crate) struct Daemon {
 pub(crate) enum Mode {
     Down,
     Up,
-    /// Stops the VMs, then ends.
+    /// It stops the VMs, then ends.
     Leaving,
 }
 
@@ -173,7 +173,7 @@ pub(crate) enum Mode {
 pub(crate) enum Asked {
     No,
     Yes,
-    /// With a longer grace period than there is now.
+    /// With a longer grace period than the current one.
     Longer,
 }
 
@@ -183,15 +183,15 @@ pub(crate) enum Clock {
     /// No stop is wanted.
     Off,
     Runs,
-    /// It is over.
+    /// It has run out.
     Overdue,
 }
 
-/// The hostagent that this daemon has started last.
+/// The hostagent that this daemon started last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Started {
     No,
-    /// It lives and has not come to the lock.
+    /// It is alive and has not tried to take the lock.
     Waiting,
     /// It has the lock, or has ended.
     Past,
@@ -204,12 +204,12 @@ pub(crate) enum Silent {
     TooLong,
 }
 
-/// A job in the background, step by step.
+/// A background job, step by step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Task {
     pub(crate) job: Job,
     pub(crate) step: u8,
-    /// What it writes was decided when it started.
+    /// The template that it writes; decided when it started.
     pub(crate) template: bool,
     pub(crate) cancelled: bool,
 }
@@ -217,19 +217,19 @@ pub(crate) struct Task {
 /// What must never happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Broken {
-    /// Two QEMUs of one VM live.
+    /// Two QEMUs of one VM are alive.
     TwoMachines,
-    /// Two hostagents act for one VM, or a second one was started while one was seen.
+    /// Two hostagents act for one VM, or a second one was started while one was observed.
     TwoAgents,
     /// Two jobs work on the files of one VM.
     TwoJobs,
-    /// A signal went to a process that was not proved ours.
+    /// A signal was sent to a process that was not proved to be the VM's.
     StrangerSignalled,
-    /// A signal went to the daemon.
+    /// A signal was sent to the daemon.
     DaemonSignalled,
-    /// Files were changed or deleted while something lived.
+    /// Files were changed or deleted while a process of the VM was alive.
     ChangedUnderLife,
-    /// The object went while something of the VM was left.
+    /// The object was released while something of the VM was left.
     ReleasedTooEarly,
     /// A guest that could have been asked to stop was to be killed.
     KilledUnasked,
@@ -239,39 +239,39 @@ pub(crate) enum Broken {
     StoppedThoughWanted,
     /// A guest was to be started that was not to run, or not with this template: one more restart than was asked for.
     StartedUnwanted,
-    /// The control plane goes, and something was begun that is the next one's.
+    /// Something was begun during the shutdown that the next control plane should do.
     BegunWhileLeaving,
-    /// Somebody waited who had to end something at once.
+    /// A step that must act at once waited.
     Dawdled,
     /// The daemon stopped its VMs and left one.
     LeftBehind,
-    /// A request to restart or to reset was taken for done, and was not, or a template is still to be written.
+    /// A restart or reset was recorded as complete and was not, or a template was not written yet.
     RequestLost,
 }
 
-/// What can be done wrong. The model runs with none of it; each of `mutants.rs` turns one thing on.
+/// The plan, and a defect. The model runs without one; each mutant in `mutants.rs` has one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     pub(crate) plan: fn(&Desired, &Observed) -> Action,
     pub(crate) flaw: Option<Flaw>,
 }
 
-/// Mistakes of those who carry the plan out.
+/// Defects of the code that performs the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// A number in a file is signalled as it stands.
+    /// A PID in a file is signalled without a check.
     TrustsNumbers,
     /// A hostagent goes on without the lock.
     IgnoresLock,
-    /// Files are deleted because nothing was seen alive, without the proof.
+    /// Files are deleted because no process was observed, without a proof.
     DeletesUnproved,
-    /// A template is written with the lock, and the machine is not looked for.
+    /// A template is written under the lock, without looking for the machine.
     WritesUnproved,
     /// The mark of the old template stays while the new one is written.
     KeepsMark,
-    /// QEMU holds no lock: it is known by its socket, or by a record that names it after it was started.
+    /// QEMU holds no lock: it is found by its socket, or by a record that is written after its start.
     FindsByRecord,
-    /// A failed deletion leaves its remains to the next start.
+    /// The remains of a failed deletion are not deleted.
     ForgetsRemains,
     /// A kill ends the hostagent and not its machine.
     KillsAgentOnly,
@@ -279,9 +279,9 @@ pub(crate) enum Flaw {
     ForgivesTheAsked,
 }
 
-impl Wish {
-    pub(crate) fn new(running: bool) -> Wish {
-        Wish {
+impl Request {
+    pub(crate) fn new(running: bool) -> Request {
+        Request {
             running,
             restart: false,
             reset: false,
@@ -291,14 +291,14 @@ impl Wish {
         }
     }
 
-    /// The VM is to be up, and nothing else has to be done first.
+    /// The VM should be up, and nothing has to be done first.
     pub(crate) fn wants_up(&self) -> bool {
         self.running && !self.restart && !self.reset && !self.deleting
     }
 }
 
 impl Daemon {
-    /// One that has just started remembers nothing.
+    /// A daemon that has just started, without any memory.
     pub(crate) fn fresh(mode: Mode) -> Daemon {
         Daemon {
             mode,
@@ -319,18 +319,18 @@ impl Daemon {
 
 impl World {
     /// An object that was just created.
-    pub(crate) fn new(wish: Wish) -> World {
+    pub(crate) fn new(request: Request) -> World {
         World {
-            object: Some(wish),
-            seen: Some(wish),
+            object: Some(request),
+            seen: Some(request),
             disk: None,
             remains: false,
             lock: Lock::Free,
-            text: Named::Nobody,
+            text: Named::NoProcess,
             waiting: 0,
             agent: None,
             qemus: [None, None],
-            record: Named::Nobody,
+            record: Named::NoProcess,
             socket: None,
             daemon: Daemon::fresh(Mode::Up),
             broken: None,
@@ -364,7 +364,7 @@ impl World {
         self.qemus[usize::from(number)].as_ref()
     }
 
-    /// A QEMU is gone: the kernel closes its socket, and who is named is a number.
+    /// A QEMU is gone: the kernel closes its socket, and files that name it are stale.
     pub(crate) fn qemu_ends(&mut self, number: u8) {
         self.qemus[usize::from(number)] = None;
         if self.socket == Some(number) {
@@ -380,7 +380,7 @@ impl World {
         }
     }
 
-    /// The hostagent that holds the lock is gone, and the kernel gives the lock back.
+    /// The hostagent that holds the lock is gone, and the kernel releases the lock.
     pub(crate) fn agent_ends(&mut self) {
         self.agent = None;
         self.lock = Lock::Free;
@@ -392,7 +392,7 @@ impl World {
         }
     }
 
-    /// SIGKILL to the QEMU that is found (`driver/src/qemu/mod.rs: destroy`); true when there was one.
+    /// Kills the QEMU that is found (`driver/src/qemu/mod.rs: destroy`); true when there was one.
     pub(crate) fn kill_machine(&mut self, rules: &Rules) -> bool {
         match self.machine(rules) {
             Some(number) => {
@@ -400,9 +400,9 @@ impl World {
                 true
             }
             None => {
-                let number_is_somebodys = self.record == Named::Stale;
+                let pid_is_reused = self.record == Named::Stale;
                 self.break_if(
-                    number_is_somebodys && rules.flaw == Some(Flaw::TrustsNumbers),
+                    pid_is_reused && rules.flaw == Some(Flaw::TrustsNumbers),
                     Broken::StrangerSignalled,
                 );
                 false
@@ -410,7 +410,7 @@ impl World {
         }
     }
 
-    /// SIGKILL to whom the text of a lock that is held names, if that is proved; true when somebody was.
+    /// Kills the process that the text of a held lock names, if its identity is proved; true when there was one.
     pub(crate) fn kill_holder(&mut self, with_tree: bool, rules: &Rules) -> bool {
         match self.text {
             Named::Agent => {
@@ -435,7 +435,7 @@ impl World {
                 );
                 false
             }
-            Named::Nobody | Named::Qemu(_) => false,
+            Named::NoProcess | Named::Qemu(_) => false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What may be written, asked as an API server asks a webhook.
+//! The rules of the webhooks, called as an API server calls them.
 
 use api::LimaVM;
 use api::lima::{STOP_GRACE_PERIOD, TEMPLATE_COPY, condition as types, reason};
@@ -76,7 +76,7 @@ async fn new_vm_gets_finalizer_and_template_and_nothing_else_is_written() {
             .await
             .unwrap()
             .is_none(),
-        "a refused create leaves nothing"
+        "a refused create leaves nothing behind"
     );
 
     let mut with_more = vm("vm", true);
@@ -110,7 +110,7 @@ async fn template_that_cannot_work_is_refused_with_the_field() {
             json!({ "template": "images: [" }),
             "failed to parse template",
         ),
-        ("field", json!({ "template": "imagse: []" }), "imagse"),
+        ("field", json!({ "template": "imagse: []" }), "images: must"),
         ("value", json!({ "template": "cpus: 0\n" }), "cpus: must be"),
     ];
     let admission = admission(&plane);
@@ -125,7 +125,7 @@ async fn template_that_cannot_work_is_refused_with_the_field() {
         let mut new = vm("vm", false);
         new.spec.template_ref.name = name.into();
         refused(&create(&admission, "default", &new).await, &[expected]);
-        // As a template ConfigMap it is refused as well; as any other it is nobody's business.
+        // As a template ConfigMap it is refused as well; any other ConfigMap is accepted.
         let mut labelled = map.clone();
         allowed(
             &admission
@@ -165,7 +165,7 @@ async fn name_in_use_or_invalid_is_refused() {
         &create(&admission, "other", &elsewhere("taken")).await,
         &parts,
     );
-    // The API server says AlreadyExists to this one.
+    // The API server refuses this one itself, with AlreadyExists.
     allowed(&create(&admission, "default", &vm("taken", false)).await);
     refused(
         &create(&admission, "default", &vm("a--b", false)).await,
@@ -185,7 +185,7 @@ async fn name_in_use_or_invalid_is_refused() {
         &["default/busy-template", "already exists"],
     );
 
-    // Two at once, neither of them stored yet; a dry run takes no name.
+    // Two at once, neither of them stored yet; a dry run reserves no name.
     let mut dry = request("CREATE", "other", None, Some(&elsewhere("race")));
     dry.dry_run = true;
     allowed(&admission.mutate_limavm(&dry).await);
@@ -304,7 +304,7 @@ async fn invalid_grace_period_is_refused() {
         refused(&create(&admission, "default", &with(bad)).await, &parts);
         let update = request("UPDATE", "default", Some(&with("5s")), Some(&with(bad)));
         refused(&admission.validate_limavm(&update).await, &parts);
-        // One that is there already does not keep the rest from being changed.
+        // An invalid value that exists already does not prevent other changes.
         let update = request("UPDATE", "default", Some(&with(bad)), Some(&with(bad)));
         allowed(&admission.validate_limavm(&update).await);
     }

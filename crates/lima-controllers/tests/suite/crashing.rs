@@ -1,4 +1,4 @@
-//! VMs that end by themselves, or never come up.
+//! VMs that end by themselves, or fail to start.
 
 use api::lima::{condition as types, reason};
 use serde_json::json;
@@ -27,7 +27,7 @@ async fn h19_failed_start_is_explained_and_succeeds_once_the_cause_is_gone() {
         .await;
     assert!(
         status(&vm).last_error.unwrap().contains("out of luck"),
-        "it is still what went wrong last"
+        "it is still the last failure"
     );
     plane.end().await;
 }
@@ -80,22 +80,22 @@ async fn h19_repeated_failures_lengthen_the_pause_and_a_stop_takes_effect() {
     plane
         .wait_reason("vm", types::RUNNING, reason::STOPPED)
         .await;
-    // Told to start again it tries at once, and from the shortest pause.
+    // After a new request it starts at once, and the pause is the shortest again.
     plane.set_running("vm", true).await;
     plane
-        .wait("vm", "as patient as at first", |vm| {
+        .wait("vm", "starting with the first pause again", |vm| {
             condition(vm, types::RUNNING)
                 .message
                 .ends_with("starting again in 1 s")
         })
         .await;
     assert_eq!(plane.starts("vm"), 4);
-    let told = plane.wait_events("vm", &[reason::START_FAILED]).await;
-    let failed: Vec<_> = told
+    let events = plane.wait_events("vm", &[reason::START_FAILED]).await;
+    let failed: Vec<_> = events
         .iter()
         .filter(|event| event.reason.as_deref() == Some(reason::START_FAILED))
         .collect();
-    assert!(failed.len() <= 3, "a loop does not fill the store");
+    assert!(failed.len() <= 3, "a crash loop does not fill the store");
     plane.set_running("vm", false).await;
     plane.end().await;
 }
@@ -104,19 +104,19 @@ async fn h19_repeated_failures_lengthen_the_pause_and_a_stop_takes_effect() {
 async fn h19_machine_that_ended_by_itself_is_started_again_and_its_last_lines_are_shown() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
-    let words = "QEMU ended; last lines of the guest's console:\nKernel panic";
-    plane.make_with("vm", "crashes", words);
+    let last_lines = "QEMU ended; last lines of the guest's console:\nKernel panic";
+    plane.make_with("vm", "crashes", last_lines);
     let vm = plane
         .wait("vm", "up again", |vm| status(vm).restart_count == 2)
         .await;
-    assert!(status(&vm).last_error.unwrap().starts_with(words));
-    let told = plane.wait_events("vm", &[reason::START_FAILED]).await;
-    assert!(told.iter().any(|event| {
+    assert!(status(&vm).last_error.unwrap().starts_with(last_lines));
+    let events = plane.wait_events("vm", &[reason::START_FAILED]).await;
+    assert!(events.iter().any(|event| {
         event.type_.as_deref() == Some("Warning")
             && event
                 .message
                 .as_ref()
-                .is_some_and(|message| message.starts_with(words))
+                .is_some_and(|message| message.starts_with(last_lines))
     }));
     plane.end().await;
 }
@@ -147,11 +147,12 @@ async fn h20_next_controller_reports_what_happened_while_none_ran() {
             .await;
         let error = status(&vm).last_error.unwrap_or_default();
         assert!(error.starts_with(cause), "{error}");
-        let told = plane.wait_events(name, &[reason::START_FAILED]).await;
+        let events = plane.wait_events(name, &[reason::START_FAILED]).await;
         assert!(
-            told.iter()
+            events
+                .iter()
                 .any(|event| event.message.as_ref().is_some_and(|m| m.starts_with(cause))),
-            "{told:?}"
+            "{events:?}"
         );
     }
     plane.end().await;
@@ -167,9 +168,10 @@ async fn h28_state_of_another_boot_of_the_host_names_no_process() {
         .await;
     plane.crash().await;
     plane.kill_hostagent("vm");
-    // As the host's power cut leaves it: all says that the VM is starting, and its numbers are strangers' by now.
-    let stranger = Bystander::new();
-    let pid = stranger.pid();
+    // The state after a power cut of the host: status and files show a VM that is starting, and their PIDs belong to other
+    // processes by now.
+    let bystander = Bystander::new();
+    let pid = bystander.pid();
     for reason in ["Starting", "Started", "Stopping", "Reconciling"] {
         let status_of = if reason == "Started" { "True" } else { "False" };
         let forged = json!({
@@ -216,6 +218,6 @@ async fn h28_state_of_another_boot_of_the_host_names_no_process() {
         plane.crash().await;
         plane.kill_hostagent("vm");
     }
-    stranger.assert_untouched();
+    bystander.assert_untouched();
     plane.end().await;
 }

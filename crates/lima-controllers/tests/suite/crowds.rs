@@ -1,4 +1,4 @@
-//! Many VMs, of which some misbehave: none of them is another one's business.
+//! Many VMs, some of which misbehave: none of them affects another.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use testutils::poll_async;
 
 use crate::support::{LONG, Plane, condition, holder, status};
 
-/// None of them ends before all were asked, and nobody is killed: who waits for one before he asks the next waits for
-/// ever. Half of them boot.
+/// No hostagent ends before all were asked, and none is killed: a controller that waited for one before asking the next
+/// would wait for ever. Half of the VMs are booting.
 #[tokio::test]
 async fn h31_all_vms_are_asked_to_stop_before_any_is_waited_for() {
     let mut plane = Plane::start().await;
@@ -31,11 +31,11 @@ async fn h31_all_vms_are_asked_to_stop_before_any_is_waited_for() {
     for name in &names {
         let events = plane.dir(name).join("ha.stdout.log");
         poll_async(LONG, &format!("{name} to be asked"), async || {
-            let told = std::fs::read_to_string(&events).unwrap_or_default();
-            if told.contains(r#""phase":"stopping""#) {
+            let events = std::fs::read_to_string(&events).unwrap_or_default();
+            if events.contains(r#""phase":"stopping""#) {
                 Ok(())
             } else {
-                Err(told)
+                Err(events)
             }
         })
         .await;
@@ -65,14 +65,14 @@ async fn h31_vms_that_ignore_everything_are_gone_in_one_grace_period_and_start_w
     for name in &names {
         plane.make(name, "deaf");
     }
-    // That nobody waits for another one is shown above; here a host under load may take its time.
+    // The test above shows that no VM waits for another. Here a host under load can take its time.
     let grace = Duration::from_secs(1);
     plane.stop(Shutdown::StopWorkloads { grace }).await;
     for (number, name) in names.iter().enumerate() {
         assert_eq!(holder(&plane, name), None, "{name} is {}", way(number));
         let vm = plane.get(name).await;
         assert_eq!(condition(&vm, types::RUNNING).reason, reason::STOPPED);
-        assert!(vm.spec.running, "what is wanted is the owner's to say");
+        assert!(vm.spec.running, "the shutdown does not change the spec");
         plane.heal_all(name);
     }
     plane.start_controllers().await;
@@ -138,7 +138,7 @@ async fn h32_hanging_vm_delays_no_other_vm_in_any_state() {
     assert_eq!(
         condition(&lingers, types::RUNNING).reason,
         reason::STOPPING,
-        "they hang still"
+        "they still hang"
     );
     for name in hung {
         plane.heal_all(name);

@@ -1,4 +1,4 @@
-//! Deletions that fail (hazard 22). Their causes are real, and hold for root too.
+//! Deletions that fail (hazard 22). The causes are real, and affect root as well.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,10 +9,10 @@ use kube::ResourceExt;
 
 use crate::support::{Plane, condition, status};
 
-/// A folder within a VM's that nobody can remove while this value lives: a mount point, or for a user who may not
-/// mount, one whose entries are not his to remove.
+/// A folder in a VM's folder that cannot be removed while this value exists: a mount point, or, without the right to
+/// mount, a folder without write permission.
 struct Undeletable {
-    /// Where it is, and where it goes when the VM's folder is moved out of sight.
+    /// Where it is, and where it is after the VM's folder was renamed.
     places: [PathBuf; 2],
     mounted: bool,
 }
@@ -39,12 +39,12 @@ impl Undeletable {
     }
 }
 
-/// From now on it can be removed.
+/// Makes the folder removable.
 impl Drop for Undeletable {
     fn drop(&mut self) {
         for place in self.places.iter().filter(|place| place.exists()) {
             if self.mounted {
-                // Lazily: it may be looked at just now.
+                // Lazily, because the controller may have it open.
                 let _ = Command::new("umount").arg("-l").arg(place).status();
             } else {
                 set_mode(place, 0o700);
@@ -53,7 +53,7 @@ impl Drop for Undeletable {
     }
 }
 
-/// Where a VM's folder goes on its way out.
+/// Where a VM's folder is while it is deleted.
 fn aside(plane: &Plane, vm: &str) -> PathBuf {
     plane.lima_home().root.join(format!(".{vm}.tmp"))
 }
@@ -82,7 +82,7 @@ async fn h22_delete_retries_until_cleanup_succeeds() {
         let message = &condition(&vm, types::DELETING).message;
         assert!(
             message.contains(aside.to_str().unwrap()) && message.contains("remove"),
-            "what, and where: {message}"
+            "it names action and folder: {message}"
         );
         assert!(vm.finalizers().contains(&CLEANUP_FINALIZER.to_owned()));
         assert_eq!(status(&vm).last_error.as_ref(), Some(message));
@@ -90,8 +90,8 @@ async fn h22_delete_retries_until_cleanup_succeeds() {
     drop(busy);
     plane.wait_gone("vm").await;
     assert!(!plane.dir("vm").exists() && !aside.exists());
-    let told = plane.wait_events("vm", &[reason::DELETE_FAILED]).await;
-    assert!(told.iter().any(|event| event.count > Some(0)));
+    let events = plane.wait_events("vm", &[reason::DELETE_FAILED]).await;
+    assert!(events.iter().any(|event| event.count > Some(0)));
     plane.end().await;
 }
 
@@ -123,7 +123,7 @@ async fn h22_interrupted_delete_is_resumed_by_the_next_controller() {
 async fn h22_force_delete_releases_a_vm_that_cannot_be_cleaned_up() {
     let plane = Plane::start().await;
     plane.create_stopped("vm").await;
-    // Lima's own way to keep an instance.
+    // Lima's own mark of an instance that must not be deleted.
     plane.make("vm", "protected");
     plane.delete("vm").await;
     let vm = plane
@@ -131,7 +131,7 @@ async fn h22_force_delete_releases_a_vm_that_cannot_be_cleaned_up() {
         .await;
     let message = &condition(&vm, types::DELETING).message;
     assert!(message.contains("is protected"), "{message}");
-    // Any other value is none.
+    // Any other value has no effect.
     plane.annotate("vm", FORCE_DELETE, "yes").await;
     plane
         .wait("vm", "still trying", |vm| {
@@ -140,16 +140,19 @@ async fn h22_force_delete_releases_a_vm_that_cannot_be_cleaned_up() {
         .await;
     plane.annotate("vm", FORCE_DELETE, "true").await;
     plane.wait_gone("vm").await;
-    assert!(plane.dir("vm").exists(), "nothing is forced upon the files");
-    let told = plane.wait_events("vm", &["ForceDeleted"]).await;
-    let told = told
+    assert!(
+        plane.dir("vm").exists(),
+        "the files are not deleted by force"
+    );
+    let events = plane.wait_events("vm", &["ForceDeleted"]).await;
+    let message = events
         .iter()
         .find(|event| event.reason.as_deref() == Some("ForceDeleted"))
         .and_then(|event| event.message.clone())
         .unwrap();
     assert!(
-        told.contains(plane.dir("vm").to_str().unwrap()) && told.contains("is protected"),
-        "what stays, and why: {told}"
+        message.contains(plane.dir("vm").to_str().unwrap()) && message.contains("is protected"),
+        "it names what stays, and why: {message}"
     );
     plane.end().await;
 }

@@ -1,4 +1,4 @@
-//! Create, start, stop, restart, adopt, delete: when all goes well.
+//! Create, start, stop, restart, adopt, delete, without failures.
 
 use std::time::Duration;
 
@@ -97,14 +97,14 @@ async fn restart_happens_once_and_its_annotation_is_removed() {
     assert!(!vm.annotations().contains_key(RESTART_REQUESTED));
     assert!(!status(&vm).restart_needed);
     assert_eq!(plane.starts("vm"), 2);
-    // Of a VM that does not run it is taken, and nothing happens.
+    // For a VM that does not run, the request is removed and nothing else happens.
     plane.set_running("vm", false).await;
     plane
         .wait_reason("vm", types::RUNNING, reason::STOPPED)
         .await;
     plane.annotate("vm", RESTART_REQUESTED, "again").await;
     plane
-        .wait("vm", "rid of the request", |vm| {
+        .wait("vm", "without the request", |vm| {
             !vm.annotations().contains_key(RESTART_REQUESTED) && !status(vm).restart_needed
         })
         .await;
@@ -119,7 +119,7 @@ async fn h20_running_vm_is_adopted_by_the_next_controller() {
     let before = holder(&plane, "vm").unwrap();
     plane.crash().await;
     plane.start_controllers().await;
-    // Something that only the new controller can do shows that it has looked.
+    // Only the new controller can do this, so it shows that the controller has looked.
     plane
         .patch("vm", json!({ "spec": { "stop": { "gracePeriod": "3s" } } }))
         .await;
@@ -139,7 +139,7 @@ async fn run_is_counted_by_the_first_controller_that_sees_it_up() {
     let mut plane = Plane::start().await;
     plane.create_hanging("vm", "boots").await;
     plane.crash().await;
-    // The next one sees that somebody is there, and not what: it was never up, for all that `Unknown` says.
+    // The next controller sees a hostagent that does not answer. The VM was never up, whatever `Unknown` suggests.
     plane.make("vm", "mute");
     plane.start_controllers().await;
     plane
@@ -155,7 +155,7 @@ async fn run_is_counted_by_the_first_controller_that_sees_it_up() {
     let up_since = status(&vm).up_since;
     assert!(up_since.is_some());
 
-    // And the other way round: up, out of sight, and up as before.
+    // The other way round: up, unobservable, and up as before.
     plane.make("vm", "mute");
     plane.crash().await;
     plane.start_controllers().await;
@@ -203,7 +203,7 @@ async fn h27_status_of_an_idle_vm_is_not_written() {
         })
         .await;
     let before = plane.get("vm").await.resource_version();
-    // Each of these makes the actor look: a new controller, a change of somebody else's annotation.
+    // Each of these makes the actor look: a new controller, and a changed annotation of another program.
     plane.stop(Shutdown::StopWorkloads { grace: GRACE }).await;
     plane.start_controllers().await;
     assert_eq!(plane.get("vm").await.resource_version(), before);
@@ -211,7 +211,7 @@ async fn h27_status_of_an_idle_vm_is_not_written() {
     plane
         .patch(
             "vm",
-            json!({ "metadata": { "annotations": { "somebody": "else" } } }),
+            json!({ "metadata": { "annotations": { "another": "program" } } }),
         )
         .await;
     let mut versions = std::collections::BTreeSet::new();
@@ -225,7 +225,7 @@ async fn h27_status_of_an_idle_vm_is_not_written() {
     }
     assert!(
         versions.len() <= 2,
-        "only our own change was seen: {versions:?}"
+        "only the change of this test was seen: {versions:?}"
     );
     assert_eq!(
         versions.last(),

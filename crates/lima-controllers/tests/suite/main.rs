@@ -1,6 +1,6 @@
-//! The LimaVM controller against a real API server (over a store in memory) and real instance folders. The hostagents
-//! are real processes that hold the real lock and speak the real protocol, without a machine behind them
-//! (`stand_in.rs`); those with QEMU are tested in crate `rdd`.
+//! The LimaVM controller against a real API server (over a store in memory) and real instance folders. The hostagents are
+//! stand-ins (`stand_in.rs`): real processes that hold the real lock and speak the real protocol, without a machine. Crate
+//! `rdd` tests real hostagents with QEMU.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! One name, one VM, one folder.
+//! A name belongs to one VM and one folder.
 
 use api::LimaVM;
 use api::lima::{condition as types, reason};
@@ -75,7 +75,7 @@ async fn deleting_the_second_vm_does_no_harm_to_the_first() {
 async fn folder_of_no_vm_is_left_alone() {
     let plane = Plane::start().await;
     std::fs::create_dir_all(plane.dir("vm")).unwrap();
-    std::fs::write(plane.dir("vm").join("dear"), "to somebody").unwrap();
+    std::fs::write(plane.dir("vm").join("valuable"), "data").unwrap();
     plane.create("vm", true).await;
     let vm = plane
         .wait_reason("vm", types::CREATED, reason::CREATE_FAILED)
@@ -87,8 +87,8 @@ async fn folder_of_no_vm_is_left_alone() {
     );
     plane.delete("vm").await;
     plane.wait_gone("vm").await;
-    assert!(plane.dir("vm").join("dear").is_file());
-    // Once it is moved away, a VM can be made.
+    assert!(plane.dir("vm").join("valuable").is_file());
+    // Once it is moved away, the VM can be created.
     std::fs::remove_dir_all(plane.dir("vm")).unwrap();
     plane.create("vm", false).await;
     plane

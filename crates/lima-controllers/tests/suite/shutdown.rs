@@ -1,4 +1,4 @@
-//! The end of the control plane.
+//! The shutdown of the control plane.
 
 use std::time::Duration;
 
@@ -42,6 +42,5 @@ async fn shutdown_deadline_can_be_shortened_and_never_lengthened() {
         .unwrap()
         .unwrap();
     assert_eq!(holder(&plane, "vm"), None);
-    // Nothing runs: what is dropped here leaves nobody.
     drop(plane);
 }

@@ -1,16 +1,16 @@
-//! A hostagent without a machine: holds `ha.lock`, answers on `ha.sock`, keeps its events, boots in no time, stops when
-//! asked.
+//! A stand-in hostagent without a machine: it holds `ha.lock`, answers on `ha.sock`, logs its events, boots immediately and
+//! stops when asked.
 //!
-//! The test program starts itself again as this (`support.rs` has the command line). Files in the VM's folder make it
+//! The test program starts itself again in this role (`support.rs` has the command line). Files in the VM's folder make it
 //! misbehave; those in *italics* also while it runs:
-//! - `lockless`: lives and does not take its lock, until the file goes; says who it is in `hung`;
-//! - `no-luck`: ends at once with an error, as does a template that cannot boot;
-//! - `unbound`: lives and does not listen, as one that is slow to start, until the file goes;
-//! - *`boots`*: is not up before the file goes;
+//! - `lockless`: does not take its lock until the file is removed; writes its identity to `hung`;
+//! - `no-luck`: ends at once with an error, like a template that cannot boot;
+//! - `unbound`: does not listen until the file is removed, like a hostagent that is slow to start;
+//! - *`boots`*: is not up before the file is removed;
 //! - *`deaf`*: accepts a stop and ignores it;
-//! - *`lingers`*: says that it stops, and does not;
-//! - *`mute`*: takes connections and says nothing, as one that hangs;
-//! - *`degraded`*: nobody can log in at the moment, says the file's text;
+//! - *`lingers`*: reports that it stops, and does not;
+//! - *`mute`*: accepts connections and does not answer, like a hostagent that hangs;
+//! - *`degraded`*: reports that no login works, for the reason in the file;
 //! - *`crashes`*: its machine ends by itself, with the file's text as the cause.
 
 use std::io::Write;
@@ -27,12 +27,12 @@ use tokio::sync::watch;
 
 use crate::support::LONG;
 
-/// Between two looks at the folder: for misbehaviour, and for its end, which means that the test has failed.
+/// Between two looks at the folder: for misbehaviour, and for its removal, which means that the test has failed.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The port that all of them name.
+/// The ssh port that every stand-in reports.
 pub(crate) const PORT: u16 = 60022;
-/// What all of them say about their accelerator.
+/// The warning about the accelerator that every stand-in reports.
 pub(crate) const SLOW: &str = "the VM is emulated, which is slow";
 
 #[test]
@@ -90,7 +90,7 @@ async fn serve(dir: &InstanceDir) {
     let mut gone = state.subscribe();
     enter(&state, dir, Phase::Booting, None);
     let mut look = tokio::time::interval(LOOK);
-    // The first tick is at once, and nobody boots that fast.
+    // The first tick is immediate, which would be too fast for a boot.
     look.tick().await;
     loop {
         tokio::select! {
@@ -115,7 +115,7 @@ async fn serve(dir: &InstanceDir) {
                     (Phase::Degraded, None) => enter(&state, dir, Phase::Running, None),
                     _ => {}
                 }
-                // Of a folder that a failed test could not remove as a whole, this file is gone at least.
+                // This file is gone even from a folder that a failed test could not remove completely.
                 if !dir.lima_yaml().exists() {
                     return;
                 }
@@ -131,7 +131,7 @@ struct State {
     stages: Vec<Stage>,
 }
 
-/// Goes on to a phase, and tells and keeps the event.
+/// Enters a phase, sends the event and logs it.
 fn enter(state: &watch::Sender<State>, dir: &InstanceDir, phase: Phase, error: Option<String>) {
     let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
     state.send_modify(|state| {

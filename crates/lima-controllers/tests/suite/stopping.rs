@@ -1,4 +1,4 @@
-//! Stops that are ignored, hurried, or come at a bad moment.
+//! Stops that are ignored, shortened, or come at a bad moment.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use testutils::poll_async;
 
 use crate::support::{LONG, Plane, condition, holder, status};
 
-/// Longer than any test waits: what ends before has not waited for the grace period.
+/// Longer than any test waits: a VM that stops within a test has not waited for the grace period.
 const FOR_EVER: &str = "1h";
 
 async fn wait_until_nobody_lives(plane: &Plane, vm: &str, limit: Duration) {
     poll_async(
         limit,
-        &format!("nobody to live in {vm}"),
+        &format!("no process of {vm} to be alive"),
         async || match holder(plane, vm) {
             None => Ok(()),
             Some(identity) => Err(format!("{identity:?}")),
@@ -42,7 +42,7 @@ async fn h17_vm_that_ignores_everything_is_gone_after_its_grace_in_every_state()
             )
             .await;
     }
-    // A hostagent that hangs is given longer than this by itself: the grace period is what ends it.
+    // Without the grace period, a hostagent that hangs would be given longer than this.
     let limit = Duration::from_secs(17);
     join_all(states.map(|state| wait_until_nobody_lives(&plane, state, limit))).await;
     for state in states {
@@ -71,7 +71,7 @@ async fn h17_shorter_grace_takes_effect_at_once_and_for_one_stop_only() {
     assert_eq!(condition(&vm, types::RUNNING).status, "Unknown");
     plane.annotate("vm", STOP_GRACE_PERIOD, "0s").await;
     let vm = plane
-        .wait("vm", "stopped, and the word for it gone", |vm| {
+        .wait("vm", "stopped, and the annotation removed", |vm| {
             condition(vm, types::RUNNING).reason == reason::STOPPED
                 && !vm.annotations().contains_key(STOP_GRACE_PERIOD)
         })
@@ -122,7 +122,7 @@ async fn h26_stop_restart_and_delete_do_not_wait_for_the_boot() {
     })
     .await;
     plane.wait_gone("deleted").await;
-    // None of them was up, or is.
+    // None of them was up, and none is.
     assert_eq!(plane.starts("stopped"), 1);
     for name in ["stopped", "restarted"] {
         assert_eq!(status(&plane.get(name).await).restart_count, 0);

@@ -1,4 +1,4 @@
-//! What is told of a VM: its status and its events.
+//! What users see of a VM: its status and its events.
 
 use api::lima::{condition as types, reason};
 use kube::ResourceExt;
@@ -11,7 +11,7 @@ async fn status_and_events_show_processes_phases_and_history() {
     let plane = Plane::start().await;
     plane.create_up("vm").await;
     let vm = plane
-        .wait("vm", "telling its story", |vm| {
+        .wait("vm", "described completely", |vm| {
             status(vm).phases.iter().all(|p| p.duration.is_some())
         })
         .await;
@@ -28,7 +28,7 @@ async fn status_and_events_show_processes_phases_and_history() {
     assert_eq!(up.last_error, None);
     assert!(
         !condition(&vm, types::RUNNING).message.contains(SLOW),
-        "that is told once, and not at each start"
+        "it is recorded once, not at each start"
     );
 
     plane.make("vm", "lingers");
@@ -49,7 +49,7 @@ async fn status_and_events_show_processes_phases_and_history() {
     assert_eq!(names(&down), ["creating", "booting", "stopping"]);
     assert!(down.phases.iter().all(|phase| phase.duration.is_some()));
 
-    // The second round counts the events of the first one up.
+    // The second round raises the counts of the first round's events.
     plane.set_running("vm", true).await;
     plane
         .wait_reason("vm", types::RUNNING, reason::STARTED)
@@ -60,19 +60,19 @@ async fn status_and_events_show_processes_phases_and_history() {
         "Creating", "Created", "Starting", "Booting", "Started", "Stopping", "Stopped", "Emulated",
     ];
     plane.wait_events("vm", &all).await;
-    let told = testutils::poll_async(crate::support::LONG, "two starts", async || {
-        let told = plane.wait_events("vm", &all).await;
-        let started: Vec<_> = told
+    let events = testutils::poll_async(crate::support::LONG, "two starts", async || {
+        let events = plane.wait_events("vm", &all).await;
+        let started: Vec<_> = events
             .iter()
             .filter(|event| event.reason.as_deref() == Some(reason::STARTED))
             .collect();
         match started[..] {
-            [one] if one.count == Some(2) => Ok(told),
+            [one] if one.count == Some(2) => Ok(events),
             _ => Err(format!("{started:?}")),
         }
     })
     .await;
-    let emulated: Vec<_> = told
+    let emulated: Vec<_> = events
         .iter()
         .filter(|event| event.reason.as_deref() == Some("Emulated"))
         .collect();
@@ -81,7 +81,7 @@ async fn status_and_events_show_processes_phases_and_history() {
     assert_eq!(emulated[0].message.as_deref(), Some(SLOW));
     let uid = vm.uid();
     assert!(
-        told.iter().all(|event| event.involved_object.uid == uid),
+        events.iter().all(|event| event.involved_object.uid == uid),
         "kubectl describe finds them"
     );
     plane.end().await;
@@ -98,7 +98,7 @@ async fn h30_degraded_vm_is_reported_and_so_is_its_recovery() {
     plane.make_with("vm", "degraded", "sshd is silent");
     plane.wait("vm", "degraded", degraded).await;
     plane.wait_events("vm", &["Degraded"]).await;
-    // It recovers while no controller is there.
+    // It recovers while no controller runs.
     plane.crash().await;
     plane.heal("vm", "degraded");
     plane.start_controllers().await;
@@ -120,7 +120,7 @@ async fn h27_new_controller_writes_no_status_of_a_vm_that_runs_on() {
     for _ in 0..2 {
         plane.crash().await;
         plane.start_controllers().await;
-        // Something that only the new controller can do shows that it has looked.
+        // Only the new controller can do this, so it shows that the controller has looked.
         plane.create_stopped("other").await;
         plane.delete("other").await;
         plane.wait_gone("other").await;

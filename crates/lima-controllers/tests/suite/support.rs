@@ -1,4 +1,4 @@
-//! A control plane in this process: API server, controllers, a Lima home of its own.
+//! A control plane in this process: API server, controllers, and its own Lima home.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,15 +28,15 @@ use tower::ServiceExt;
 
 /// For waits that a passing test never reaches.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
-/// What stand-ins are given to stop; they need milliseconds.
+/// The grace period of stand-in hostagents; they need milliseconds.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// The task of the controllers.
 pub(crate) type Ending = JoinHandle<Result<(), ManagerError>>;
-/// The controllers: how to end them, how to hurry that, and their task.
+/// The controllers: how to stop them, how to shorten that, and their task.
 type Running = (oneshot::Sender<Shutdown>, GraceLimit, Ending);
 
-/// A control plane. Its VMs end with it: stop it with [`Plane::stop`], or they notice that their folder is gone.
+/// A control plane. Its VMs end with it: stop it with [`Plane::stop`], or they end when their folder is gone.
 pub(crate) struct Plane {
     pub(crate) folder: TempDir,
     pub(crate) client: Client,
@@ -168,20 +168,20 @@ impl Plane {
         self.running = Some((stop, grace_limit, task));
     }
 
-    /// Ends the controllers.
+    /// Stops the controllers.
     pub(crate) async fn stop(&mut self, how: Shutdown) {
         let (_grace_limit, ending) = self.begin_stop(how);
         ending.await.unwrap().unwrap();
     }
 
-    /// Begins to end the controllers: how to hurry that, and the task that ends then.
+    /// Begins to stop the controllers; returns how to shorten that, and their task.
     pub(crate) fn begin_stop(&mut self, how: Shutdown) -> (GraceLimit, Ending) {
         let (stop, grace_limit, task) = self.running.take().expect("the controllers run");
         stop.send(how).unwrap();
         (grace_limit, task)
     }
 
-    /// As a daemon that was killed: nothing is asked, nothing is waited for.
+    /// Aborts the controllers, as a kill of the daemon does.
     pub(crate) async fn crash(&mut self) {
         let (_stop, _grace_limit, task) = self.running.take().expect("the controllers run");
         task.abort();
@@ -225,7 +225,7 @@ impl Plane {
         assert!(self.try_put_template(name, text).await, "{name} is new");
     }
 
-    /// Makes a template ConfigMap unless it is there; whether it has.
+    /// Creates a template ConfigMap unless it exists; returns whether it did.
     async fn try_put_template(&self, name: &str, text: &str) -> bool {
         let map: ConfigMap = serde_json::from_value(json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "template": text },
@@ -245,17 +245,15 @@ impl Plane {
     /// Declares a VM from the template that works.
     pub(crate) async fn create(&self, name: &str, running: bool) {
         self.try_put_template("source", &self.template()).await;
-        self.vms()
-            .create(&PostParams::default(), &vm(name, running))
-            .await
-            .unwrap();
+        let (api, params) = (self.vms(), PostParams::default());
+        let vm = vm(name, running);
+        when_not_busy(|| api.create(&params, &vm)).await;
     }
 
     pub(crate) async fn patch(&self, name: &str, patch: Value) {
-        self.vms()
-            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-            .unwrap();
+        let (api, params) = (self.vms(), PatchParams::default());
+        let patch = Patch::Merge(patch);
+        when_not_busy(|| api.patch(name, &params, &patch)).await;
     }
 
     pub(crate) async fn set_running(&self, name: &str, running: bool) {
@@ -303,34 +301,34 @@ impl Plane {
         .await;
     }
 
-    /// Makes the VM's hostagent misbehave (`stand_in.rs`), from now on.
+    /// Makes the VM's hostagent misbehave (`stand_in.rs`) from now on.
     pub(crate) fn make(&self, vm: &str, behaviour: &str) {
         std::fs::write(self.dir(vm).join(behaviour), "").unwrap();
     }
 
-    /// The same, with a text that is there as a whole.
+    /// The same with a text, which is written atomically.
     pub(crate) fn make_with(&self, vm: &str, behaviour: &str, text: &str) {
         let aside = self.dir(vm).join("aside");
         std::fs::write(&aside, text).unwrap();
         std::fs::rename(aside, self.dir(vm).join(behaviour)).unwrap();
     }
 
-    /// The VM's hostagent behaves again.
+    /// Ends a misbehaviour of the VM's hostagent.
     pub(crate) fn heal(&self, vm: &str, behaviour: &str) {
         std::fs::remove_file(self.dir(vm).join(behaviour)).unwrap();
     }
 
-    /// A VM that is declared and stopped, with its files.
+    /// Creates a VM that is stopped, with its files.
     pub(crate) async fn create_stopped(&self, name: &str) {
         self.create(name, false).await;
         self.wait_reason(name, types::RUNNING, reason::STOPPED)
             .await;
     }
 
-    /// A VM whose hostagent misbehaves (`stand_in.rs`), as far as it comes: it lives, and hangs where that is due.
+    /// Creates a VM whose hostagent misbehaves (`stand_in.rs`), and waits until it hangs.
     pub(crate) async fn create_hanging(&self, name: &str, behaviour: &str) {
         self.create_stopped(name).await;
-        // One that hangs while the VM is up has to get there first.
+        // A hostagent that should hang while the VM is up must get there first.
         let later = behaviour == "mute";
         if !later {
             self.make(name, behaviour);
@@ -342,7 +340,7 @@ impl Plane {
         };
         self.wait_reason(name, types::RUNNING, reached).await;
         poll_async(LONG, "a hostagent", async || {
-            holder(self, name).ok_or("nobody holds the lock")
+            holder(self, name).ok_or("the lock is free")
         })
         .await;
         if later {
@@ -350,14 +348,14 @@ impl Plane {
         }
     }
 
-    /// The VM's hostagent behaves again, whatever it did.
+    /// Ends every misbehaviour of the VM's hostagent.
     pub(crate) fn heal_all(&self, name: &str) {
         for behaviour in ["no-luck", "unbound", "boots", "deaf", "lingers", "mute"] {
             let _ = std::fs::remove_file(self.dir(name).join(behaviour));
         }
     }
 
-    /// A VM that is up.
+    /// Creates a VM that is up.
     pub(crate) async fn create_up(&self, name: &str) {
         self.create(name, true).await;
         self.wait_reason(name, types::RUNNING, reason::STARTED)
@@ -387,37 +385,49 @@ impl Plane {
         }
     }
 
-    /// The events of a VM, when there is one for each of these reasons.
+    /// Waits until the VM has an event for each of these reasons; returns all its events.
     pub(crate) async fn wait_events(&self, name: &str, reasons: &[&str]) -> Vec<Event> {
         let api: Api<Event> = Api::default_namespaced(self.client.clone());
         poll_async(LONG, &format!("events of {name}"), async || {
-            let told: Vec<Event> = api
+            let events: Vec<Event> = api
                 .list(&ListParams::default())
                 .await
                 .unwrap()
                 .into_iter()
                 .filter(|event| event.involved_object.name.as_deref() == Some(name))
                 .collect();
-            let has = |reason: &&str| told.iter().any(|e| e.reason.as_deref() == Some(*reason));
+            let has = |reason: &&str| events.iter().any(|e| e.reason.as_deref() == Some(*reason));
             if reasons.iter().all(has) {
-                Ok(told)
+                Ok(events)
             } else {
                 Err(format!(
                     "{:?}",
-                    told.iter().map(|e| &e.reason).collect::<Vec<_>>()
+                    events.iter().map(|e| &e.reason).collect::<Vec<_>>()
                 ))
             }
         })
         .await
     }
 
-    /// How often a hostagent was started for the VM.
+    /// The number of hostagents that were started for the VM.
     pub(crate) fn starts(&self, name: &str) -> usize {
         std::fs::read_to_string(self.dir(name).join("starts"))
             .unwrap_or_default()
             .lines()
             .count()
     }
+}
+
+/// Makes a call, and repeats it while the API server is busy.
+async fn when_not_busy<T, F>(call: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    poll_async(LONG, "an answer", async || match call().await {
+        Err(kube::Error::Api(status)) if status.code == 429 => Err(status.message),
+        other => Ok(other.unwrap()),
+    })
+    .await
 }
 
 /// An API server on an empty database, and a client.

@@ -9,7 +9,7 @@ use testutils::poll_async;
 use crate::support::{GRACE, LONG, Plane, condition, holder, status};
 use crate::templates::{change_template, lima_yaml};
 
-/// Changes the template to so many CPUs; returns its version.
+/// Changes the template to this number of CPUs; returns its version.
 async fn set_cpus(plane: &Plane, cpus: usize) -> String {
     let text = plane
         .template()
@@ -21,7 +21,7 @@ fn in_effect(vm: &LimaVM, version: &str) -> bool {
     status(vm).observed_template_resource_version.as_deref() == Some(version)
 }
 
-/// The VM is up with this template and nothing more is to come; how often a hostagent was started for it.
+/// Waits until the VM is up with this template; returns how often a hostagent was started for it.
 async fn starts_until_settled(plane: &Plane, version: &str, cpus: usize) -> usize {
     let vm = plane
         .wait("vm", "up with the last template", |vm| {
@@ -66,11 +66,11 @@ async fn h25_changes_while_the_vm_starts_boots_or_stops_make_one_restart_with_th
         let plane = Plane::start().await;
         plane.create_stopped("vm").await;
         plane.make("vm", state);
-        // Whatever it does before, its stop takes until all changes are there: the next start is for all of them.
+        // The stop takes until all changes are written, so the next start is for all of them.
         plane.make("vm", "lingers");
         plane.set_running("vm", true).await;
         poll_async(LONG, "a hostagent", async || {
-            holder(&plane, "vm").ok_or("nobody holds the lock")
+            holder(&plane, "vm").ok_or("the lock is free")
         })
         .await;
         if state == "lingers" {

@@ -1,4 +1,4 @@
-//! Templates: copied, changed, broken.
+//! Templates: copied, changed, invalid.
 
 use api::lima::{
     OWNED_FINALIZER, RESET_REQUESTED, TEMPLATE_COPY, TEMPLATE_LABEL, condition as types, reason,
@@ -102,7 +102,7 @@ async fn missing_image_is_reported_and_the_vm_created_once_it_exists() {
     let created = condition(&vm, types::CREATED);
     assert_eq!(created.status, "False");
     assert!(created.message.contains("later.raw"), "{}", created.message);
-    assert!(!plane.dir("vm").exists(), "nothing half made");
+    assert!(!plane.dir("vm").exists(), "no incomplete folder");
     std::fs::copy(plane.folder.path().join("image.raw"), image).unwrap();
     plane
         .wait_reason("vm", types::RUNNING, reason::STARTED)

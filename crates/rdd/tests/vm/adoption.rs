@@ -59,7 +59,7 @@ fn h18_a_killed_hostagent_reboots_nobody() {
     // Its agent is there still, and who was killed has given no cause.
     let story = guest.instance.rdd_ok(&["limavm", "describe", NAME]);
     assert!(!story.contains("no agent"), "{story}");
-    assert!(story.contains("ended without a word"), "{story}");
+    assert!(story.contains("ended without an error message"), "{story}");
     guest.instance.rdd_ok(&["svc", "stop"]);
     guest.instance.assert_no_leftovers();
 }
