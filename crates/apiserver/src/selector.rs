@@ -1,8 +1,19 @@
 //! Label and field selectors (`k8s.io/apimachinery/pkg/labels`, `pkg/fields`).
+//!
+//! A list tests every object of a collection, so the size of a selector multiplies with it and is limited.
 
-use crate::status::ApiError;
+use std::collections::BTreeSet;
 
-/// A conjunction of requirements on labels.
+use crate::status::{ApiError, text_start};
+
+/// The longest selector in bytes.
+const MAX_TEXT: usize = 16 << 10;
+/// The most requirements of a selector. `kubectl` and controllers use less than ten.
+const MAX_REQUIREMENTS: usize = 100;
+/// The most values of all sets of a selector together.
+const MAX_VALUES: usize = 1000;
+
+/// Requirements on labels, all of which must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LabelSelector(Vec<Requirement>);
 
@@ -14,8 +25,8 @@ struct Requirement {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Operator {
-    In(Vec<String>),
-    NotIn(Vec<String>),
+    In(BTreeSet<String>),
+    NotIn(BTreeSet<String>),
     Exists,
     DoesNotExist,
     GreaterThan(i64),
@@ -52,12 +63,20 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
 impl LabelSelector {
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let bad = |why: &str| {
-            ApiError::bad_request(format!("unable to parse requirement: {why} in {text:?}"))
+            let shown = text_start(text);
+            ApiError::bad_request(format!("unable to parse requirement: {why} in {shown:?}"))
         };
+        if text.len() > MAX_TEXT {
+            return Err(bad(&format!("longer than {MAX_TEXT} bytes")));
+        }
         let tokens = tokens(text);
         let mut tokens = tokens.iter().peekable();
-        let mut requirements = Vec::new();
+        let mut requirements: Vec<Requirement> = Vec::new();
+        let mut values = 0;
         while let Some(token) = tokens.next() {
+            if requirements.len() >= MAX_REQUIREMENTS {
+                return Err(bad(&format!("more than {MAX_REQUIREMENTS} requirements")));
+            }
             let requirement = match token {
                 Token::Mark("!") => match tokens.next() {
                     Some(Token::Word(key)) => Requirement {
@@ -75,6 +94,13 @@ impl LabelSelector {
             if let Some(why) = crate::names::label_key_error(&requirement.key) {
                 return Err(bad(&why));
             }
+            values += match &requirement.operator {
+                Operator::In(set) | Operator::NotIn(set) => set.len(),
+                _ => 0,
+            };
+            if values > MAX_VALUES {
+                return Err(bad(&format!("more than {MAX_VALUES} values")));
+            }
             requirements.push(requirement);
             match tokens.next() {
                 None => break,
@@ -89,13 +115,15 @@ impl LabelSelector {
         self.0.is_empty()
     }
 
-    /// Texts that stand in the JSON of every selected object: looking for them is much faster than decoding.
+    /// Texts that the JSON of every selected object contains. Searching for them is much faster than decoding.
     pub(crate) fn needles(&self) -> impl Iterator<Item = String> {
         self.0.iter().filter_map(|requirement| {
             let key = serde_json::Value::from(requirement.key.as_str());
             match &requirement.operator {
-                Operator::In(values) => Some(match values.as_slice() {
-                    [value] => format!("{key}:{}", serde_json::Value::from(value.as_str())),
+                Operator::In(values) => Some(match values.first() {
+                    Some(value) if values.len() == 1 => {
+                        format!("{key}:{}", serde_json::Value::from(value.as_str()))
+                    }
                     _ => format!("{key}:"),
                 }),
                 Operator::Exists | Operator::GreaterThan(_) | Operator::LessThan(_) => {
@@ -106,13 +134,13 @@ impl LabelSelector {
         })
     }
 
-    /// Whether an object with these labels is selected.
+    /// Whether an object is selected whose labels are returned by `label`.
     pub(crate) fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|requirement| {
             let value = label(&requirement.key);
             match &requirement.operator {
-                Operator::In(values) => value.is_some_and(|v| values.iter().any(|w| w == v)),
-                Operator::NotIn(values) => !value.is_some_and(|v| values.iter().any(|w| w == v)),
+                Operator::In(values) => value.is_some_and(|v| values.contains(v)),
+                Operator::NotIn(values) => !value.is_some_and(|v| values.contains(v)),
                 Operator::Exists => value.is_some(),
                 Operator::DoesNotExist => value.is_none(),
                 Operator::GreaterThan(n) => number(value).is_some_and(|v| v > *n),
@@ -142,8 +170,8 @@ fn operator(
     };
     match operator {
         // `key=` selects the empty value.
-        Token::Mark("=" | "==") => Ok(Operator::In(vec![word(tokens)])),
-        Token::Mark("!=") => Ok(Operator::NotIn(vec![word(tokens)])),
+        Token::Mark("=" | "==") => Ok(Operator::In([word(tokens)].into())),
+        Token::Mark("!=") => Ok(Operator::NotIn([word(tokens)].into())),
         Token::Mark(mark @ (">" | "<")) => {
             let n = word(tokens);
             let n = n.parse().map_err(|_| {
@@ -176,13 +204,13 @@ fn word(tokens: &mut Tokens<'_, '_>) -> String {
 fn set(
     tokens: &mut Tokens<'_, '_>,
     bad: &impl Fn(&str) -> ApiError,
-) -> Result<Vec<String>, ApiError> {
+) -> Result<BTreeSet<String>, ApiError> {
     if tokens.next() != Some(&Token::Mark("(")) {
         return Err(bad("expected '('"));
     }
-    let mut values = Vec::new();
+    let mut values = BTreeSet::new();
     loop {
-        values.push(word(tokens));
+        values.insert(word(tokens));
         match tokens.next() {
             Some(Token::Mark(",")) => {}
             Some(Token::Mark(")")) => return Ok(values),
@@ -191,14 +219,24 @@ fn set(
     }
 }
 
-/// A conjunction of `field=value` and `field!=value`.
+/// Requirements `field=value` and `field!=value`, all of which must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FieldSelector(Vec<(String, bool, String)>);
 
 impl FieldSelector {
     pub(crate) fn parse(text: &str, known: &[&str]) -> Result<Self, ApiError> {
+        if text.len() > MAX_TEXT {
+            return Err(ApiError::bad_request(format!(
+                "invalid field selector: longer than {MAX_TEXT} bytes"
+            )));
+        }
         let mut terms = Vec::new();
         for term in text.split(',').filter(|t| !t.trim().is_empty()) {
+            if terms.len() >= MAX_REQUIREMENTS {
+                return Err(ApiError::bad_request(format!(
+                    "invalid field selector: more than {MAX_REQUIREMENTS} requirements"
+                )));
+            }
             let (field, equal, value) = if let Some((f, v)) = term.split_once("!=") {
                 (f, false, v)
             } else if let Some((f, v)) = term.split_once("==") {
@@ -225,14 +263,14 @@ impl FieldSelector {
         self.0.is_empty()
     }
 
-    /// Whether an object with these fields is selected.
+    /// Whether an object is selected whose fields are returned by `field`.
     pub(crate) fn matches(&self, field: impl Fn(&str) -> String) -> bool {
         let holds =
             |(name, equal, value): &(String, bool, String)| (field(name) == *value) == *equal;
         self.0.iter().all(holds)
     }
 
-    /// The value that a field must have, when there is exactly one.
+    /// The value that a field must have, if the selector names one.
     pub(crate) fn required(&self, name: &str) -> Option<&str> {
         let term = self
             .0
@@ -247,7 +285,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn label_selectors() {
+    fn selectors_are_bounded_in_length_requirements_and_values() {
+        let many = |count: usize| (0..count).map(|n| format!("k{n}")).collect::<Vec<_>>();
+        for refused in [
+            many(MAX_REQUIREMENTS + 1).join(","),
+            format!("a in ({})", many(MAX_VALUES + 1).join(",")),
+            "a".repeat(MAX_TEXT + 1),
+            format!("a={}", "(".repeat(MAX_TEXT)),
+        ] {
+            let error = LabelSelector::parse(&refused).expect_err("refused");
+            assert!(error.message.len() < 600, "{}", error.message.len());
+        }
+        let accepted = format!("a in ({})", many(MAX_VALUES).join(","));
+        let selector = LabelSelector::parse(&accepted).expect("accepted");
+        assert!(selector.matches(|_| Some("k7")) && !selector.matches(|_| Some("x")));
+
+        let terms = vec!["metadata.name=a"; MAX_REQUIREMENTS + 1].join(",");
+        assert!(FieldSelector::parse(&terms, &["metadata.name"]).is_err());
+        let long = "x".repeat(MAX_TEXT + 1);
+        assert!(FieldSelector::parse(&long, &["metadata.name"]).is_err());
+    }
+
+    #[test]
+    fn label_selectors_select_by_each_operator() {
         let labels = [("a", "1"), ("env", "prod"), ("empty", "")];
         let label = |key: &str| labels.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
         for (selector, selected) in [

@@ -119,6 +119,11 @@ pub(crate) fn shown(value: &Value) -> String {
     }
 }
 
+/// The start of a text that a client sent, for messages.
+pub(crate) fn text_start(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_SHOWN)]
+}
+
 /// Values as a message lists them, cut after [`MAX_SHOWN_LIST`] bytes.
 fn shown_list<'a>(values: impl Iterator<Item = &'a Value>) -> String {
     let mut out = String::new();

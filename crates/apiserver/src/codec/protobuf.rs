@@ -1,7 +1,7 @@
-//! Kubernetes' protobuf bodies, read only: client-go's typed clients (kubectl create, controller-runtime) send
-//! objects of Kubernetes' own kinds in this form whatever the server prefers. Answers are JSON, which all accept.
+//! Decodes protobuf bodies. The typed clients of client-go (`kubectl create`, controller-runtime) send objects of
+//! Kubernetes' own kinds in this form whatever the server prefers. Responses are JSON, which all clients accept.
 //!
-//! An object is decoded to the JSON that it stands for, by a table a message. Facts: the envelope is
+//! An object is decoded to the equivalent JSON, by one table for each message. Sources: the envelope is
 //! `k8s.io/apimachinery/pkg/runtime/serializer/protobuf`, field numbers are in the `generated.proto` files of
 //! `k8s.io/api`.
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 /// The media type.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 const MAGIC: &[u8] = b"k8s\0";
-/// Messages in messages deeper than this are refused; the kinds below have five levels.
+/// The deepest nesting of messages. The kinds below have five levels.
 const MAX_DEPTH: usize = 16;
 
 /// The form of a field.
@@ -20,9 +20,9 @@ pub(crate) enum Form {
     Text,
     Int,
     Bool,
-    /// A time in seconds precision.
+    /// A time with a precision of seconds.
     Time,
-    /// A time in microseconds.
+    /// A time with a precision of microseconds.
     MicroTime,
     Message(&'static Message),
     TextMap,
@@ -177,7 +177,7 @@ fn fields_of(bytes: &[u8], message: &'static Message, depth: usize) -> Option<Ma
             continue;
         };
         match (form, wire) {
-            // Go writes empty texts of fields that are not pointers; they mean "not set".
+            // Go writes an empty string for an unset field that is not a pointer.
             (Text, Wire::Bytes([])) => {}
             (Text, Wire::Bytes(text)) => {
                 out.insert((*name).into(), text_of(text)?.into());
@@ -239,7 +239,7 @@ fn map_entry(bytes: &[u8], encoded: bool) -> Option<(String, Value)> {
     Some((key, value))
 }
 
-/// `Some(None)`: the zero time, which means "not set".
+/// Decodes a time. `Some(None)` is the zero time of Go, which means that the field is not set.
 fn time(bytes: &[u8], micro: bool) -> Option<Option<String>> {
     let (mut seconds, mut nanos) = (None, 0);
     let mut fields = Fields(bytes);
@@ -269,7 +269,7 @@ mod tests {
     const CONFIG_MAP: &Message = &[(1, "metadata", Form::Message(META)), (2, "data", TextMap)];
 
     #[test]
-    fn broken_bodies_are_refused_without_a_panic() {
+    fn malformed_bodies_are_refused_without_a_panic() {
         let good = [
             b"k8s\0".as_slice(),
             b"\x0a\x0f\x0a\x02v1\x12\x09ConfigMap",

@@ -1,6 +1,6 @@
-//! Ages as people read them (`k8s.io/apimachinery/pkg/util/duration.HumanDuration`).
+//! Ages in the short form of kubectl (`k8s.io/apimachinery/pkg/util/duration.HumanDuration`).
 
-/// `5s`, `2m3s`, `5h12m`, `3d4h`, `2y30d`.
+/// Returns an age such as `5s`, `2m3s`, `5h12m`, `3d4h` or `2y30d`.
 pub(super) fn human(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |big: i64, unit: char, small: i64, small_unit: char| match small {
@@ -25,7 +25,7 @@ pub(super) fn human(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn ages() {
+    fn age_has_at_most_two_units() {
         for (seconds, text) in [
             (-5, "<invalid>"),
             (0, "0s"),

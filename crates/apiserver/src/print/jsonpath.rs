@@ -3,11 +3,16 @@
 
 use serde_json::Value;
 
-/// A path has few steps; a longer one is not followed.
+/// The most steps of a path. A path with more finds nothing.
 const MAX_STEPS: usize = 32;
+/// The longest path in bytes. A filter parses its part for each item, so a long path would cost its length for each.
+const MAX_TEXT: usize = 1024;
 
-/// What the path finds, in order; nothing when the path is not understood.
+/// Returns what the path finds, in order. A path that is wrong or too long finds nothing.
 pub(super) fn find<'a>(root: &'a Value, path: &str) -> Vec<&'a Value> {
+    if path.len() > MAX_TEXT {
+        return Vec::new();
+    }
     let path = path.trim().trim_start_matches('{').trim_end_matches('}');
     let mut rest = path.strip_prefix('$').unwrap_or(path);
     let mut found = vec![root];
@@ -28,13 +33,17 @@ pub(super) fn find<'a>(root: &'a Value, path: &str) -> Vec<&'a Value> {
 }
 
 enum Step<'a> {
+    /// `.name` or `['name']`.
     Field(String),
+    /// `.*` or `[*]`.
     All,
+    /// `[3]`; negative numbers count from the end.
     Index(i64),
+    /// `[?(@.path=="value")]`: the path and the value.
     Filter(&'a str, &'a str),
 }
 
-/// The end of a name, and the name with its escapes (`\.`) resolved.
+/// Returns the name at the start of a text, with its escapes (`\.`) resolved, and the rest.
 fn bare_name(text: &str) -> (String, &str) {
     let mut name = String::new();
     let mut chars = text.char_indices();
@@ -110,7 +119,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn paths() {
+    fn long_path_finds_nothing() {
+        let object = json!({"a": 1});
+        let path = format!(".a{}", " ".repeat(super::MAX_TEXT));
+        assert!(super::find(&object, &path).is_empty());
+        assert!(super::find(&object, &"[?(@.a==".repeat(100)).is_empty());
+    }
+
+    #[test]
+    fn path_finds_fields_indices_and_filtered_items() {
         let object = json!({
             "spec": {"running": true, "list": [{"name": "a", "v": 1}, {"name": "b", "v": 2}]},
             "metadata": {"annotations": {"x.io/y": "z"}},

@@ -1,4 +1,4 @@
-//! How objects are shown: tables (`metav1.Table`) and metadata only (`PartialObjectMetadata`).
+//! Other forms of objects: tables (`metav1.Table`) and metadata only (`PartialObjectMetadata`).
 
 mod age;
 mod jsonpath;

@@ -571,7 +571,8 @@ async fn rule_over_a_large_list_ends_within_its_budget_and_delays_no_other_clien
 async fn rule_texts_beyond_the_limits_of_the_parser_are_refused() {
     let api = Api::with(|config| config.crds.clear()).await;
     let repeated = |open: &str, middle: &str, close: &str| {
-        [40, 1000, 100_000].map(|n| format!("{}{middle}{}", open.repeat(n), close.repeat(n)))
+        [10, 38, 198, 390, 1000, 100_000]
+            .map(|n| format!("{}{middle}{}", open.repeat(n), close.repeat(n)))
     };
     let rules = [
         repeated("(", "true", ")"),

@@ -12,6 +12,7 @@ mod admission;
 mod bounds;
 mod client;
 mod deletions;
+mod fuzz;
 mod kubectl;
 mod lists;
 mod objects;
