@@ -7,7 +7,7 @@ use super::{
     protobuf::{self, Message},
     yaml,
 };
-use crate::status::ApiError;
+use crate::{limits, status::ApiError};
 
 /// A decoded body.
 pub(crate) struct Decoded {
@@ -28,6 +28,7 @@ pub(crate) fn decode(
         |why: &str| ApiError::bad_request(format!("the body cannot be decoded as a {what}: {why}"));
     let value = match (media_type, message) {
         ("application/json", _) => {
+            limits::check_body(body)?;
             let (value, duplicates) = json::decode(body).map_err(|e| bad(&e.to_string()))?;
             return Ok(Decoded { value, duplicates });
         }

@@ -43,6 +43,7 @@ pub(super) async fn delete_collection(call: &Call) -> Result<Reply, ApiError> {
         }
     }
     call.list_reply(&json!({"resourceVersion": revision}), &items)
+        .await
 }
 
 /// Reads the options from the body, else from the query.

@@ -103,7 +103,7 @@ pub(super) async fn list(call: &Call) -> Result<Reply, ApiError> {
             metadata["remainingItemCount"] = remaining.into();
         }
     }
-    call.list_reply(&metadata, &items)
+    call.list_reply(&metadata, &items).await
 }
 
 fn expired(error: store::Error) -> ApiError {

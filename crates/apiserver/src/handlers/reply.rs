@@ -1,5 +1,7 @@
 //! Builds responses.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -8,11 +10,15 @@ use serde_json::{Value, json};
 use super::call::Call;
 use crate::{
     codec::{body::ResponseBody, response::Format},
-    conversion,
+    compute, conversion,
     print::IncludeObject,
     status::ApiError,
     view::{Shown, View, Viewer},
 };
+
+/// From this size on, a list that has to be decoded is encoded on the compute pool. Below it this takes a few
+/// milliseconds.
+const LARGE_LIST: usize = 1 << 20;
 
 pub(crate) type Reply = Response<ResponseBody>;
 
@@ -113,6 +119,25 @@ impl Call {
         Ok(reply)
     }
 
+    /// Encodes a list on the compute pool, because every object in it has to be decoded.
+    async fn large_list(&self, metadata: &Value, items: &[Bytes]) -> Result<Bytes, ApiError> {
+        let Viewer {
+            view, include, now, ..
+        } = self.viewer()?;
+        let (kind, format) = (Arc::clone(&self.target.kind), self.accept.format);
+        let (metadata, items) = (metadata.clone(), items.to_vec());
+        compute::run(move |_| {
+            let viewer = Viewer {
+                kind: &kind,
+                view,
+                include,
+                now,
+            };
+            format.encode(&viewer.list(&metadata, &items)?)
+        })
+        .await?
+    }
+
     /// Answers with the `metav1.Status` of a success.
     pub(super) fn success_reply(&self, object: &Value, warnings: &[String]) -> Reply {
         let mut details = json!({
@@ -130,12 +155,19 @@ impl Call {
     }
 
     /// Answers with a list. `metadata` holds `resourceVersion` and the point where the list continues.
-    pub(super) fn list_reply(&self, metadata: &Value, items: &[Bytes]) -> Result<Reply, ApiError> {
+    pub(super) async fn list_reply(
+        &self,
+        metadata: &Value,
+        items: &[Bytes],
+    ) -> Result<Reply, ApiError> {
         let format = self.accept.format;
         if self.accept.view != View::Object || format != Format::Json {
-            let list = self.viewer()?.list(metadata, items)?;
-            let body = ResponseBody::full(format.encode(&list)?);
-            return Ok(reply(200, format, body));
+            let bytes: usize = items.iter().map(Bytes::len).sum();
+            let body = match bytes < LARGE_LIST {
+                true => format.encode(&self.viewer()?.list(metadata, items)?)?,
+                false => self.large_list(metadata, items).await?,
+            };
+            return Ok(reply(200, format, ResponseBody::full(body)));
         }
         let kind = json!(self.kind().list_name);
         let api_version = json!(self.kind().api_version());

@@ -8,13 +8,14 @@ use json_patch::{Patch, PatchOperation, jsonptr::Pointer};
 use serde_json::Value;
 
 use crate::{
-    limits::{self, MAX_DEPTH},
+    limits::{self, Extent, MAX_DEPTH, MAX_MEMORY},
     status::ApiError,
 };
 
 /// The most operations of one patch; Kubernetes' limit.
 pub(super) const MAX_OPERATIONS: usize = 10_000;
-/// The most bytes that all `copy` operations of one patch may add together: the size of a request, as in Kubernetes.
+/// The most bytes of JSON that all `copy` operations of one patch may add together: the size of a request, as in
+/// Kubernetes.
 const MAX_COPIED: usize = 3 << 20;
 /// The most values that all operations of one patch may visit together: about half a second of work. 10,000
 /// operations on values of 2,000 parts each stay below it.
@@ -43,6 +44,8 @@ pub(super) fn apply(document: &mut Value, patch: &Patch) -> Result<(), ApiError>
 #[derive(Default)]
 struct Bounds {
     copied: usize,
+    /// The memory of what was copied.
+    memory: usize,
     visited: usize,
 }
 
@@ -68,8 +71,12 @@ impl Bounds {
             PatchOperation::Copy(from_to) => {
                 self.visit_list(document, &from_to.path)?;
                 if let Some(value) = document.pointer(from_to.from.as_str()) {
-                    let bytes = self.place(value, &from_to.path)?;
-                    self.copied = self.copied.saturating_add(bytes);
+                    let extent = self.place(value, &from_to.path)?;
+                    self.copied = self.copied.saturating_add(extent.bytes);
+                    self.memory = self.memory.saturating_add(extent.memory);
+                    if self.memory > MAX_MEMORY {
+                        return Err(limits::too_much_memory());
+                    }
                     if self.copied > MAX_COPIED {
                         let why = format!(
                             "Request entity too large: the copy operations of the patch copy more than {MAX_COPIED} bytes"
@@ -85,15 +92,15 @@ impl Bounds {
         Ok(())
     }
 
-    /// Counts a value that is put at `path` and returns its size in bytes.
-    fn place(&mut self, value: &Value, path: &Pointer) -> Result<usize, ApiError> {
+    /// Counts a value that is put at `path` and returns its size.
+    fn place(&mut self, value: &Value, path: &Pointer) -> Result<Extent, ApiError> {
         let above = path.as_str().bytes().filter(|b| *b == b'/').count();
         let extent = MAX_DEPTH
             .checked_sub(above)
             .and_then(|left| limits::measure(value, left))
             .ok_or_else(limits::too_deep)?;
         self.visit(extent.values)?;
-        Ok(extent.bytes)
+        Ok(extent)
     }
 
     /// Counts the items that move when the list that contains `path` gains or loses one.

@@ -6,7 +6,7 @@ pub(crate) mod strategic;
 use serde_json::Value;
 use strategic::MergeKeys;
 
-use crate::status::ApiError;
+use crate::{limits, status::ApiError};
 
 /// From this estimate of its work on, a JSON patch runs on the compute pool: operations times the bytes of the object.
 /// Below it the patch takes less than a millisecond.
@@ -27,6 +27,7 @@ pub(crate) enum Patch {
 impl Patch {
     /// Decodes the body of a PATCH request by its media type. `strategic`: the kind has a strategic merge patch.
     pub(crate) fn decode(media_type: &str, body: &[u8], strategic: bool) -> Result<Self, ApiError> {
+        limits::check_body(body)?;
         let bad =
             |e: serde_json::Error| ApiError::bad_request(format!("error decoding patch: {e}"));
         match media_type {

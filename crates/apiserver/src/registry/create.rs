@@ -41,7 +41,11 @@ pub(crate) async fn create(
     reset(context, &target, &mut body);
 
     for _ in 0..MAX_ATTEMPTS {
-        let mut new = body.clone();
+        // Only a generated name is tried again with the same body.
+        let mut new = match generated {
+            true => body.clone(),
+            false => std::mem::take(&mut body),
+        };
         if generated {
             object::meta_mut(&mut new).insert("name".into(), names::generate(&base).into());
         }

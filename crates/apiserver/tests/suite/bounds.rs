@@ -154,6 +154,51 @@ async fn objects_are_limited_in_depth_and_size_whatever_way_they_come() {
 }
 
 #[tokio::test]
+async fn body_that_would_take_too_much_memory_is_refused() {
+    let api = serving(&free()).await;
+    let maps = vec![json!({"k": 1}); 150_000];
+    let answer = api.post(BOMBS, &bomb("a", json!({"l": maps}))).await;
+    let text = answer.refused(413, "RequestEntityTooLarge");
+    assert!(text.contains("memory"), "{text}");
+    api.post(BOMBS, &bomb("a", json!({"l": maps[..10_000]})))
+        .await
+        .ok();
+    // Copies of a small part take memory as well.
+    let copies: Vec<_> = (0..20)
+        .map(|n| json!({"op": "copy", "from": "/spec/l", "path": format!("/spec/l{n}")}))
+        .collect();
+    patched(&api, &format!("{BOMBS}/a"), &copies)
+        .await
+        .refused(413, "RequestEntityTooLarge");
+}
+
+#[tokio::test]
+async fn table_of_large_objects_is_bounded_and_delays_no_other_client() {
+    let mut definition = free();
+    let columns: Vec<_> = (0..120)
+        .map(|n| json!({"name": format!("C{n}"), "type": "string", "jsonPath": ".spec"}))
+        .collect();
+    definition["spec"]["versions"][0]["additionalPrinterColumns"] = columns.into();
+    let api = serving(&definition).await;
+    for n in 0..4 {
+        let spec = json!({"l": vec!["x".repeat(100); 5000]});
+        api.post(BOMBS, &bomb(&format!("b{n}"), spec)).await.ok();
+    }
+    let service = api.server.service(apiserver::User::master("other"));
+    let list = async move {
+        let request =
+            Request::get(BOMBS).header("accept", "application/json;as=Table;g=meta.k8s.io;v=v1");
+        crate::support::send(service, request, "").await
+    };
+    let (answer, others) = beside(&api, list).await;
+    let rows = answer.ok()["rows"].clone();
+    assert_eq!(rows.as_array().unwrap().len(), 4);
+    assert_eq!(rows[0]["cells"].as_array().unwrap().len(), 100);
+    assert!(answer.text.len() < 1_000_000, "{} bytes", answer.text.len());
+    assert!(others > 2, "{others}");
+}
+
+#[tokio::test]
 async fn defaults_cannot_make_an_object_larger_than_the_limit() {
     let items = json!({"type": "object", "properties": {"d": {"type": "string", "default": "D".repeat(100_000)}}});
     let api = serving(&with_spec(json!({"type": "array", "items": items}))).await;

@@ -385,18 +385,18 @@ fn request(
             )
         }
         17 => {
-            let body: Map<_, _> = [
+            let mut body = Map::new();
+            for field in [
                 "gracePeriodSeconds",
                 "propagationPolicy",
                 "preconditions",
                 "dryRun",
                 "orphanDependents",
-            ]
-            .into_iter()
-            .filter_map(|field| {
-                (random.below(2) == 0).then(|| (field.to_owned(), random.pick(odd).clone()))
-            })
-            .collect();
+            ] {
+                if random.below(2) == 0 {
+                    body.insert(field.into(), random.pick(odd).clone());
+                }
+            }
             (
                 "DELETE",
                 format!("{named}{options}"),
