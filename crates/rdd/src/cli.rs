@@ -124,6 +124,19 @@ pub(crate) enum Svc {
     /// Show whether the control plane exists and runs
     Status,
 
+    /// List damaged objects of the database, restore them from the last backup, or delete them
+    Check {
+        /// Restore the damaged row with this number from the last backup that has it
+        #[arg(long, value_name = "ID")]
+        restore: Vec<i64>,
+        /// Delete the damaged row with this number
+        #[arg(long, value_name = "ID")]
+        delete: Vec<i64>,
+        /// How long to wait for another command that uses the database; 0 waits without limit
+        #[arg(long, value_name = "DURATION", default_value = START_TIMEOUT, value_parser = parse_timeout)]
+        timeout: Timeout,
+    },
+
     /// Stop the control plane and remove it with its VMs and its logs
     Delete {
         /// How long the control plane may take to stop; 0 waits without limit

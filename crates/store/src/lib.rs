@@ -39,6 +39,6 @@ pub use crate::error::Error;
 pub use crate::indexed::{IndexedStore, Options};
 pub use crate::log::{EventSource, Log, LogError, Outcome, Proposal};
 pub use crate::retention::Retention;
-pub use crate::sqlite::{Backups, OpenError, Opening, remove as remove_database};
+pub use crate::sqlite::{Backups, OpenError, Opening, quarantine_list, remove as remove_database};
 pub use crate::store::{Entry, Event, Expect, Page, Quarantined, Store, Write};
 pub use crate::value::{Revision, Value};

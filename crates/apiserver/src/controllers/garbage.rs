@@ -159,11 +159,11 @@ impl Collector<'_> {
     fn lives(&self, owner: &Owner, namespace: Option<&str>) -> bool {
         match self.key_of(owner, namespace) {
             None => true,
-            Some(key) => self
-                .backend
-                .store
-                .get(&key)
-                .is_some_and(|e| meta(&e.value).uid == owner.uid),
+            // While rows are quarantined, a missing owner may be one of them.
+            Some(key) => match self.backend.store.get(&key) {
+                Some(entry) => meta(&entry.value).uid == owner.uid,
+                None => !self.backend.store.quarantined().is_empty(),
+            },
         }
     }
 

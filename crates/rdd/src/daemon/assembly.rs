@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::decision::{Decision, StopEndpoint};
-use super::{Readiness, admission, port, write_plain};
+use super::{Readiness, admission, check, port, write_plain};
 use crate::cli::ServeSettings;
 use crate::context::Context;
+use crate::service::check_request;
 use crate::service::state::Ready;
 use crate::service::stop_request::{PATH, StopRequest};
 
@@ -57,7 +58,7 @@ pub(super) async fn run(
         )),
         tokio::task::spawn_blocking(move || Pki::load_or_create(&tls_dir, SystemTime::now())),
     );
-    let store: Arc<dyn Store> = Arc::new(store.context("opening the database broke")??);
+    let store = Arc::new(store.context("opening the database broke")??);
     let pki = pki.context("making the certificates broke")??;
     process::crash::point("daemon.after-store");
     let listener = port::listen(&context.instance, settings.secure_port)?;
@@ -71,7 +72,7 @@ pub(super) async fn run(
     let listener = tokio::net::TcpListener::from_std(listener)
         .context("cannot prepare the port of the API")?;
 
-    let mut config = ServerConfig::new(Arc::clone(&store));
+    let mut config = ServerConfig::new(Arc::clone(&store) as Arc<dyn Store>);
     config.crds = api::crds()
         .iter()
         .map(serde_json::to_value)
@@ -80,6 +81,9 @@ pub(super) async fn run(
     let server = Server::new(config).await?;
     let client = kube::Client::new(server.service(User::master(CONTROLLERS_USER)), "default");
     let lima_home = lima::layout::LimaHome::new(paths.lima_home());
+    check::log_opening(&store, &lima_home);
+    server.mount(check_request::PATH, check::service(Arc::clone(&store)));
+    check::publish_events(&store, &client, SYSTEM_NAMESPACE).await;
     let available = [LimaVmController::new(LimaConfig {
         lima_home,
         image_cache: paths.cache_dir.clone(),

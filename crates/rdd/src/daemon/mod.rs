@@ -5,6 +5,7 @@
 
 mod admission;
 mod assembly;
+mod check;
 mod controllers;
 mod decision;
 mod limits;

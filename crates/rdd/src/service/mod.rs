@@ -1,5 +1,6 @@
 //! The daemon, seen from outside: its settings, whether it runs, how it is started, stopped and removed.
 
+pub(crate) mod check_request;
 pub(crate) mod client;
 mod orphans;
 pub(crate) mod remove;

@@ -66,16 +66,8 @@ pub(crate) fn reset(context: &Context, timeout: Timeout) -> anyhow::Result<bool>
     })?;
     process::crash::point("svc.reset.after-vms");
     let database = context.paths.database();
-    for entry in list(&context.paths.dir)? {
-        // SQLite keeps its log and its index beside the database, under the same name and more.
-        if entry
-            .as_os_str()
-            .as_encoded_bytes()
-            .starts_with(database.as_os_str().as_encoded_bytes())
-        {
-            remove_all(&entry)?;
-        }
-    }
+    store::remove_database(&database)
+        .with_context(|| format!("cannot remove the database {}", database.display()))?;
     Ok(locks.was_running)
 }
 

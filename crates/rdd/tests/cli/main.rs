@@ -13,6 +13,8 @@ mod api;
 mod command_line;
 mod daemon;
 #[cfg(unix)]
+mod damage;
+#[cfg(unix)]
 mod describe;
 #[cfg(unix)]
 mod docs;

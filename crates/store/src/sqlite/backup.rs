@@ -47,6 +47,12 @@ impl Default for Backups {
 pub(crate) fn write(files: &Files, snapshot: &Snapshot, limits: &Backups) -> io::Result<PathBuf> {
     let folder = files.backups();
     files::create_private_folder(&folder)?;
+    let bytes: usize = snapshot
+        .rows
+        .iter()
+        .map(|(key, version, _)| key.len() + version.value.len())
+        .sum();
+    check_space(&folder, bytes as u64)?;
     let path = folder.join(format!("{:020}.db", snapshot.revision));
     let partial = folder.join("partial");
     let rows = snapshot.rows.iter();
@@ -68,6 +74,27 @@ pub(crate) fn write(files: &Files, snapshot: &Snapshot, limits: &Backups) -> io:
     files::sync_folder_of(&path)?;
     bound(files, limits)?;
     Ok(path)
+}
+
+/// Fails when a backup of `bytes` would use a large part of the space that is left, because guests and the database
+/// need it more.
+fn check_space(folder: &Path, bytes: u64) -> io::Result<()> {
+    /// A backup uses at most this fraction (an eighth) of the free space.
+    const FRACTION: u64 = 8;
+    #[cfg(unix)]
+    {
+        let system = rustix::fs::statvfs(folder)?;
+        let free = system.f_bavail.saturating_mul(system.f_frsize);
+        if bytes > free / FRACTION {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!("{bytes} bytes would use too much of the {free} bytes that are free"),
+            ));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (folder, bytes, FRACTION);
+    Ok(())
 }
 
 fn bound(files: &Files, limits: &Backups) -> io::Result<()> {

@@ -42,6 +42,7 @@ use crate::value::Revision;
 pub use self::backup::Backups;
 pub use self::error::OpenError;
 pub use self::open::Opening;
+pub use self::quarantine::quarantine_list;
 pub use self::remove::remove;
 
 /// What the store needs of a SQLite database beside its log.

@@ -1,7 +1,9 @@
 //! Damaged rows: kept in a table of their own, not served, and listed.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io;
+use std::path::Path;
 
 use rusqlite::{Connection, params};
 
@@ -119,4 +121,16 @@ pub(crate) fn publish(files: &Files, rows: &[Quarantined]) -> io::Result<()> {
         let _ = writeln!(text, "{key}: {}", row.problem);
     }
     files::replace(&path, text.as_bytes())
+}
+
+/// The quarantined rows of the database at `path`, one line each with the key and the problem. Reads a list beside the
+/// database, so it works while another process has the database open.
+///
+/// # Errors
+/// When the list exists and cannot be read.
+pub fn quarantine_list(path: &Path) -> io::Result<Vec<String>> {
+    match fs::read_to_string(Files::new(path).quarantine()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        text => Ok(text?.lines().map(ToOwned::to_owned).collect()),
+    }
 }

@@ -1,13 +1,13 @@
-//! The database holds secrets, so nobody else may read it.
+//! The database contains secrets, so only its owner may read it.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Creates the file with mode 0600 when it is not there, and durably so. SQLite gives its WAL the same mode.
+/// Creates the file durably with mode 0600 if it does not exist. SQLite gives its WAL the same mode.
 ///
-/// Has to be called before SQLite opens the file: closing it again would release SQLite's POSIX locks.
+/// Must be called before SQLite opens the file, because closing it here would release SQLite's POSIX locks.
 pub(super) fn create(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new()
         .read(true)

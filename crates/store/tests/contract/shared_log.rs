@@ -1,4 +1,4 @@
-//! A log that skips revision numbers and that several stores write to: a small stand-in for etcd, in memory.
+//! A log in memory that skips revision numbers and that several stores write to, as they would write to etcd.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ const SIZE: &str = "20m";
 const FILLER_BYTES: usize = 4 * 1024 * 1024;
 
 #[test]
-fn urgent_writes_succeed_on_a_full_disk() {
+fn h47_urgent_writes_succeed_on_a_full_disk() {
     let folder = TempDir::new().unwrap();
     let allowed = Command::new("unshare")
         .args(["--mount", "--map-root-user", "true"])

@@ -1,5 +1,6 @@
 //! `rdd svc`: the daemon of this instance.
 
+mod check;
 mod create;
 mod paths;
 mod status;
@@ -8,6 +9,7 @@ mod stop;
 use crate::cli::{LogsArgs, Svc};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::service::check_request::CheckRequest;
 use crate::service::{client, remove, restart, settings, start};
 use crate::{daemon, output, tail};
 
@@ -25,6 +27,11 @@ pub(crate) fn run(command: Svc, context: &Context) -> anyhow::Result<Exit> {
         } => stop::run(context, keep_vms, grace, wait)?,
         Svc::Restart { timeout, settings } => restart::restart(context, &settings, timeout)?,
         Svc::Status => status::run(context)?,
+        Svc::Check {
+            restore,
+            delete,
+            timeout,
+        } => check::run(context, &CheckRequest { restore, delete }, timeout)?,
         Svc::Delete { timeout } => {
             if remove::exists(context) {
                 remove::delete(context, timeout)?;

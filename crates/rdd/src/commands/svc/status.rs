@@ -1,5 +1,6 @@
 //! `rdd svc status`.
 
+use anyhow::Context as _;
 use tracing::info;
 
 use crate::context::Context;
@@ -18,6 +19,11 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<()> {
     info!(target: ANSWER, "\"{name}\" control plane PID is: {pid}");
     if context.environment.developer_mode {
         info!(target: ANSWER, "developer mode is enabled");
+    }
+    let damaged = store::quarantine_list(&context.paths.database())
+        .context("cannot read the list of damaged objects")?;
+    for row in damaged {
+        info!(target: ANSWER, "damaged object, see `rdd svc check`: {row}");
     }
     if let State::Ready(ready) = state {
         let ready = ready.compatible(name)?;
