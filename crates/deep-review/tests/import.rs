@@ -264,3 +264,84 @@ fn earlier_reports_are_taken_into_account() {
     let composed = second["recommendations"][0]["text"].as_str().unwrap();
     assert!(composed.contains("by design"), "{composed}");
 }
+
+#[test]
+fn own_reports_are_read_without_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = imported();
+    first["target"]["title"] = "Resume downloads".into();
+    first["target"]["name"] = "pr-128".into();
+    first["target"]["author"] = "A. Author".into();
+    first["target"]["url"] = "https://git.example/o/r/pull/128".into();
+    first["round"] = 4.into();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("report.json"), first.to_string()).unwrap();
+    let render =
+        |from: &str, format: &str| text(&deep_review(&["import", "--format", format, &path(from)]));
+    let again: Value = serde_json::from_str(&render("report.json", "json")).unwrap();
+    assert_eq!(again, first);
+    std::fs::write(path("review.sarif"), render("report.json", "sarif")).unwrap();
+    let mut of_sarif: Value = serde_json::from_str(&render("review.sarif", "json")).unwrap();
+    // The originals are left out of SARIF.
+    for run in of_sarif["reviewers"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .chain(first["reviewers"].as_array_mut().unwrap())
+    {
+        run["original"].take();
+    }
+    assert_eq!(of_sarif, first);
+    std::fs::write(path("review.md"), render("report.json", "markdown")).unwrap();
+    let of_markdown: Value = serde_json::from_str(&render("review.md", "json")).unwrap();
+    for field in ["name", "title", "author", "url"] {
+        assert_eq!(
+            of_markdown["target"][field], first["target"][field],
+            "{field}"
+        );
+    }
+    assert_eq!(of_markdown["round"], 4);
+    assert_eq!(lines(&of_markdown), lines(&first));
+    // As an earlier report, each leaves its findings open.
+    let reviews = fixtures();
+    for earlier in ["report.json", "review.sarif", "review.md"] {
+        let second = text(&deep_review(&[
+            "import",
+            "--format",
+            "json",
+            "--earlier",
+            &path(earlier),
+            reviews.to_str().unwrap(),
+        ]));
+        let second: Value = serde_json::from_str(&second).unwrap();
+        assert_eq!(second["round"], 5, "{earlier}");
+        for finding in second["findings"].as_array().unwrap() {
+            assert_eq!(finding["history"]["state"], "open", "{earlier}: {finding}");
+        }
+    }
+}
+
+#[test]
+fn what_nothing_measured_is_a_dash_and_no_round_is_invented() {
+    let report = text(&deep_review(&["import", fixtures().to_str().unwrap()]));
+    let row = |name: &str| {
+        report
+            .lines()
+            .find(|l| l.starts_with(&format!("| {name} |")))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(
+        !row("False positives").contains('0'),
+        "{}",
+        row("False positives")
+    );
+    assert!(
+        !row("Coverage misses").contains('0'),
+        "{}",
+        row("Coverage misses")
+    );
+    assert!(!report.contains("**Round**"));
+    let json = imported();
+    assert_eq!(json["round"], 0);
+}

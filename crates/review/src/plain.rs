@@ -2,7 +2,33 @@
 
 use crate::model::Location;
 
-/// Text on one line, without control characters (a terminal would obey them), cut at `limit` characters.
+/// Whether a character does something to the text around it instead of being seen: it drives a terminal, turns the
+/// direction of text, or has no width.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
+        || matches!(c,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
+            | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The text with every hidden character written out: `⟦U+202E⟧`. Line ends become `\n`.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    let mut result = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // Emoji are joined by it, and it hides nothing.
+            '\u{200d}' => result.push(c),
+            c if is_hidden(c) => result.push_str(&format!("⟦U+{:04X}⟧", u32::from(c))),
+            c => result.push(c),
+        }
+    }
+    result
+}
+
+/// Text on one line, without hidden characters, cut at `limit` characters.
 #[must_use]
 pub fn one_line(text: &str, limit: usize) -> String {
     let mut result: String = text
@@ -10,7 +36,7 @@ pub fn one_line(text: &str, limit: usize) -> String {
         .collect::<Vec<_>>()
         .join(" ")
         .chars()
-        .filter(|c| !c.is_control())
+        .filter(|c| !is_hidden(*c))
         .take(limit + 1)
         .collect();
     if result.chars().count() > limit {
@@ -18,6 +44,18 @@ pub fn one_line(text: &str, limit: usize) -> String {
         result.push('…');
     }
     result
+}
+
+/// Whether a path names something inside the repository: relative, with `/`, without `..` and hidden characters.
+#[must_use]
+pub fn is_inside(path: &str) -> bool {
+    !path.is_empty()
+        && !path.starts_with(['/', '-'])
+        && !path.contains(['\\', '\n', '\t'])
+        && !path.chars().any(is_hidden)
+        && path.get(1..3) != Some(":/")
+        && !path.contains("://")
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 /// The longest path that is shown, in characters: Linux has no longer ones.
@@ -36,6 +74,34 @@ pub fn place(location: &Location) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hidden_characters_are_written_out() {
+        assert_eq!(
+            visible("a\x1b[2Jb\u{202e}c\u{200b}\r\nd\te"),
+            "a⟦U+001B⟧[2Jb⟦U+202E⟧c⟦U+200B⟧\nd\te"
+        );
+        assert_eq!(visible("👩\u{200d}💻 é"), "👩\u{200d}💻 é");
+    }
+
+    #[test]
+    fn path_outside_the_repository_is_recognised() {
+        for path in [
+            "../a",
+            "/etc/shadow",
+            "a/../../b",
+            "C:/x",
+            "a\nb",
+            "",
+            "file:///etc",
+            "--output=x",
+            "a\\b",
+            "a//b",
+        ] {
+            assert!(!is_inside(path), "{path}");
+        }
+        assert!(is_inside("a/b c.rs") && is_inside(".github/x.yml"));
+    }
 
     #[test]
     fn an_action_cannot_drive_the_terminal() {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Input;
 use crate::merge;
-use crate::model::{Finding, History, MergedFinding, Report, Target, Voice};
+use crate::model::{Finding, History, MergedFinding, Report, Voice};
 use crate::parse::markdown::{self, ReportText};
 use crate::parse::{self, Format};
 use crate::report;
@@ -35,6 +35,12 @@ pub enum GivenError {
 pub fn earlier(inputs: &[Input]) -> Result<Vec<Report>, GivenError> {
     let mut result = Vec::new();
     for Input { path, bytes } in inputs {
+        if let Some(mut report) = super::own(bytes) {
+            // An earlier round needs a number, since findings are said to be open since then.
+            report.round = report.round.max(1);
+            result.push(report);
+            continue;
+        }
         let text = String::from_utf8_lossy(bytes);
         if parse::detect(bytes) == Format::Markdown {
             let report = from_text(&markdown::report(&text));
@@ -56,16 +62,11 @@ pub fn earlier(inputs: &[Input]) -> Result<Vec<Report>, GivenError> {
 
 /// A report that people wrote: what its reviewers said together, and what its table of answers says of it.
 fn from_text(text: &ReportText) -> Report {
-    let field = |name: &str| text.field(name).map(|v| v.replace('`', ""));
-    let round = super::round(text);
+    let round = super::round(text).max(1);
     let mut report = Report {
         version: report::FORMAT_VERSION,
-        date: field("Date").unwrap_or_default(),
-        target: Target {
-            name: text.title.clone(),
-            head: field("Head").unwrap_or_default().trim().to_owned(),
-            ..Target::default()
-        },
+        date: text.field("Date").unwrap_or_default().replace('`', ""),
+        target: super::target(&text.title, text),
         round,
         ..Report::default()
     };

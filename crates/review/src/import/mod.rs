@@ -4,6 +4,8 @@ mod given;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 pub use given::{GivenError, earlier};
 
 use crate::merge;
@@ -32,6 +34,10 @@ pub fn import(inputs: &[Input], name: &str, earlier: &[Report], now: &str) -> Ve
     let mut single: Vec<ReviewerRun> = Vec::new();
     for Input { path, bytes } in inputs {
         let name = stem(path);
+        if let Some(report) = own(bytes) {
+            reports.push(report);
+            continue;
+        }
         if parse::detect(bytes) == Format::Markdown {
             let text = markdown::report(&String::from_utf8_lossy(bytes));
             if !text.originals.is_empty() {
@@ -46,7 +52,7 @@ pub fn import(inputs: &[Input], name: &str, earlier: &[Report], now: &str) -> Ve
             name: name.to_owned(),
             ..Target::default()
         };
-        reports.push(merged(single, target, now.to_owned(), 1));
+        reports.push(merged(single, target, now.to_owned(), 0));
     }
     if !earlier.is_empty() {
         let known = rounds::after(earlier);
@@ -58,6 +64,20 @@ pub fn import(inputs: &[Input], name: &str, earlier: &[Report], now: &str) -> Ve
         }
     }
     reports
+}
+
+/// A report that this program wrote, as JSON or SARIF.
+fn own(bytes: &[u8]) -> Option<Report> {
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    let value = match value.pointer("/runs/0/properties/report") {
+        Some(report) => report.clone(),
+        None => value,
+    };
+    // A list of findings has none of these.
+    let is_report = ["version", "target", "reviewers"]
+        .iter()
+        .all(|name| value.get(name).is_some());
+    is_report.then(|| report::from_json(&value.to_string()).ok())?
 }
 
 /// The name of a file without its suffix, as the name of a target or a reviewer.
@@ -108,35 +128,89 @@ pub fn from_text(name: &str, text: &ReportText, now: &str) -> Report {
             },
         })
         .collect();
-    let field = |name: &str| text.field(name).map(plain_link);
+    let target = target(name, text);
+    let round = round(text);
+    let date = text
+        .field("Date")
+        .map_or_else(|| now.to_owned(), plain_link);
+    merged(runs, target, date, round)
+}
+
+/// What a report says of its target. `name` is used for a target that it does not name.
+fn target(name: &str, text: &ReportText) -> Target {
+    let field = |names: &[&str]| names.iter().find_map(|name| text.field(name));
+    let plain = |names: &[&str]| {
+        let value = field(names).map(|v| plain_link(v).replace('`', ""));
+        value.map(|v| v.trim().to_owned()).filter(|v| !v.is_empty())
+    };
+    let url = ["Target", "PR", "Repo"]
+        .iter()
+        .find_map(|name| address(text.field(name)?));
+    let heading = text.title.trim_start_matches("Deep Review:").trim();
+    // `pr-128 — Resume downloads`, with the title behind the dash.
+    let said = plain(&["Target", "PR"]).unwrap_or_else(|| heading.to_owned());
+    let title = said
+        .split_once(" — ")
+        .map(|(_, title)| title.trim().to_owned());
+    let number = url
+        .as_deref()
+        .and_then(|url| {
+            url.rsplit_once("/pull/")
+                .or(url.rsplit_once("/merge_requests/"))
+        })
+        .map(|(_, rest)| {
+            rest.chars()
+                .take_while(char::is_ascii_digit)
+                .collect::<String>()
+        });
+    let own = said
+        .split_once(" — ")
+        .map(|(name, _)| name.trim().to_owned());
     let commits = text
         .field("Commits")
         .map(|c| c.split("<br>").map(|c| c.replace('`', "")).collect())
         .unwrap_or_default();
-    let mut changed: Vec<String> = text
+    let mut files: Vec<String> = text
         .originals
         .iter()
-        .flat_map(|o| o.review.coverage.iter().map(|c| c.path.clone()))
+        .flat_map(|o| o.review.coverage.iter())
+        .chain(&text.consolidated.coverage)
+        .map(|c| c.path.clone())
         .collect();
-    changed.sort();
-    changed.dedup();
-    let target = Target {
-        name: name.to_owned(),
-        repo: field("Repo"),
+    files.sort();
+    files.dedup();
+    Target {
+        name: own
+            .filter(|own| !own.contains(char::is_whitespace))
+            .or(number.filter(|n| !n.is_empty()).map(|n| format!("pr-{n}")))
+            .or_else(|| plain(&["Branch"]))
+            .unwrap_or_else(|| name.to_owned()),
+        title,
+        author: plain(&["Author"]),
+        url,
+        repo: plain(&["Repo"]),
+        head: plain(&["Head", "Review SHA", "Commit"]).unwrap_or_default(),
+        base: plain(&["Merge base", "Base"]).unwrap_or_default(),
         commits,
-        files: changed,
+        files,
         ..Target::default()
-    };
-    let round = round(text);
-    let date = field("Date").unwrap_or_else(|| now.to_owned());
-    merged(runs, target, date, round)
+    }
 }
 
-/// Which round a report says that it is.
-pub(crate) fn round(text: &ReportText) -> u32 {
+/// The address of the first link in a text.
+fn address(text: &str) -> Option<String> {
+    let at = text.find("https://")?;
+    let end = text[at..]
+        .find([')', ' ', '>', '|'])
+        .unwrap_or(text.len() - at);
+    Some(text[at..at + end].to_owned())
+}
+
+/// Which round a report says that it is; 0: it does not say.
+fn round(text: &ReportText) -> u32 {
     text.field("Round")
         .and_then(|r| r.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
-        .unwrap_or(1)
+        .unwrap_or(0)
 }
 
 /// `[text](address)` → `text`.

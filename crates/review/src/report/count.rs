@@ -96,14 +96,14 @@ pub(super) struct Figures {
     pub(super) by_severity: [usize; 3],
     /// Merged findings that nobody else raised and no check refuted.
     pub(super) unique: usize,
-    /// What they said and a check refuted.
-    pub(super) false_positives: usize,
+    /// What they said and a check refuted; `None`: nothing they said was checked.
+    pub(super) false_positives: Option<usize>,
     /// What they judged worse than the report does.
     pub(super) downgraded: usize,
-    /// Changed files they say they read.
-    pub(super) files_covered: usize,
-    /// Changed files they called clean where another's finding stands.
-    pub(super) missed_files: usize,
+    /// Changed files they say they read; `None`: they say nothing of files, or the changed files are unknown.
+    pub(super) files_covered: Option<usize>,
+    /// Of these, files where only others found something.
+    pub(super) missed_files: Option<usize>,
     /// Strengths and concerns.
     pub(super) observations: usize,
 }
@@ -136,12 +136,17 @@ pub(super) fn figures(report: &Report, run: &ReviewerRun) -> Figures {
         }
         for said in &own {
             result.by_severity[said.severity as usize] += 1;
-            result.false_positives += usize::from(standing_of(said) == Standing::Refuted);
+            if !said.checks.is_empty() {
+                let refuted = usize::from(standing_of(said) == Standing::Refuted);
+                *result.false_positives.get_or_insert(0) += refuted;
+            }
             result.downgraded += usize::from(said.severity < finding.severity);
         }
         let alone = finding.reviewers().len() == 1;
         result.unique += usize::from(alone && standing(finding) != Standing::Refuted);
     }
+    let known = !run.review.coverage.is_empty() && !report.target.files.is_empty();
+    let (mut covered, mut missed) = (0, 0);
     for path in &report.target.files {
         let Some(status) = status(&run.review, path) else {
             continue;
@@ -149,7 +154,7 @@ pub(super) fn figures(report: &Report, run: &ReviewerRun) -> Figures {
         if is_unread(status) {
             continue;
         }
-        result.files_covered += 1;
+        covered += 1;
         let others = report
             .findings
             .iter()
@@ -158,8 +163,10 @@ pub(super) fn figures(report: &Report, run: &ReviewerRun) -> Figures {
             .findings
             .iter()
             .any(|f| names(f, path) && f.reviewers().contains(&run.name.as_str()));
-        result.missed_files += usize::from(others && !own);
+        missed += usize::from(others && !own);
     }
+    (result.files_covered, result.missed_files) =
+        (known.then_some(covered), known.then_some(missed));
     result.observations = run.review.strengths.len() + run.review.concerns.len();
     result
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::count::{by_severity, plural};
 use super::replacement::replacements;
 use crate::model::{CheckKind, CheckResult, Location, MergedFinding, Report};
+use crate::report::harmless::harmless;
 use crate::standing::{Standing, is_open, standing};
 
 /// GitHub refuses bodies over 65,536 characters; the rest is room for the last line.
@@ -19,6 +20,7 @@ const LONGEST_UNREAD: usize = 4_000;
 
 /// The payload of a pending review: a comment for each open finding with a place in the diff, the others in the body.
 pub fn github(report: &Report) -> Value {
+    let report = &harmless(report);
     let mut comments = Vec::new();
     let mut elsewhere: Vec<&MergedFinding> = Vec::new();
     for finding in report.findings.iter().filter(|f| is_open(f)) {
@@ -79,7 +81,9 @@ fn in_diff(report: &Report, place: &Location) -> Option<(u32, u32)> {
 fn suggestion(report: &Report, finding: &MergedFinding) -> Option<(String, (u32, u32), String)> {
     let all = replacements(&finding.lead)?;
     let [one] = all.as_slice() else { return None };
-    if one.removed == 0 {
+    // A hidden character that is written out is not the reviewer's code.
+    let written_out = one.lines.iter().any(|line| line.contains("⟦U+"));
+    if one.removed == 0 || written_out {
         return None;
     }
     let lines = (one.start, one.start + one.removed - 1);

@@ -11,11 +11,13 @@ use sha2::{Digest, Sha256};
 
 use super::complete::{gaps, unread};
 use crate::model::{MergedFinding, Report, Severity};
-use crate::plain::one_line;
+use crate::plain::{is_inside, one_line};
+use crate::report::harmless::harmless;
 
 /// The open findings as a code quality report. What a check refuted is in it as `info`, and says so; a finding
 /// without a place stands at the first changed file, since GitLab needs one, and says so too.
 pub fn gitlab(report: &Report) -> Value {
+    let report = &harmless(report);
     let unread = unread(report).into_iter().map(|(reviewer, text)| {
         format!(
             "{reviewer} wrote what could not be read: {}",
@@ -66,7 +68,11 @@ fn entry(report: &Report, finding: &MergedFinding) -> Value {
     if refuted {
         description.push_str(" (refuted by a check)");
     }
-    let place = finding.lead.locations.first();
+    let place = finding
+        .lead
+        .locations
+        .iter()
+        .find(|place| is_inside(&place.path));
     if place.is_none() {
         description.push_str(" (about no place in particular)");
     }

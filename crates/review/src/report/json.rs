@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::model::Report;
+use crate::report::harmless::harmless;
 
 /// The version of the JSON report that this program writes. It grows when a reader of the version before would
 /// misread the file; a new optional field does not.
@@ -26,7 +27,7 @@ pub enum JsonError {
 
 /// The report as JSON. Its `version` is [`FORMAT_VERSION`], whatever the value says.
 pub fn json(report: &Report) -> Value {
-    let mut value = serde_json::to_value(report).unwrap_or_default();
+    let mut value = serde_json::to_value(harmless(report)).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
         object.insert("version".to_owned(), FORMAT_VERSION.into());
     }

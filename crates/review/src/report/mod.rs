@@ -16,6 +16,7 @@ mod composed;
 mod count;
 mod github;
 mod gitlab;
+mod harmless;
 mod html;
 mod json;
 mod markdown;

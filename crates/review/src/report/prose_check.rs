@@ -248,10 +248,10 @@ impl Facts {
         let figures = figures(report, run);
         for n in figures.by_severity.into_iter().chain([
             figures.unique,
-            figures.false_positives,
+            figures.false_positives.unwrap_or(0),
             figures.downgraded,
-            figures.files_covered,
-            figures.missed_files,
+            figures.files_covered.unwrap_or(0),
+            figures.missed_files.unwrap_or(0),
             figures.observations,
             figures.by_severity.iter().sum(),
         ]) {

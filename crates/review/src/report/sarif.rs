@@ -6,6 +6,8 @@ use super::complete::{gaps, unread};
 use super::count::{SEVERITIES, word};
 use super::replacement::replacements;
 use crate::model::{History, Location, MergedFinding, Outcome, Report, Severity};
+use crate::plain::is_inside;
+use crate::report::harmless::harmless;
 use crate::standing::{Standing, gate, standing};
 
 /// The name of our fingerprint. SARIF asks for a version in it: it changes when the way to work it out does.
@@ -14,6 +16,7 @@ const FINGERPRINT: &str = "deepReview/v1";
 /// The report as a SARIF log with one run. Findings that earlier rounds closed are in it as `absent`; refuted and
 /// declined ones are suppressed with their reason.
 pub fn sarif(report: &Report) -> Value {
+    let report = &harmless(report);
     let results: Vec<Value> = report
         .findings
         .iter()
@@ -39,6 +42,7 @@ pub fn sarif(report: &Report) -> Value {
             "incomplete": gaps(report),
             "head": report.target.head,
             "base": report.target.base,
+            "report": whole(report),
         },
     });
     let repository = report.target.repo.as_deref().filter(|r| is_web(r));
@@ -53,6 +57,16 @@ pub fn sarif(report: &Report) -> Value {
         "version": "2.1.0",
         "runs": [run],
     })
+}
+
+/// The report as JSON, so that `import` and `--earlier` read it without loss; without the reviewers' original texts, which
+/// are long and no business of a code scanner.
+fn whole(report: &Report) -> Value {
+    let mut report = report.clone();
+    for run in &mut report.reviewers {
+        run.original.clear();
+    }
+    super::json(&report)
 }
 
 /// An address that is safe to hand on: the field must be a URI.
@@ -128,7 +142,8 @@ const LONGEST_UNREAD: usize = 4_000;
 
 fn result(finding: &MergedFinding) -> Value {
     let lead = &finding.lead;
-    let places: Vec<Value> = lead.locations.iter().map(location).collect();
+    let inside = lead.locations.iter().filter(|place| is_inside(&place.path));
+    let places: Vec<Value> = inside.map(location).collect();
     let names = finding.reviewers();
     let mut result = json!({
         "ruleId": word(finding.severity),
@@ -185,6 +200,10 @@ fn result(finding: &MergedFinding) -> Value {
 fn fixes(finding: &MergedFinding) -> Option<Value> {
     let mut files: Vec<(String, Vec<Value>)> = Vec::new();
     for replacement in replacements(&finding.lead)? {
+        // A hidden character that is written out is not the reviewer's code.
+        if !is_inside(&replacement.path) || replacement.lines.iter().any(|l| l.contains("⟦U+")) {
+            return None;
+        }
         let mut text = replacement.lines.join("\n");
         if !replacement.lines.is_empty() {
             text.push('\n');

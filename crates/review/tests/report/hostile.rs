@@ -401,3 +401,80 @@ fn people_are_not_called() {
     let body = payload["body"].as_str().unwrap();
     assert!(!body.contains("@octocat") && body.contains("@\u{200b}octocat"));
 }
+
+#[test]
+fn hidden_characters_and_foreign_paths_reach_no_form() {
+    let mut report = hostile();
+    let evil = "\u{1b}[2J\u{1b}]0;PWNED\u{7} \u{202e}abc\u{2066} zero\u{200b}width";
+    report.verdict.reason = evil.to_owned();
+    report.findings[0].lead.title = evil.to_owned();
+    report.findings[0].lead.explanation = format!(
+        "{evil} ![x](https://evil.example/x.png) [a](javascript:alert(1)) [b](java&#115;cript:x) [c](data:x)"
+    );
+    for (at, path) in [
+        "../../../etc/passwd",
+        "/etc/shadow",
+        "C:/x",
+        "app/db.py\nfoo",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let count = report.findings.len();
+        report.findings[at % count].lead.locations.insert(
+            0,
+            Location {
+                path: (*path).to_owned(),
+                start: Some(1),
+                end: None,
+            },
+        );
+    }
+    report.reviewers[0].outcome = Outcome::Failed {
+        reason: evil.to_owned(),
+    };
+    let markdown = report::markdown(&report);
+    let sarif = report::sarif(&report);
+    let forms = [
+        markdown.clone(),
+        report::html(&report),
+        report::json(&report).to_string(),
+        sarif.to_string(),
+        report::github(&report).to_string(),
+        report::gitlab(&report).to_string(),
+    ];
+    for text in &forms {
+        for hidden in ['\u{1b}', '\u{7}', '\u{202e}', '\u{2066}'] {
+            assert!(!text.contains(hidden), "{hidden:?}");
+        }
+        assert!(!text.contains("\\u001b"));
+    }
+    use pulldown_cmark::{Event, Parser, Tag};
+    let body = report::github(&report)["body"].as_str().unwrap().to_owned();
+    for text in [markdown, body] {
+        for event in Parser::new(&text) {
+            match event {
+                Event::Start(Tag::Image { dest_url, .. }) => panic!("image {dest_url}"),
+                Event::Start(Tag::Link { dest_url, .. }) => {
+                    let address = dest_url.to_lowercase();
+                    assert!(
+                        !address.starts_with("javascript:") && !address.starts_with("data:"),
+                        "{address}"
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+    for result in sarif["runs"][0]["results"].as_array().unwrap() {
+        for place in result["locations"].as_array().into_iter().flatten() {
+            let uri = place["physicalLocation"]["artifactLocation"]["uri"]
+                .as_str()
+                .unwrap();
+            assert!(
+                !uri.starts_with('/') && !uri.contains("..") && !uri.contains("%0A"),
+                "{uri}"
+            );
+        }
+    }
+}

@@ -2,7 +2,6 @@
 
 use super::lines::{Kind, Line, lines};
 use super::review;
-use super::review::review as review_of;
 use super::section::{Section, heading, section};
 use super::table::{Table, tables};
 use crate::model::Review;
@@ -115,6 +114,12 @@ pub fn report(text: &str) -> ReportText {
     };
     result.originals = originals(&lines[appendix..], &result.reviewers());
     result
+}
+
+/// The review of an original text. An analyser's or a program's is no Markdown.
+fn original(reviewer: &str, text: &str) -> Review {
+    crate::parse::detect_and_parse(reviewer, review::unwrap_fence(text).as_bytes())
+        .unwrap_or_else(|_| review(reviewer, text))
 }
 
 /// The rows of `| # | Finding | Action | Reason |` under a heading `Resolution`.
@@ -316,7 +321,7 @@ fn originals(lines: &[Line<'_>], known: &[String]) -> Vec<Original> {
             Original {
                 reviewer: name.clone(),
                 pass: *pass,
-                review: review_of(name, &text),
+                review: original(name, &text),
                 text,
             }
         })

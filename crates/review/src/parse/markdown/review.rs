@@ -20,7 +20,7 @@ pub fn review(reviewer: &str, text: &str) -> Review {
 }
 
 /// A review that is one fenced block as a whole.
-fn unwrap_fence(text: &str) -> &str {
+pub(super) fn unwrap_fence(text: &str) -> &str {
     let trimmed = text.trim();
     let Some(first) = trimmed.lines().next() else {
         return text;

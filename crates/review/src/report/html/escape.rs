@@ -12,10 +12,10 @@ pub(super) fn escape(text: &str) -> String {
             '"' => result.push_str("&quot;"),
             '\'' => result.push_str("&#39;"),
             '\n' | '\t' => result.push(c),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => {
+            c if c.is_control() => result.push('\u{fffd}'),
+            c if crate::plain::is_hidden(c) && c != '\u{200d}' => {
                 result.push_str(&format!("⟦U+{:04X}⟧", u32::from(c)));
             }
-            c if c.is_control() => result.push('\u{fffd}'),
             c => result.push(c),
         }
     }

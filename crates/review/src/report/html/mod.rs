@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::count::{SEVERITIES, duration, files, finished, notes, open, plural, rounds, word};
 use super::markdown::title;
 use crate::model::{Report, Severity};
+use crate::report::harmless::harmless;
 use crate::standing::{Standing, is_open, standing};
 use escape::{escape, safe_href};
 use finding::{Index, card};
@@ -28,6 +29,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// The whole report as one self-contained page.
 pub fn html(report: &Report) -> String {
+    let report = &harmless(report);
     let index = Index {
         reviewers: finished(report).iter().map(|r| r.name.as_str()).collect(),
         files: files(report),
@@ -105,10 +107,13 @@ fn header(report: &Report) -> String {
     facts.push(escape(&report.date));
     facts.extend((report.seconds > 0.0).then(|| duration(report.seconds)));
     format!(
-        "<header class=\"top\"><div class=\"bar\"><span class=\"eyebrow\">Deep review · round {round}</span>\
+        "<header class=\"top\"><div class=\"bar\"><span class=\"eyebrow\">Deep review{round}</span>\
          <button id=\"theme\" type=\"button\" hidden>Theme: auto</button></div>\
          <h1>{heading}</h1><p class=\"facts\">{facts}</p></header>",
-        round = report.round,
+        round = match report.round {
+            0 => String::new(),
+            round => format!(" · round {round}"),
+        },
         heading = prose::inline(heading.unwrap_or(&target.name)),
         facts = facts.join("<span class=\"sep\"> · </span>"),
     )

@@ -260,15 +260,16 @@ pub(super) fn performance(report: &Report) -> String {
             };
             let there = run.outcome.is_answer();
             let number = |n: usize| if there { n.to_string() } else { dash() };
+            let known = |n: Option<usize>| n.filter(|_| there).map_or_else(dash, |n| n.to_string());
             let cells = [
                 p.seconds.map_or_else(dash, duration),
                 if there { f.short() } else { dash() },
                 number(run.review.unparsed.len()),
                 number(f.unique),
-                number(f.false_positives),
+                known(f.false_positives),
                 number(f.downgraded),
-                number(f.files_covered),
-                number(f.missed_files),
+                known(f.files_covered),
+                known(f.missed_files),
                 spent,
                 p.cost_usd.map_or_else(dash, |c| format!("${c:.2}")),
             ];

@@ -10,12 +10,14 @@ pub(super) use text::{fenced, inline};
 use super::complete::unread;
 use super::count::{notes, with_reason, word};
 use crate::model::{MergedFinding, Note, Prose, Refused, Report, Severity};
+use crate::report::harmless::harmless;
 use crate::standing::is_open;
 use tables::capital;
 use text::{block, is_whole, name};
 
 /// The whole report.
 pub fn markdown(report: &Report) -> String {
+    let report = &harmless(report);
     let mut parts = vec![format!("# Deep Review: {}", inline(&title(report)))];
     parts.extend(incomplete(report));
     parts.extend([

@@ -28,7 +28,10 @@ pub(super) fn metadata(report: &Report) -> String {
     if let Some(repo) = &target.repo {
         rows.push(("Repo", link(repo, Some(repo))));
     }
-    rows.push(("Round", format!("{} (of target)", report.round)));
+    // An imported review may not say its round.
+    if report.round > 0 {
+        rows.push(("Round", format!("{} (of target)", report.round)));
+    }
     if let Some(author) = &target.author {
         rows.push(("Author", cell(author)));
     }
@@ -181,7 +184,16 @@ pub(super) fn performance(report: &Report) -> Vec<String> {
     let row = |name: &str, value: &dyn Fn(&ReviewerRun, &Figures) -> String| {
         let mut cells = vec![name.to_owned()];
         cells.extend(all.iter().map(|(r, f)| {
-            if matches!(r.outcome, Outcome::Missing { .. }) {
+            // Of a reviewer without an answer, only how it ended and what it took is known.
+            let spent = [
+                "Outcome",
+                "Duration",
+                "Tool calls",
+                "Tokens read",
+                "Tokens written",
+                "Cost",
+            ];
+            if !r.outcome.is_answer() && !spent.contains(&name) {
                 "—".to_owned()
             } else {
                 value(r, f)
@@ -190,6 +202,7 @@ pub(super) fn performance(report: &Report) -> Vec<String> {
         cells
     };
     let unknown = || "—".to_owned();
+    let known = |n: Option<usize>| n.map_or_else(unknown, |n| n.to_string());
     let rows = vec![
         row("Outcome", &|r, _| r.outcome.word().to_owned()),
         row("Duration", &|r, _| {
@@ -200,13 +213,15 @@ pub(super) fn performance(report: &Report) -> Vec<String> {
             r.review.unparsed.len().to_string()
         }),
         row("Unique insights", &|_, f| f.unique.to_string()),
-        row("False positives", &|_, f| f.false_positives.to_string()),
+        row("False positives", &|_, f| known(f.false_positives)),
         row("Downgraded", &|_, f| f.downgraded.to_string()),
         row("Design observations", &|_, f| f.observations.to_string()),
         row("Files covered", &|_, f| {
-            format!("{} of {}", f.files_covered, report.target.files.len())
+            let all = report.target.files.len();
+            f.files_covered
+                .map_or_else(unknown, |n| format!("{n} of {all}"))
         }),
-        row("Coverage misses", &|_, f| f.missed_files.to_string()),
+        row("Coverage misses", &|_, f| known(f.missed_files)),
         row("Tool calls", &|r, _| tool_calls(r)),
         row("Tokens read", &|r, _| {
             r.performance.input_tokens.map_or_else(unknown, tokens)

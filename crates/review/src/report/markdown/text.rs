@@ -14,7 +14,7 @@ pub(in crate::report) fn inline(text: &str) -> String {
         if code {
             result.push_str(part);
         } else {
-            let part = no_html(part);
+            let part = no_links(&no_html(part));
             if part.contains("**") {
                 result.push_str(&part.replace('*', "\\*"));
             } else {
@@ -230,11 +230,13 @@ fn may_open(line: &str) -> bool {
 fn html_free(line: &str) -> String {
     code_spans(line)
         .into_iter()
-        .map(
-            |(code, part)| {
-                if code { part.to_owned() } else { no_html(part) }
-            },
-        )
+        .map(|(code, part)| {
+            if code {
+                part.to_owned()
+            } else {
+                no_links(&no_html(part))
+            }
+        })
         .collect()
 }
 
@@ -253,6 +255,39 @@ fn no_html(text: &str) -> String {
         result.push(c);
     }
     result
+}
+
+/// Text without images, which tell their server who reads the report, and without links whose address is not plainly one
+/// of the web or of a file in the repository.
+fn no_links(text: &str) -> String {
+    let mut text = text.replace("![", "!\\[");
+    // `[name]: address` defines a link.
+    if text.trim_start().starts_with('[') && text.contains("]:") {
+        text = text.replacen("]:", "]\\:", 1);
+    }
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find("](") {
+        let address = rest[at + 2..].split(')').next().unwrap_or_default();
+        result.push_str(&rest[..at]);
+        result.push_str(if is_plain_address(address) {
+            "]("
+        } else {
+            "]\\("
+        });
+        rest = &rest[at + 2..];
+    }
+    result.push_str(rest);
+    result
+}
+
+fn is_plain_address(address: &str) -> bool {
+    let web = ["https://", "http://", "mailto:", "#"];
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/?#@!$'*+,=%".contains(c);
+    if web.iter().any(|scheme| address.starts_with(scheme)) {
+        return !address.contains(|c: char| c.is_whitespace() || c == '<');
+    }
+    address.chars().all(plain) && !address.starts_with("//")
 }
 
 /// The text in pieces: whether it is a code span (its backticks included), and the piece.
