@@ -40,4 +40,5 @@ mod view;
 pub use access::user::User;
 pub use codec::body::ResponseBody;
 pub use config::{Clock, Config, ReadyCheck, VersionInfo};
+pub use http::tls::Tls;
 pub use server::{ApiService, Server, StartError};

@@ -25,6 +25,7 @@ use crate::{
         listener,
         mount::{MountedService, Mounts},
         request::{self, Origin},
+        tls::Tls,
     },
     kinds::{self, catalog::Catalog},
     registry::backend::Backend,
@@ -142,14 +143,15 @@ impl Server {
 
     /// Serves HTTPS on `listener` until `shutdown` resolves or [`Server::shutdown`] is called. Then ends the watches
     /// of this listener, waits a limited time for other requests, and returns. Watches in process are not affected.
-    /// [`crate::pki::Pki::server_config`] makes the TLS configuration.
+    /// [`crate::pki::Pki::server_config`] makes a TLS configuration, [`crate::pki::Renewal::tls`] one that changes with the
+    /// certificates.
     pub async fn serve(
         &self,
         listener: tokio::net::TcpListener,
-        tls: Arc<rustls::ServerConfig>,
+        tls: impl Into<Tls>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> std::io::Result<()> {
-        listener::serve(Arc::clone(&self.frontend), listener, tls, shutdown).await
+        listener::serve(Arc::clone(&self.frontend), listener, tls.into(), shutdown).await
     }
 
     /// Ends all watches, the listeners and the controllers. Closing the store is left to the caller.

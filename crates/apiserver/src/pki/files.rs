@@ -53,6 +53,17 @@ impl Pki {
         })
     }
 
+    /// Returns whether no certificate is about to expire at `now`.
+    pub(super) fn is_valid_for_long(&self, now: SystemTime) -> bool {
+        let soon = later(now).and_then(|time| i64::try_from(time.as_secs()).ok());
+        let certificates = [&self.ca_pem, &self.server.cert_pem, &self.admin.cert_pem];
+        certificates.into_iter().all(|pem| {
+            let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok();
+            let ends = der.and_then(|der| certificate::not_after(&der));
+            ends > soon && soon.is_some()
+        })
+    }
+
     /// Returns the TLS configuration for `Server::serve`: HTTP/2 and HTTP/1.1. A client may send no certificate
     /// (`/healthz` needs none); one that it sends must be of this authority.
     pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, PkiError> {

@@ -8,7 +8,9 @@ pub(crate) mod certificate;
 mod files;
 mod issue;
 mod kubeconfig;
+mod renewal;
 
+pub use renewal::Renewal;
 use std::path::PathBuf;
 
 /// Why the certificates could not be loaded or issued.
@@ -41,7 +43,7 @@ pub enum PkiError {
 }
 
 /// A certificate and its key.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The certificate, PEM.
     pub cert_pem: String,
@@ -50,7 +52,7 @@ pub struct Identity {
 }
 
 /// The certificates of one instance.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Pki {
     /// The authority's certificate, PEM.
     pub ca_pem: String,

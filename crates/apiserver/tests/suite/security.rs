@@ -10,7 +10,7 @@ use std::{
 use apiserver::{
     ReadyCheck, User,
     http::mount::{MountedService, RequestBody, json_response, read_body},
-    pki::Pki,
+    pki::{Pki, Renewal},
 };
 use http::Request;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -270,6 +270,82 @@ fn valid_certificates_are_kept_and_others_issued_again() {
     );
     let late = Pki::load_or_create(&dir, now + 3600 * day).unwrap();
     assert_ne!(late.ca_pem, before.ca_pem);
+}
+
+/// Returns the certificate that the server presents to a new connection.
+async fn presented(address: std::net::SocketAddr, pki: &Pki) -> Vec<u8> {
+    let mut roots = rustls::RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(pki.ca_pem.as_bytes()).unwrap();
+    roots.add(ca).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let name = "127.0.0.1".try_into().unwrap();
+    let stream = connector.connect(name, stream).await.unwrap();
+    let chain = stream.get_ref().1.peer_certificates().unwrap();
+    chain[0].as_ref().to_vec()
+}
+
+#[tokio::test]
+async fn renewed_certificate_is_presented_to_new_connections() {
+    let api = Api::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let pki = Pki::load_or_create(home.path(), now).unwrap();
+    let mut renewal = Renewal::new(home.path().to_owned(), pki.clone()).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (server, tls) = (api.server.clone(), renewal.tls());
+    let serving =
+        tokio::spawn(async move { server.serve(listener, tls, std::future::pending()).await });
+    let der = |pki: &Pki| {
+        let certificate = CertificateDer::from_pem_slice(pki.server.cert_pem.as_bytes());
+        certificate.unwrap().as_ref().to_vec()
+    };
+    assert!(
+        renewal.check(now).unwrap().is_none(),
+        "nothing expires soon"
+    );
+    assert_eq!(presented(address, &pki).await, der(&pki));
+    let later = now + Duration::from_secs(4 * 366 * 24 * 3600);
+    let renewed = renewal
+        .check(later)
+        .unwrap()
+        .expect("the leaves expire soon")
+        .clone();
+    assert_eq!(renewed.ca_pem, pki.ca_pem);
+    assert_eq!(presented(address, &renewed).await, der(&renewed));
+    assert_ne!(der(&renewed), der(&pki));
+    serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flood_of_idle_connections_does_not_lock_out_the_owner() {
+    let secure = Secure::start().await;
+    let pki = secure.pki.clone();
+    let path = format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=60");
+    let owner = get(&secure, Some(&pki), &path);
+    tokio::pin!(owner);
+    // More than the server accepts from anonymous clients, and few enough for an ordinary limit of descriptors.
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        let connect = tokio::net::TcpStream::connect(secure.address);
+        tokio::select! {
+            stream = connect => idle.push(stream.unwrap()),
+            answer = &mut owner => panic!("the owner's watch ended: {answer:?}"),
+        }
+    }
+    // The oldest connections are closed for the newest.
+    let mut byte = [0];
+    let closed = tokio::time::timeout(Duration::from_secs(4), idle[0].read(&mut byte)).await;
+    assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
+    let answer = get(&secure, Some(&pki), "/api").await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
-use apiserver::pki::Pki;
+use apiserver::pki::{Pki, Renewal};
 use apiserver::{Config as ServerConfig, ReadyCheck, Server, User};
 use controller_kit::discovery::{EMBEDDED_MANAGER, NAMESPACE as SYSTEM_NAMESPACE};
 use controller_kit::{Config as ManagerConfig, Controller, Manager, Shutdown};
@@ -16,6 +16,7 @@ use store::{IndexedStore, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::certificates::{self, Kubeconfig};
 use super::decision::{Decision, StopEndpoint};
 use super::{Readiness, admission, check, port, write_plain};
 use crate::cli::ServeSettings;
@@ -99,19 +100,23 @@ pub(super) async fn run(
         }
     }
     let decision = Decision::new();
-    write_kubeconfig(context, &pki, port)?;
+    let kubeconfig = Kubeconfig::of(context, port);
+    kubeconfig.write(&pki)?;
+    let renewal = Renewal::new(paths.tls_dir(), pki)?;
     process::crash::point("daemon.after-kubeconfig");
 
     let (stop_serving, serving_stopped) = oneshot::channel::<()>();
     let mut serving: JoinHandle<std::io::Result<()>> = tokio::spawn({
         let server = server.clone();
-        let tls = pki.server_config()?;
+        let tls = renewal.tls();
         async move {
             server
                 .serve(listener, tls, async { drop(serving_stopped.await) })
                 .await
         }
     });
+
+    let renewing = tokio::spawn(certificates::keep_valid(renewal, kubeconfig));
 
     let manager = Manager::new(
         client,
@@ -212,6 +217,7 @@ pub(super) async fn run(
         }
     }
     process::crash::point("daemon.stop.after-controllers");
+    renewing.abort();
     drop(stop_serving);
     if !serving.is_finished() && tokio::time::timeout(SERVER_STOP, serving).await.is_err() {
         tracing::warn!("requests are still under way after {SERVER_STOP:?}; ending without them");
@@ -253,20 +259,6 @@ fn ended<T>(
         Ok(Err(error)) => Err(error.context(format!("{part} ended"))),
         Err(error) => Err(error).with_context(|| format!("{part} ended badly")),
     }
-}
-
-/// Writes the kubeconfig unless it is right already: a write that survives a crash costs milliseconds.
-fn write_kubeconfig(context: &Context, pki: &Pki, port: u16) -> anyhow::Result<()> {
-    let text = pki.kubeconfig(
-        &format!("https://127.0.0.1:{port}"),
-        &context.instance.to_string(),
-    );
-    let file = context.paths.config();
-    let current = std::fs::read_to_string(&file).ok();
-    if current.as_deref() != Some(text.as_str()) {
-        process::file::write_atomic(&file, text.as_bytes(), 0o600)?;
-    }
-    Ok(())
 }
 
 fn hostagent_command(context: &Context) -> anyhow::Result<HostagentCommand> {

@@ -5,6 +5,7 @@
 
 mod admission;
 mod assembly;
+mod certificates;
 mod check;
 mod controllers;
 mod decision;
