@@ -32,18 +32,20 @@ impl Backend {
         entry.ok_or_else(|| target.about().not_found(&target.name))
     }
 
-    /// Returns the kind that a request names. If there is none but the catalog is behind the definitions in the
-    /// store, waits for the catalog first.
+    /// Returns the kind that a request names, as the definition in the store declares it at this moment: if the catalog
+    /// is behind, waits for it first.
     pub(crate) async fn kind(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
-        if let Some(kind) = self.kinds.find(group, version, plural) {
-            return Some(kind);
+        let found = self.kinds.find(group, version, plural);
+        if found.as_ref().is_some_and(|kind| kind.is_typed()) {
+            return found;
         }
-        let page = self.store.list(definitions::PREFIX, None, 0, None).ok()?;
-        let newest = page.entries.iter().map(|entry| entry.revision).max()?;
-        if newest <= self.kinds.reached() {
-            return None;
+        // Without a definition the kind is not served, even if the catalog still has it.
+        let key = format!("{}{plural}.{group}", definitions::PREFIX);
+        let definition = self.store.get(&key)?;
+        if definition.revision <= self.kinds.reached() {
+            return found;
         }
-        self.kinds.wait_for(newest).await;
+        self.kinds.wait_for(definition.revision).await;
         self.kinds.find(group, version, plural)
     }
 
