@@ -140,7 +140,7 @@ async fn run(seconds: u32) {
     store.close().await;
 }
 
-/// From the moment a write is asked for until each of the watchers has been told.
+/// Measures the time from sending a write until each watcher has received it.
 async fn watchers(server: &Server, client: SendRequest<Full<Bytes>>) {
     let mut watches = Vec::new();
     for _ in 0..WATCHERS {
@@ -176,14 +176,14 @@ async fn watchers(server: &Server, client: SendRequest<Full<Bytes>>) {
             patch,
         )
         .await;
-        let mut told = Vec::new();
+        let mut received = Vec::new();
         for task in waiting {
             let (at, watch) = task.await.unwrap();
-            told.push(at);
+            received.push(at);
             watches.push(watch);
         }
-        let first = told.iter().min().copied().unwrap();
-        times.extend(told.iter().map(|at| *at - first));
+        let first = received.iter().min().copied().unwrap();
+        times.extend(received.iter().map(|at| *at - first));
     }
     report("watch_1000_first_to_each", times);
 }

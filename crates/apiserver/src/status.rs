@@ -1,11 +1,11 @@
-//! Refusals as Kubernetes says them: `metav1.Status` with reason, code, details and causes.
+//! [`ApiError`]: errors as Kubernetes reports them, `metav1.Status` with reason, code, details and causes.
 
 use serde_json::{Value, json};
 
-/// The most causes of one refusal.
+/// The number of causes that an error lists.
 pub(crate) const MAX_CAUSES: usize = 100;
 
-/// One field that is wrong (`metav1.StatusCause`).
+/// One fault in a field (`metav1.StatusCause`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
     pub(crate) reason: &'static str,
@@ -140,7 +140,7 @@ fn shown_list<'a>(values: impl Iterator<Item = &'a Value>) -> String {
     out
 }
 
-/// A refusal. Rendered as `metav1.Status`.
+/// An error that the client receives as a `metav1.Status`.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct ApiError {
@@ -150,7 +150,7 @@ pub(crate) struct ApiError {
     pub(crate) details: Option<Value>,
 }
 
-/// Which resource a refusal is about.
+/// The kind that an error is about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct About<'a> {
     pub(crate) group: &'a str,
@@ -263,7 +263,7 @@ impl ApiError {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
-    /// No such path or resource.
+    /// The path names nothing that is served.
     pub(crate) fn no_such_resource() -> Self {
         Self::new(
             404,

@@ -11,8 +11,11 @@
 mod admission;
 mod bounds;
 mod client;
+mod content;
 mod deletions;
+mod discovery;
 mod fuzz;
+mod kinds;
 mod kubectl;
 mod lists;
 mod objects;
