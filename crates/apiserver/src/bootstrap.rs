@@ -12,6 +12,7 @@ use crate::{
         backend::Backend,
         context::WriteContext,
         create,
+        delete::{self, DeleteOptions},
         target::Target,
         update::{self, Change},
     },
@@ -77,6 +78,14 @@ async fn ensure_definition(
     }
     let mut context = WriteContext::internal(backend);
     let target = Target::of(kind, definition);
+    if stored_is_undecodable(backend, &target) {
+        // The definition is written anew. The objects of its kind stay, because their clean-up is not started.
+        let key = target.key();
+        tracing::error!(key, "a stored definition cannot be decoded and is replaced");
+        delete::delete(&mut context, &target, &DeleteOptions::default()).await?;
+        ensure(backend, kind, definition.clone()).await?;
+        return Ok(());
+    }
     // Metadata that a user has added stays.
     let mut patch = json!({"spec": definition["spec"]});
     for field in ["labels", "annotations"] {
@@ -88,6 +97,11 @@ async fn ensure_definition(
     update::update(&mut context, &target, &change, &[])
         .await
         .map(|_| ())
+}
+
+fn stored_is_undecodable(backend: &Backend, target: &Target) -> bool {
+    let entry = backend.store.get(&target.key());
+    entry.is_some_and(|entry| object::decode(&entry).is_err())
 }
 
 /// Creates an object if it is missing; returns whether it was.

@@ -1,8 +1,8 @@
-//! `format`s of strings. Unknown formats are ignored, as Kubernetes does.
+//! Formats of strings (`format`). Unknown formats are ignored, as in Kubernetes.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// Whether the text has the format.
+/// Returns whether a text has a format.
 pub(super) fn holds(format: &str, text: &str) -> bool {
     match format {
         "date-time" | "datetime" => text.parse::<jiff::Timestamp>().is_ok(),
@@ -31,7 +31,7 @@ fn cidr(text: &str) -> bool {
     }
 }
 
-/// Go's durations, such as `1h30m` or `1.5s`.
+/// Whether a text is a duration of Go, such as `1h30m` or `1.5s`.
 fn duration(text: &str) -> bool {
     let text = text.trim_start_matches(['+', '-']);
     if text == "0" {

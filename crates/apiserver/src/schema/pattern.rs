@@ -47,48 +47,63 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Gives `\d`, `\w`, `\s` and `\b` the meaning that they have in Go, for ASCII only. Their Unicode classes would also
-/// make the compiled form of ordinary expressions a hundred times larger.
-fn ascii_classes(source: &str) -> String {
+/// Translates the syntax of Go, in which schemas are written, to that of the `regex` crate: `\d`, `\w`, `\s` and `\b`
+/// mean ASCII only, and `[` inside a class is a plain character. The Unicode classes of `regex` would also make the
+/// compiled form of ordinary expressions a hundred times larger.
+fn from_go(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
-    let mut chars = source.chars();
-    let mut brackets = 0_usize;
+    let mut chars = source.chars().peekable();
+    let mut in_class = false;
     while let Some(c) = chars.next() {
         match c {
-            '[' => brackets += 1,
-            ']' => brackets = brackets.saturating_sub(1),
-            '\\' => {
-                let Some(escaped) = chars.next() else {
-                    out.push(c);
-                    break;
-                };
-                let class = match escaped {
-                    'd' => "[0-9]",
-                    'D' => "[^0-9]",
-                    'w' => "[0-9A-Za-z_]",
-                    'W' => "[^0-9A-Za-z_]",
-                    's' => r"[\t\n\f\r ]",
-                    'S' => r"[^\t\n\f\r ]",
-                    'b' if brackets == 0 => r"(?-u:\b)",
-                    'B' if brackets == 0 => r"(?-u:\B)",
-                    other => {
-                        out.push('\\');
-                        out.push(other);
-                        continue;
+            '[' if in_class => {
+                // `[:alpha:]` is a class inside the class.
+                let posix = chars.peek() == Some(&':');
+                out.push_str(if posix { "[" } else { r"\[" });
+                if posix {
+                    for c in chars.by_ref() {
+                        out.push(c);
+                        if c == ']' {
+                            break;
+                        }
                     }
-                };
-                out.push_str(class);
-                continue;
+                }
             }
-            _ => {}
+            '[' => {
+                in_class = true;
+                out.push(c);
+                out.extend(chars.next_if_eq(&'^'));
+                // A bracket at the start is a plain character.
+                if chars.next_if_eq(&']').is_some() {
+                    out.push_str(r"\]");
+                }
+            }
+            ']' => {
+                in_class = false;
+                out.push(c);
+            }
+            '\\' => match (chars.next(), in_class) {
+                (Some('d'), _) => out.push_str("[0-9]"),
+                (Some('D'), _) => out.push_str("[^0-9]"),
+                (Some('w'), _) => out.push_str("[0-9A-Za-z_]"),
+                (Some('W'), _) => out.push_str("[^0-9A-Za-z_]"),
+                (Some('s'), _) => out.push_str(r"[\t\n\f\r ]"),
+                (Some('S'), _) => out.push_str(r"[^\t\n\f\r ]"),
+                (Some('b'), false) => out.push_str(r"(?-u:\b)"),
+                (Some('B'), false) => out.push_str(r"(?-u:\B)"),
+                (escaped, _) => {
+                    out.push('\\');
+                    out.extend(escaped);
+                }
+            },
+            _ => out.push(c),
         }
-        out.push(c);
     }
     out
 }
 
 fn build(source: &str, class: usize) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(&ascii_classes(source))
+    RegexBuilder::new(&from_go(source))
         .size_limit(class)
         .dfa_size_limit(class)
         .build()
@@ -223,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn perl_classes_are_ascii_as_in_go() {
+    fn expressions_have_the_meaning_of_go() {
         for (source, text, expected) in [
             (r"^\w{1,63}$", "abc_9", true),
             (r"^\w+$", "é", false),
@@ -233,6 +248,11 @@ mod tests {
             (r"^\\d$", r"\d", true),
             (r"\bfoo\b", "a foo", true),
             (r"^[\S]+$", "a b", false),
+            (r"^[^[]+$", "a[b", false),
+            (r"^[^[\]]+$", "ab", true),
+            (r"^[]a]+$", "a]", true),
+            (r"^[[:alpha:]_]+$", "ab_", true),
+            (r"^[a[:digit:]]+$", "a1", true),
         ] {
             let regex = Pattern::compile(source)
                 .expect(source)

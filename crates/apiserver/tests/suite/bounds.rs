@@ -5,46 +5,10 @@ use std::sync::Arc;
 use http::Request;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Api, CONFIG_MAPS, config_map};
-
-const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const BOMBS: &str = "/apis/x.io/v1/bombs";
-
-/// A cluster-scoped definition with this schema.
-fn definition(schema: Value) -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "bombs.x.io"},
-        "spec": {
-            "group": "x.io", "scope": "Cluster",
-            "names": {"plural": "bombs", "kind": "Bomb"},
-            "versions": [{
-                "name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": schema},
-            }],
-        },
-    })
-}
-
-/// A definition whose `spec` has this schema.
-fn with_spec(schema: Value) -> Value {
-    definition(json!({"type": "object", "properties": {"spec": schema}}))
-}
-
-fn free() -> Value {
-    with_spec(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}))
-}
-
-fn bomb(name: &str, spec: Value) -> Value {
-    json!({"apiVersion": "x.io/v1", "kind": "Bomb", "metadata": {"name": name}, "spec": spec})
-}
-
-/// A server with one definition.
-async fn serving(definition: &Value) -> Api {
-    let api = Api::with(|config| config.crds.clear()).await;
-    api.post(DEFINITIONS, definition).await.ok();
-    api
-}
+use crate::{
+    bombs::{BOMBS, DEFINITIONS, beside, bomb, free, serving, with_spec},
+    support::{Answer, Api, CONFIG_MAPS, WIDGETS, config_map, widget},
+};
 
 fn nested(levels: usize) -> Value {
     (1..levels).fold(json!(1), |inner, _| json!([inner]))
@@ -52,21 +16,6 @@ fn nested(levels: usize) -> Value {
 
 async fn patched(api: &Api, path: &str, operations: &[Value]) -> Answer {
     api.patch("json", path, &json!(operations)).await
-}
-
-/// Sends other requests until `work` is done. Returns its result and how many of them were answered meanwhile.
-async fn beside<T: Send + 'static>(
-    api: &Api,
-    work: impl Future<Output = T> + Send + 'static,
-) -> (T, usize) {
-    let work = tokio::spawn(work);
-    let mut answered = 0;
-    while !work.is_finished() {
-        api.get("/api/v1/namespaces/default").await.ok();
-        answered += 1;
-        tokio::task::yield_now().await;
-    }
-    (work.await.unwrap(), answered)
 }
 
 #[tokio::test]
@@ -220,9 +169,14 @@ async fn store_deep(api: &Api, prefix: &str, name: &str, head: &Value) {
         "{},\"metadata\":{{\"name\":\"{name}\",\"uid\":\"u-{name}\",\"finalizers\":[\"example.com/held\"],\"resourceVersion\":\"",
         head.trim_end_matches('}')
     );
+    let key = format!("{prefix}{name}");
+    let expect = match api.store.get(&key) {
+        Some(entry) => store::Expect::At(entry.revision),
+        None => store::Expect::Absent,
+    };
     let write = store::Write::Put {
-        key: format!("{prefix}{name}"),
-        expect: store::Expect::Absent,
+        key,
+        expect,
         value: store::Value {
             before: before.into(),
             after: Some(format!("\"}},\"spec\":{open}1{close}}}").into()),
@@ -285,6 +239,19 @@ async fn stored_object_that_cannot_be_decoded_is_listed_and_deleted_and_holds_up
     again.get("/readyz").await;
     assert_eq!(again.get("/readyz").await.code, 200);
     again.delete(&format!("{DEFINITIONS}/a.bad.io")).await.ok();
+}
+
+#[tokio::test]
+async fn definition_of_the_server_that_cannot_be_decoded_is_replaced_at_start() {
+    let api = Api::start().await;
+    api.post(WIDGETS, &widget("a", json!({}))).await.ok();
+    api.server.shutdown().await;
+    let head = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"});
+    let prefix = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
+    store_deep(&api, prefix, "widgets.example.com", &head).await;
+    let again = Api::over(Arc::clone(&api.store), |_| {}).await;
+    again.get(&format!("{WIDGETS}/a")).await.ok();
+    again.post(WIDGETS, &widget("b", json!({}))).await.ok();
 }
 
 #[tokio::test]
@@ -534,166 +501,4 @@ async fn values_of_the_wrong_type_are_refused_and_never_panic() {
             .code
             < 500
     );
-}
-
-/// A rule on `spec`, which is a list of objects with a name.
-fn ruled(rule: &str, limits: Value) -> Value {
-    let mut spec = json!({
-        "type": "array",
-        "items": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 10}}},
-        "x-kubernetes-validations": [{"rule": rule, "message": "broken"}],
-    });
-    for (field, value) in limits.as_object().unwrap() {
-        spec[field] = value.clone();
-    }
-    with_spec(spec)
-}
-
-const UNIQUE: &str = "self.all(x, self.exists_one(y, y.name == x.name))";
-
-#[tokio::test]
-async fn rule_that_can_exceed_its_budget_is_refused_with_the_definition() {
-    let api = Api::with(|config| config.crds.clear()).await;
-    let text = api
-        .post(DEFINITIONS, &ruled(UNIQUE, json!({})))
-        .await
-        .refused(422, "Invalid");
-    assert!(
-        text.contains("spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Forbidden: \
-                       estimated rule cost exceeds budget by factor of more than 100x"),
-        "{text}"
-    );
-    for rule in [
-        "self.all(a, self.all(b, self.all(c, a.name != b.name || b.name == c.name)))",
-        "self.map(x, self).size() > 0 && self.all(x, self.all(y, true))",
-    ] {
-        api.post(DEFINITIONS, &ruled(rule, json!({})))
-            .await
-            .refused(422, "Invalid");
-    }
-    for (rule, limits) in [
-        ("self.all(x, x.name != 'a')", json!({})),
-        ("self.size() > 0", json!({})),
-        (UNIQUE, json!({"maxItems": 100})),
-    ] {
-        api.post(&format!("{DEFINITIONS}?dryRun=All"), &ruled(rule, limits))
-            .await
-            .ok();
-    }
-}
-
-// On one thread, so that other requests are answered only if the rule runs elsewhere.
-#[tokio::test]
-async fn rule_over_a_large_list_ends_within_its_budget_and_delays_no_other_client() {
-    // At most 700 items: the estimate is below the limit, the evaluation above the budget of one call.
-    let api = serving(&ruled(UNIQUE, json!({"maxItems": 700}))).await;
-    let items: Vec<_> = (0..20).map(|n| json!({"name": n.to_string()})).collect();
-    api.post(BOMBS, &bomb("small", items.into())).await.ok();
-    let same = vec![json!({"name": "a"}); 2];
-    let text = api
-        .post(BOMBS, &bomb("same", same.into()))
-        .await
-        .refused(422, "Invalid");
-    assert!(text.contains("broken"), "{text}");
-
-    let items: Vec<_> = (0..700).map(|n| json!({"name": n.to_string()})).collect();
-    let large = bomb("large", items.into());
-    let service = api.server.service(apiserver::User::master("other"));
-    let slow = async move {
-        let request = Request::post(BOMBS).header("content-type", "application/json");
-        crate::support::send(service, request, large.to_string()).await
-    };
-    let (answer, others) = beside(&api, slow).await;
-    let text = answer.refused(422, "Invalid");
-    assert!(
-        text.contains("no further validation rules will be run"),
-        "{text}"
-    );
-    assert!(others > 10, "{others}");
-}
-
-#[tokio::test]
-async fn rule_texts_beyond_the_limits_of_the_parser_are_refused() {
-    let api = Api::with(|config| config.crds.clear()).await;
-    let repeated = |open: &str, middle: &str, close: &str| {
-        [10, 38, 198, 390, 1000, 100_000]
-            .map(|n| format!("{}{middle}{}", open.repeat(n), close.repeat(n)))
-    };
-    let rules = [
-        repeated("(", "true", ")"),
-        repeated("!", "true", ""),
-        repeated("-", "1 == 1", ""),
-        repeated("1+", "1 > 0", ""),
-        repeated("true&&", "true", ""),
-        repeated("false||", "true", ""),
-        repeated("[", "", "]"),
-        repeated("{1:", "1", "}"),
-        repeated("true?", "true", ":true"),
-        repeated("true?true:", "true", ""),
-        repeated("size(", "'a'", ")"),
-        repeated("[1].all(a,", "true", ")"),
-        repeated("self[0", "", "]"),
-        repeated("self", ".a", ""),
-        repeated("'a'.size()", "", ".size()"),
-        repeated("\"\"\"", "", ""),
-        repeated("'\\", "", ""),
-    ];
-    for rule in rules.iter().flatten() {
-        let answer = api
-            .post(
-                &format!("{DEFINITIONS}?dryRun=All"),
-                &ruled(rule, json!({"maxItems": 3})),
-            )
-            .await;
-        let start = &rule[..rule.len().min(30)];
-        assert!(
-            [201, 413, 422].contains(&answer.code),
-            "{start}: {} {}",
-            answer.code,
-            answer.text
-        );
-    }
-}
-
-#[tokio::test]
-async fn optional_old_self_rule_is_evaluated_without_an_old_value() {
-    let rules = json!([
-        {"rule": "oldSelf.hasValue() || self > 5", "optionalOldSelf": true, "message": "starts above five"},
-        {"rule": "!oldSelf.hasValue() || self >= oldSelf.value()", "optionalOldSelf": true, "message": "only grows"},
-        {"rule": "self != oldSelf + 1", "message": "never grows by one"},
-    ]);
-    let api = serving(&with_spec(
-        json!({"type": "integer", "x-kubernetes-validations": rules}),
-    ))
-    .await;
-    let path = format!("{BOMBS}/a");
-    let text = api
-        .post(BOMBS, &bomb("a", json!(3)))
-        .await
-        .refused(422, "Invalid");
-    assert!(text.contains("starts above five"), "{text}");
-    api.post(BOMBS, &bomb("a", json!(6))).await.ok();
-    for (value, message) in [(2, "only grows"), (7, "never grows by one")] {
-        let text = api
-            .patch("merge", &path, &json!({"spec": value}))
-            .await
-            .refused(422, "Invalid");
-        assert!(text.contains(message), "{text}");
-    }
-    api.patch("merge", &path, &json!({"spec": 9})).await.ok();
-}
-
-#[tokio::test]
-async fn many_rules_share_the_budget_of_one_object() {
-    let text = json!({"type": "string", "maxLength": 600_000});
-    let schema = json!({
-        "type": "object", "properties": {"a": text, "b": text},
-        "x-kubernetes-validations": vec![json!({"rule": "self.a == self.b"}); 200],
-    });
-    let api = serving(&with_spec(schema)).await;
-    let spec = |bytes: usize| json!({"a": "x".repeat(bytes), "b": "x".repeat(bytes)});
-    let answer = api.post(BOMBS, &bomb("a", spec(600_000))).await;
-    let text = answer.refused(422, "Invalid");
-    assert!(text.contains("running out of cost budget"), "{text}");
-    api.post(BOMBS, &bomb("b", spec(20_000))).await.ok();
 }

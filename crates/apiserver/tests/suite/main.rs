@@ -9,6 +9,7 @@
 )]
 
 mod admission;
+mod bombs;
 mod bounds;
 mod client;
 mod content;
@@ -19,6 +20,7 @@ mod kinds;
 mod kubectl;
 mod lists;
 mod objects;
+mod rules;
 mod schemas;
 mod security;
 mod support;
