@@ -7,10 +7,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{CustomResourceExt, ResourceExt};
 
 use crate::LimaVM;
+use crate::notary::Notary;
+use crate::replica_set::ConfigMapReplicaSet;
 
 /// All CustomResourceDefinitions.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![LimaVM::crd()]
+    vec![LimaVM::crd(), Notary::crd(), ConfigMapReplicaSet::crd()]
 }
 
 /// One file of `crates/api/crds`.

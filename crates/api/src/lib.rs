@@ -5,12 +5,15 @@
 //! | module | contents |
 //! |---|---|
 //! | [`lima`] | group `lima.rancherdesktop.io`: LimaVM, and every name that it uses |
+//! | [`notary`], [`replica_set`] | group `rdd.rancherdesktop.io`: Notary, ConfigMapReplicaSet |
 //! | [`rdd`] | names that all groups share, such as the clean-up finalizer |
 //! | [`crds`](mod@crds) | the CustomResourceDefinitions, as objects and as the files of `crds/` |
 
 pub mod crds;
 pub mod lima;
+pub mod notary;
 pub mod rdd;
+pub mod replica_set;
 
 pub use crds::crds;
 pub use lima::{LimaVM, LimaVMSpec, LimaVMStatus};

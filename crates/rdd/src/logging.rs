@@ -21,7 +21,7 @@ pub(crate) const ANSWER: &str = "rdd::answer";
 
 /// The project's crates. Libraries speak of their inner life at levels that only their authors want, so they are
 /// heard one step less.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "rdd",
     "api",
     "apiserver",
@@ -33,6 +33,7 @@ const OURS: [&str; 12] = [
     "lima",
     "lima_controllers",
     "process",
+    "rdd_controllers",
     "store",
 ];
 

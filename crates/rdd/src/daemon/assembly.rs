@@ -9,9 +9,11 @@ use apiserver::pki::{Pki, Renewal};
 use apiserver::{Config as ServerConfig, ReadyCheck, Server, User};
 use controller_kit::discovery::{EMBEDDED_MANAGER, NAMESPACE as SYSTEM_NAMESPACE};
 use controller_kit::{Config as ManagerConfig, Controller, Manager, Shutdown};
+use kube::CustomResourceExt as _;
 use lima_controllers::{Config as LimaConfig, HostagentCommand, LimaVmController};
 use process::Identity;
 use process::stop::{StopReason, StopRequests};
+use rdd_controllers::{NotaryController, ReplicaSetController};
 use store::{IndexedStore, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -74,7 +76,8 @@ pub(super) async fn run(
         .context("cannot prepare the port of the API")?;
 
     let mut config = ServerConfig::new(Arc::clone(&store) as Arc<dyn Store>);
-    config.crds = api::crds()
+    // LimaVMs are served even without their controller. The controllers of the other kinds install their definitions.
+    config.crds = [api::LimaVM::crd()]
         .iter()
         .map(serde_json::to_value)
         .collect::<Result<_, _>>()?;
@@ -85,14 +88,18 @@ pub(super) async fn run(
     check::log_opening(&store, &lima_home);
     server.mount(check_request::PATH, check::service(Arc::clone(&store)));
     check::publish_events(&store, &client, SYSTEM_NAMESPACE).await;
-    let available = [LimaVmController::new(LimaConfig {
+    let lima_controller = LimaVmController::new(LimaConfig {
         lima_home,
         image_cache: paths.cache_dir.clone(),
         kept_logs: context.environment.keep_logs.then(|| paths.kept_vm_logs()),
         hostagent: hostagent_command(context)?,
         stop_grace: STOP_GRACE,
-    })]
-    .map(|controller| Arc::new(controller) as Arc<dyn Controller>);
+    });
+    let available: Vec<Arc<dyn Controller>> = vec![
+        Arc::new(lima_controller),
+        Arc::new(NotaryController),
+        Arc::new(ReplicaSetController),
+    ];
     // The rules of a kind hold also while its controller is disabled.
     for controller in &available {
         for webhook in controller.webhooks(&client) {

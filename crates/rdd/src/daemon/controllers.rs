@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::bail;
 
 /// The controllers, each with the short name of its group.
-const CONTROLLERS: [(&str, &str); 1] = [(api::lima::CONTROLLER, api::lima::SHORT_GROUP)];
+const CONTROLLERS: [(&str, &str); 3] = [
+    (api::lima::CONTROLLER, api::lima::SHORT_GROUP),
+    (api::notary::CONTROLLER, api::rdd::SHORT_GROUP),
+    (api::replica_set::CONTROLLER, api::rdd::SHORT_GROUP),
+];
 
 /// The groups that exist, also those whose controllers are still to come.
 const GROUPS: [&str; 3] = ["rdd", "lima", "app"];
@@ -59,23 +63,21 @@ mod tests {
 
     #[test]
     fn lists() {
-        let limavm = ["limavm".to_owned()];
-        for (list, runs) in [
-            ("*", true),
-            ("", false),
-            ("limavm", true),
-            ("lima", true),
-            ("rdd", false),
-            ("*,-lima", false),
-            ("-limavm", false),
-            ("-app", true),
-            (" lima , app ", true),
+        let all = ["configmapreplicaset", "limavm", "notary"];
+        let of_rdd = ["configmapreplicaset", "notary"];
+        for (list, expected) in [
+            ("*", &all[..]),
+            ("", &[]),
+            ("limavm", &["limavm"]),
+            ("lima", &["limavm"]),
+            ("rdd", &of_rdd),
+            ("notary", &["notary"]),
+            ("*,-lima", &of_rdd),
+            ("-limavm", &of_rdd),
+            ("-app", &all),
+            (" lima , app ", &["limavm"]),
         ] {
-            assert_eq!(
-                enabled(list).unwrap().iter().eq(limavm.iter()),
-                runs,
-                "{list:?}"
-            );
+            assert!(enabled(list).unwrap().iter().eq(expected), "{list:?}");
         }
         let error = enabled("nova").unwrap_err().to_string();
         assert!(
