@@ -103,6 +103,19 @@ pub struct Quarantined {
     pub found: u64,
 }
 
+impl Quarantined {
+    /// Whether the row may be that of `key`. The key of a damaged row may be damaged too, so a key that differs in a
+    /// few bytes counts as well, and a row whose key is unknown counts as that of any key.
+    pub fn may_be(&self, key: &str) -> bool {
+        /// More bytes than that are not changed by one fault.
+        const FEW: usize = 4;
+        let (known, key) = (self.key.as_bytes(), key.as_bytes());
+        let unreadable = self.key.is_empty() || self.key.contains(char::REPLACEMENT_CHARACTER);
+        let differing = known.iter().zip(key).filter(|(a, b)| a != b).count();
+        unreadable || known.len() == key.len() && differing <= FEW
+    }
+}
+
 /// A store of keys, values and revisions. All backends pass `tests/contract`.
 #[async_trait::async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -159,4 +172,30 @@ pub trait Store: Send + Sync + 'static {
     /// Ends all watches, commits the queued writes and closes the backend. From then on, writes and new watches are
     /// refused with [`Error::Closed`]; reads still answer from memory. Closing twice is a no-op.
     async fn close(&self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_may_be_that_of_a_key_that_differs_in_a_few_bytes() {
+        let row = |key: &str| Quarantined {
+            id: 1,
+            key: key.into(),
+            revision: None,
+            problem: String::new(),
+            found: 0,
+        };
+        for (known, key, may_be) in [
+            ("/registry/a", "/registry/a", true),
+            ("/regi3try/a", "/registry/a", true),
+            ("/registry/a", "/registry/ab", false),
+            ("/registry/first-name", "/registry/other-host", false),
+            ("", "/registry/a", true),
+            ("/regi\u{fffd}try", "/registry/a", true),
+        ] {
+            assert_eq!(row(known).may_be(key), may_be, "{known} {key}");
+        }
+    }
 }

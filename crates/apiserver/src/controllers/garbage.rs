@@ -159,10 +159,13 @@ impl Collector<'_> {
     fn lives(&self, owner: &Owner, namespace: Option<&str>) -> bool {
         match self.key_of(owner, namespace) {
             None => true,
-            // While rows are quarantined, a missing owner may be one of them.
             Some(key) => match self.backend.store.get(&key) {
                 Some(entry) => meta(&entry.value).uid == owner.uid,
-                None => !self.backend.store.quarantined().is_empty(),
+                // An owner whose row is damaged may still be restored.
+                None => {
+                    let quarantined = self.backend.store.quarantined();
+                    quarantined.iter().any(|row| row.may_be(&key))
+                }
             },
         }
     }

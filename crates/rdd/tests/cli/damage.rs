@@ -8,7 +8,7 @@ use store::{IndexedStore, Options};
 use testutils::Instance;
 
 use crate::api::kubectl;
-use crate::said::{instance, said, stderr};
+use crate::said::{SOON, instance, said, stderr};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -136,4 +136,50 @@ fn h48_lost_database_is_restored_from_its_backup() {
     assert_eq!(names(&instance), ["one"]);
     let log = fs::read_to_string(instance.log_dir().join("rdd.stderr.log")).unwrap();
     assert!(log.contains("restored from the backup"), "{log}");
+}
+
+/// Waits until the config maps have these names.
+fn await_names(instance: &Instance, expected: &[&str]) {
+    testutils::poll(SOON, "the config maps", || {
+        let found = names(instance);
+        if found == expected {
+            Ok(())
+        } else {
+            Err(found.join(" "))
+        }
+    });
+}
+
+fn create_dependent(instance: &Instance, name: &str, owner: &str) {
+    let uid = kubectl(
+        instance,
+        &[
+            "get",
+            "configmap",
+            owner,
+            "--output=jsonpath={.metadata.uid}",
+        ],
+        "",
+    );
+    let mut map: Value = serde_json::from_str(&config_map(name)).unwrap();
+    map["metadata"]["ownerReferences"] = serde_json::json!([
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": owner, "uid": uid}
+    ]);
+    kubectl(instance, &["create", "-f", "-"], &map.to_string());
+}
+
+#[test]
+fn dependents_of_a_damaged_owner_are_kept() {
+    let instance = instance();
+    said(&instance, &["svc", "start"]);
+    create(&instance, &["damaged-owner", "other"]);
+    create_dependent(&instance, "dependent", "damaged-owner");
+    create_dependent(&instance, "second", "other");
+    said(&instance, &["svc", "stop"]);
+    change_byte_of(&instance, "the content of damaged-owner");
+    said(&instance, &["svc", "start"]);
+    assert_eq!(names(&instance), ["dependent", "other", "second"]);
+    // The garbage collector works, and has looked at the older dependent before.
+    kubectl(&instance, &["delete", "configmap", "other"], "");
+    await_names(&instance, &["dependent"]);
 }

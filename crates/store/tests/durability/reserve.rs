@@ -100,6 +100,10 @@ async fn writer() {
     while reserve.exists() {
         store.write(delete(&written.pop().unwrap())).await.unwrap();
     }
+    // A backup would need the space that the urgent writes need.
+    store.back_up().unwrap_err();
+    let backups = fs::read_dir(folder.join("state.db.backups")).unwrap();
+    assert_eq!(backups.count(), 0);
     // While the reserve is in use, ordinary writes stay refused, whatever space is left of it.
     let ordinary = store.write(put("ordinary", Expect::Absent, "x")).await;
     assert!(
