@@ -19,9 +19,9 @@ use crate::status::ApiError;
 
 /// Two, so that one long job does not delay every other one.
 const THREADS: usize = 2;
-/// The stack of a thread in bytes. The CEL parser needs about 30 KiB for each level of nesting in a debug build, and
-/// [`crate::schema`] limits the levels. The memory is only reserved until it is used.
-const STACK: usize = 32 << 20;
+/// The stack of a thread in bytes. The CEL parser and evaluator recurse; [`crate::schema`] limits their depth so that
+/// half of this suffices in a debug build. The memory is only reserved until it is used.
+pub(crate) const STACK: usize = 64 << 20;
 /// The most jobs that wait. Each can hold two objects of 1.5 MiB.
 const QUEUE: usize = 32;
 /// How long a job may wait and run together.
@@ -37,6 +37,15 @@ pub(crate) struct Token {
 }
 
 impl Token {
+    /// A token that never stops a job, for tests.
+    #[cfg(test)]
+    pub(crate) fn unlimited() -> Self {
+        Self {
+            cancelled: Arc::default(),
+            deadline: Instant::now() + Duration::from_secs(3600),
+        }
+    }
+
     /// Whether the client has left or the time is over.
     pub(crate) fn is_stopped(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed) || Instant::now() >= self.deadline

@@ -30,8 +30,8 @@ const MAX_REPORTED: usize = 20;
 /// for ordinary schemas; for others its steps are limited (see [`schema::Effort::inline`]).
 const LARGE_OBJECT: usize = 32 << 10;
 
-/// Takes a created or changed object through all steps. Every write passes the limits of [`limits`] here. `problems` are the unknown and duplicate fields that
-/// decoding found.
+/// Takes a created or changed object through all steps. Every write passes the limits of [`limits`] here. `problems`
+/// are the unknown and duplicate fields that decoding found.
 pub(super) async fn finish(
     context: &mut WriteContext<'_>,
     target: &Target,

@@ -22,7 +22,8 @@ use crate::compute::Token;
 const MAX_TEXT: usize = 16 << 10;
 /// The deepest nesting of brackets and prefix operators.
 const MAX_NESTING: usize = 40;
-/// The most operators, selections and calls. Each can add one level to the parsed tree: `1 + 1 + 1` has two.
+/// The most operators, selections and calls. Each can add one level to the parsed tree: `1 + 1 + 1` has two. In a
+/// debug build the parser needs about 75 KiB of stack for each.
 const MAX_OPERATORS: usize = 400;
 
 /// A parsed expression that pays for its evaluation.
@@ -394,6 +395,57 @@ fn paying_part(step: &mut IdedExpr) -> Option<&mut IdedExpr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The deepest texts that [`scan`] admits, in several shapes.
+    fn deepest() -> Vec<String> {
+        let nested = |open: &str, middle: &str, close: &str, levels: usize| {
+            format!("{}{middle}{}", open.repeat(levels), close.repeat(levels))
+        };
+        let (levels, operators) = (MAX_NESTING - 1, MAX_OPERATORS - 10);
+        vec![
+            nested("(", "true", ")", levels),
+            nested("!", "true", "", levels),
+            nested("[", "", "]", levels),
+            nested("{1:", "1", "}", levels),
+            nested("true?true:", "true", "", levels),
+            nested("(true?", "true", ":true)", levels / 2),
+            nested("size(", "'a'", ")", levels),
+            nested("[1].all(a,", "true", ")", levels / 2),
+            nested("[1].map(a,", "true", ")", levels / 2),
+            nested("1+", "1", "", operators),
+            nested("1<", "1", "", operators),
+            nested("true&&", "true", "", operators),
+            nested("false||", "true", "", operators),
+            nested("true&&false||", "true", "", operators / 2),
+            nested("self", ".a", "", 1) + &".a".repeat(operators),
+            format!("self{}", "[0]".repeat(operators)),
+            format!("'a'{}", ".size()".repeat(operators / 2)),
+            format!("{}{}", "(".repeat(levels), "1+".repeat(operators - levels))
+                + "1"
+                + &")".repeat(levels),
+        ]
+    }
+
+    #[test]
+    fn deepest_texts_need_at_most_half_of_the_stack() {
+        let work = || {
+            for text in deepest() {
+                let start: String = text.chars().take(20).collect();
+                assert_eq!(scan(&text), Ok(()), "{start}");
+                if let Ok((expression, _)) = Expression::parse(&text) {
+                    let context = Context::with_env(environment());
+                    let token = Token::unlimited();
+                    let _ = expression.evaluate(&context, &mut 1_000_000, &token);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().stack_size(crate::compute::STACK / 2);
+        thread
+            .spawn(work)
+            .expect("a thread")
+            .join()
+            .expect("no fault");
+    }
 
     #[test]
     fn long_and_deep_texts_are_refused_before_they_are_parsed() {
