@@ -36,6 +36,7 @@ pub(super) fn check(
         let more = template
             .fill_defaults(host, &dir, params)
             .map_err(|error| error.to_string())?;
+        lima::instance::check_change(&dir, &template).map_err(|error| error.to_string())?;
         warnings.extend(more.iter().map(ToString::to_string));
     }
     Ok(warnings)

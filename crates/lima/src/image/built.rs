@@ -1,17 +1,17 @@
-//! `image.json`: what an image built on this machine says about itself.
+//! `image.json`: the description of an image built on this machine.
 
 use serde::{Deserialize, Serialize};
 
 use crate::template::Arch;
 
-/// The bus that the guest's root disk must be attached to.
+/// The bus of the guest's root disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RootBus {
     /// virtio-blk.
     #[default]
     Virtio,
-    /// NVMe: its driver is built into the kernel, so that no initrd is needed.
+    /// NVMe. Its driver is built into the kernel, so no initrd is needed.
     Nvme,
 }
 
@@ -21,12 +21,12 @@ pub enum RootBus {
 pub enum DiskFormat {
     /// QEMU's format, version 2 or 3.
     Qcow2,
-    /// Just the bytes.
+    /// The bytes of the disk.
     Raw,
 }
 
 impl DiskFormat {
-    /// QEMU's name of it.
+    /// Returns QEMU's name of the format.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,11 +41,11 @@ impl DiskFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuiltImage {
-    /// The name that templates use: `image://NAME`.
+    /// The name, for `image://NAME` in templates.
     pub name: String,
     /// The guest's architecture.
     pub arch: Arch,
-    /// When it was built, RFC 3339.
+    /// The time of the build (RFC 3339).
     pub created: String,
     /// The disk.
     pub disk: BuiltDisk,
@@ -61,13 +61,13 @@ pub struct BuiltImage {
     /// The bus of the root disk.
     #[serde(default)]
     pub root_bus: RootBus,
-    /// Bytes of all files together.
+    /// The size of all files together, in bytes.
     #[serde(default)]
     pub size: u64,
-    /// What it was built from and how, for people: `debian 12 minbase, linux 6.1.0-…`.
+    /// A description for users, such as `debian 12 minbase, linux 6.1.0-…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What it was made by (recipe, agent, settings), as its builder sums that up; absent in images of before.
+    /// A digest of recipe, agent and settings, computed by the builder; absent in older images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
@@ -76,9 +76,9 @@ pub struct BuiltImage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuiltDisk {
-    /// Its file.
+    /// The name of the file.
     pub file: String,
-    /// The file's format.
+    /// The format of the file.
     pub format: DiskFormat,
     /// The size that the guest sees, in bytes.
     pub virtual_size: u64,
@@ -90,9 +90,9 @@ pub struct BuiltDisk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuiltKernel {
-    /// Its file.
+    /// The name of the file.
     pub file: String,
-    /// Its command line.
+    /// The command line.
     pub cmdline: String,
 }
 
@@ -100,6 +100,6 @@ pub struct BuiltKernel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuiltFile {
-    /// Its name.
+    /// The name of the file.
     pub file: String,
 }

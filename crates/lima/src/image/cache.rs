@@ -4,11 +4,11 @@
 //! download/by-url-sha256/<sha256 of the URL>/   one download, as Lima lays it out
 //!     data                  the file
 //!     url, time, type       the URL, Last-Modified and Content-Type, as Lima writes them
-//!     validators.json       ETag and date, to ask whether a file without digest is still the same
-//!     verified.json         digests that `data` was found to have
-//!     data.partial[.json]   what has arrived of an unfinished download
+//!     validators.json       ETag and date, to check whether a file without digest has changed on the server
+//!     verified.json         digests that `data` has been verified to have
+//!     data.partial[.json]   the received part of an unfinished download
 //! built/<NAME>/             an image built on this machine, with its image.json
-//! locks/                    one lock for each of the above
+//! locks/                    a lock for each of the above
 //! ```
 
 use std::fs::File;
@@ -27,9 +27,9 @@ use super::source::sha256_hex;
 use super::{Digest, Source};
 use crate::progress::{Cancel, Phase, Progress, Throttle};
 
-/// How long one process waits for another's download: nobody's takes longer.
+/// How long one process waits for another's download. No download takes longer.
 const WAIT_LIMIT: Duration = Duration::from_secs(6 * 3600);
-/// How often it looks.
+/// How often the waiting process tries the lock.
 const WAIT_LOOK: Duration = Duration::from_millis(100);
 
 const DATA: &str = "data";
@@ -39,23 +39,23 @@ const VALIDATORS: &str = "validators.json";
 const VERIFIED: &str = "verified.json";
 const URL: &str = "url";
 
-/// The images of this machine. Processes share the folder; locks keep them apart.
+/// The images of this machine. Processes share the folder and synchronize by locks.
 #[derive(Debug, Clone)]
 pub struct Cache {
     pub(super) dir: PathBuf,
     limits: Limits,
 }
 
-/// A file that can be put where it is needed. Keeps others from changing it meanwhile.
+/// A file that can be put where a VM needs it. Holds the lock that keeps other processes from changing it.
 #[derive(Debug)]
 pub struct Fetched {
     path: PathBuf,
-    /// The file belongs to the cache, where nothing is changed in place.
+    /// The file belongs to the cache, which changes no file in place.
     linkable: bool,
     _lock: Option<FileLock>,
 }
 
-/// Which digests a file was found to have, as long as it looks the same.
+/// The digests of a file, valid as long as its size and time are the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Verified {
     size: u64,
@@ -64,7 +64,7 @@ struct Verified {
 }
 
 impl Cache {
-    /// A cache in a folder that need not exist yet.
+    /// Returns a cache in a folder, which need not exist.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -72,13 +72,13 @@ impl Cache {
         }
     }
 
-    /// The same cache with other limits for downloads.
+    /// Returns the same cache with other limits for downloads.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// The folder.
+    /// Returns the folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -88,13 +88,13 @@ impl Cache {
         self.dir.join("download/by-url-sha256")
     }
 
-    /// Gets a file: from the network unless it is in the cache, or from this machine.
+    /// Gets a file from this machine, from the cache, or from the network.
     ///
-    /// A download without digest is asked for again each time, and taken from the cache when the server says that it is
-    /// still the same, or cannot be reached.
+    /// A file without digest is requested again each time. The cached file is used if the server replies that it is unchanged,
+    /// or cannot be reached.
     ///
     /// # Errors
-    /// [`ImageError`]; a file with the wrong digest is removed from the cache, and never from elsewhere.
+    /// [`ImageError`]. A download with the wrong digest is removed; a file of the user never is.
     pub fn fetch(
         &self,
         location: &str,
@@ -151,7 +151,7 @@ impl Cache {
         cancel: &Cancel,
     ) -> Result<Fetched, ImageError> {
         let url = parsed.as_str();
-        // https vouches for the server, and nobody stands between us and our own machine.
+        // https authenticates the server, and a loopback connection does not leave the machine.
         if digest.is_none() && parsed.scheme() == "http" && !is_loopback(parsed) {
             return Err(ImageError::MissingDigest {
                 url: url.to_owned(),
@@ -164,9 +164,9 @@ impl Cache {
             partial_progress(&watched)
         })?;
         process::file::create_private_dir(&entry)?;
-        // Left by writers that were killed; nobody writes now, as we hold the lock.
+        // Left by writers that were killed. This process holds the lock, so no other one writes.
         process::file::remove_temporaries(&entry)?;
-        // Before the first byte, so that an unfinished download can be listed and removed.
+        // Written before the first byte, so that an unfinished download can be listed and removed.
         process::file::write_atomic(&entry.join(URL), url.as_bytes(), 0o600)?;
         let data = entry.join(DATA);
         let fetched = Fetched {
@@ -179,16 +179,18 @@ impl Cache {
             if verify(&entry, &data, url, expected, progress, cancel)? == *expected {
                 return Ok(fetched);
             }
-            // The file behind the URL has changed since: get it anew.
+            // The template has another digest than the cached file, so it is downloaded again.
             process::file::remove_if_there(&data)?;
         }
         if digest.is_none() {
-            progress.warn(&format!("{url}: the template gives no digest, so that nobody knows whether it is the right file"));
+            progress.warn(&format!(
+                "{url}: the template has no digest, so the file cannot be verified"
+            ));
         }
         let cached = (there && digest.is_none())
             .then(|| read_json(&entry.join(VALIDATORS)))
             .flatten();
-        // With a digest the way does not matter; without one, a redirect must not leave https.
+        // With a digest any redirect is safe. Without one, a redirect must not leave https.
         let https_only = digest.is_none() && url.starts_with("https:");
         let download = Download {
             client: &Client::new(&self.limits, https_only, parsed),
@@ -204,7 +206,7 @@ impl Cache {
             Ok(Outcome::Complete(info)) => info,
             Ok(Outcome::NotModified) => return Ok(fetched),
             Err(error @ ImageError::Network { .. }) if there && digest.is_none() => {
-                progress.warn(&format!("{error}; the file of an earlier download is used"));
+                progress.warn(&format!("{error}; using the file of an earlier download"));
                 return Ok(fetched);
             }
             Err(error) => return Err(error),
@@ -230,7 +232,7 @@ impl Cache {
         Ok(fetched)
     }
 
-    /// A file of the cache whose lock the caller holds already.
+    /// Returns a file of the cache whose lock the caller holds.
     pub(crate) fn own_file(&self, path: PathBuf) -> Fetched {
         Fetched {
             path,
@@ -239,7 +241,7 @@ impl Cache {
         }
     }
 
-    /// Takes the lock of one entry, and tells how far its holder is while that is somebody else.
+    /// Takes the lock of one entry. While another process holds it, reports that process's progress.
     pub(super) fn lock(
         &self,
         key: &str,
@@ -282,20 +284,21 @@ impl Cache {
 }
 
 impl Fetched {
-    /// The file, which must not be changed.
+    /// Returns the path of the file, which must not be changed.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes `to`: a link where that works, else a copy; unpacked when `unpack` and the file is compressed.
+    /// Makes `to`: a link if possible, or else a copy. A compressed file is unpacked to at most `unpack` bytes; `None` keeps it
+    /// compressed.
     ///
     /// # Errors
-    /// [`ImageError`]; `to` may be left half made, and belongs to the caller to remove.
+    /// [`ImageError`]. The caller must remove a partial `to`.
     pub fn place(
         &self,
         to: &Path,
-        unpack: bool,
+        unpack: Option<u64>,
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<(), ImageError> {
@@ -312,7 +315,7 @@ impl Fetched {
     }
 }
 
-/// How far somebody else's download is.
+/// Returns the progress of another process's download.
 fn partial_progress(entry: &Path) -> (u64, Option<u64>) {
     let done = std::fs::metadata(entry.join(PARTIAL)).map_or(0, |meta| meta.len());
     (
@@ -321,8 +324,8 @@ fn partial_progress(entry: &Path) -> (u64, Option<u64>) {
     )
 }
 
-/// The finished download becomes the entry's data. In an order in which a crash at any point leaves data and
-/// validators that belong together, or no validators.
+/// Makes the finished download the entry's data. The order of the steps guarantees that a crash leaves data and validators
+/// that belong together, or no validators.
 fn finish(entry: &Path, download: &Download<'_>, info: &PartialInfo) -> Result<(), ImageError> {
     process::file::remove_if_there(&entry.join(VALIDATORS))?;
     process::file::remove_if_there(&entry.join(VERIFIED))?;
@@ -426,9 +429,9 @@ fn hash(
     Ok(hasher.finish())
 }
 
-/// A small JSON file of ours; one that is missing or damaged is as good as none.
+/// Reads a small JSON file. Returns `None` if it is missing or damaged.
 pub(super) fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
-    /// None of them has more than a few hundred bytes.
+    /// The largest file that is read, in bytes. They have a few hundred.
     const LIMIT: u64 = 1 << 20;
     let mut bytes = Vec::new();
     File::open(path)

@@ -1,12 +1,12 @@
-//! One file over HTTP into the cache, resumed where an earlier attempt ended.
+//! Downloads one file over HTTP into the cache, and resumes earlier attempts.
 //!
 //! ```text
-//!            ┌────────────── stalled, cut off, 5xx: pause, ask for the rest ─────────────┐
+//!            ┌──────────── stalled, cut off, 5xx: pause, request the rest ──────────────┐
 //!            ▼                                                                           │
 //!   partial of n bytes ── Range n-, If-Range ──▶ 206: append ────────────────────────────┤
-//!            │                                   200: another file now, begin anew ──────┤
+//!            │                                   200: the file has changed, restart ──────┤
 //!            │                                   416: was complete ─▶ done               │
-//!            └─ 304 (a file without digest, still the same) ─▶ the cached one            └▶ complete: done
+//!            └─ 304 (a file without digest, unchanged) ─▶ the cached one                 └▶ complete: done
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -19,20 +19,20 @@ use super::error::ImageError;
 use super::http::{Answer, Client, Conditions, Limits};
 use crate::progress::{Cancel, Phase, Progress, Throttle};
 
-/// The largest file that is taken: far beyond any published image, and an end for a server that never stops.
+/// The largest download, in bytes. It is far beyond any published image, and stops a server that sends without end.
 pub(crate) const MAX_BYTES: u64 = 1 << 40;
 
-/// A server that brings a little each time and then cuts off is left after so many attempts.
+/// The number of attempts on a server that sends a little each time and then closes the connection.
 const MAX_ATTEMPTS: u32 = 1000;
 
-/// Read and written at once.
+/// The bytes that are read and written at once.
 const CHUNK: usize = 256 << 10;
 
-/// What is known about a partial file, beside it.
+/// The description of a partial file, in a file beside it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct PartialInfo {
-    /// `If-Range` with this goes on only in the same file.
+    /// Used with `If-Range`, so that the rest is of the same file.
     pub(crate) etag: Option<String>,
     pub(crate) modified: Option<String>,
     pub(crate) content_type: Option<String>,
@@ -40,7 +40,7 @@ pub(crate) struct PartialInfo {
 }
 
 impl PartialInfo {
-    /// What `If-Range` takes: a strong ETag, else a date.
+    /// Returns the value of `If-Range`: a strong ETag, or else a date.
     fn validator(&self) -> Option<String> {
         self.etag
             .clone()
@@ -49,33 +49,33 @@ impl PartialInfo {
     }
 }
 
-/// What came of a request.
+/// The result of a download.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The partial file is the whole file.
+    /// The partial file is complete.
     Complete(PartialInfo),
-    /// The cached file is still the right one.
+    /// The cached file is unchanged on the server.
     NotModified,
 }
 
-/// A download into the two files `partial` and `partial_info`. The caller holds the lock on them.
+/// A download into the files `partial` and `partial_info`, whose lock the caller holds.
 pub(crate) struct Download<'a> {
     pub(crate) client: &'a Client,
     pub(crate) limits: &'a Limits,
     pub(crate) url: &'a str,
     pub(crate) partial: PathBuf,
     pub(crate) partial_info: PathBuf,
-    /// What the cached file is, to ask whether it is still right.
+    /// The description of the cached file, for a conditional request.
     pub(crate) cached: Option<PartialInfo>,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) cancel: &'a Cancel,
 }
 
-/// How one attempt ended when the download is not done.
+/// The end of an attempt that did not complete the download.
 enum Cut {
-    /// Try again: what happened.
+    /// The reason for another attempt.
     Again(String),
-    /// No use to try again.
+    /// An error that another attempt does not change.
     Final(ImageError),
 }
 
@@ -134,7 +134,7 @@ impl Download<'_> {
     fn attempt(&self, have: u64) -> Result<Outcome, Cut> {
         let info = self.read_info();
         let validator = info.validator();
-        // Without a validator the rest may be that of another file.
+        // Without a validator the rest may be of another file.
         let from = if validator.is_some() { have } else { 0 };
         let mut conditions = Conditions {
             from,
@@ -160,7 +160,7 @@ impl Download<'_> {
             206 => {
                 self.clear()?;
                 Err(Cut::Again(
-                    "the server sent another range than asked for".to_owned(),
+                    "the server sent another range than requested".to_owned(),
                 ))
             }
             200 => {
@@ -172,7 +172,7 @@ impl Download<'_> {
                 };
                 self.body(answer, 0, info)
             }
-            // We asked for bytes behind the end: the partial file is whole, or of another file.
+            // The requested range is behind the end: the partial file is complete, or of another file.
             416 => match answer.range {
                 Some((_, Some(total))) if total == from => Ok(Outcome::Complete(info)),
                 _ => {
@@ -213,7 +213,7 @@ impl Download<'_> {
         Ok(Outcome::Complete(info))
     }
 
-    /// Copies until the end of the body; gives the size of the file then.
+    /// Copies until the end of the body, and returns the size of the file.
     fn copy(
         &self,
         body: &mut dyn Read,
@@ -251,7 +251,7 @@ impl Download<'_> {
                 }));
             }
         }
-        // A connection that the cancel shut down ends like one whose body is complete.
+        // After a cancel the connection ends like one with a complete body.
         if self.cancel.is_cancelled() {
             return Err(Cut::Final(ImageError::Cancelled {
                 subject: self.url.to_owned(),
@@ -277,7 +277,7 @@ impl Download<'_> {
     }
 
     fn read_info(&self) -> PartialInfo {
-        // Without it, or with a damaged one, the download begins anew.
+        // Without a valid description the download starts from the beginning.
         std::fs::read(&self.partial_info)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -313,7 +313,7 @@ impl Download<'_> {
     }
 }
 
-/// Where the bytes go.
+/// The file that gets the bytes.
 struct Sink<'a> {
     file: File,
     path: &'a Path,
@@ -326,15 +326,15 @@ impl Sink<'_> {
     }
 }
 
-/// A failed write, told as what it is.
+/// Returns the error of a failed write.
 fn no_space(path: &Path, written: u64, resumable: bool, error: io::Error) -> ImageError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             let mut resume = "";
             if resumable {
-                resume = ": the download goes on from there";
+                resume = ": the download continues from there";
             } else {
-                // A part that nothing can be added to only takes the space away.
+                // A part that cannot be resumed only occupies space.
                 let _ = std::fs::remove_file(path);
             }
             ImageError::NoSpace {
@@ -369,10 +369,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_keeps_what_can_be_resumed_and_clears_what_cannot() {
+    fn a_full_disk_keeps_a_part_that_can_be_resumed_and_removes_another() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data.partial");
-        // What the kernel says on a full disk, from the one device that is always full.
+        // The kernel's error of a full disk, from the device that is always full.
         let full = || {
             OpenOptions::new()
                 .write(true)
@@ -394,7 +394,7 @@ mod tests {
                 "{message}"
             );
             assert_eq!(path.exists(), resumable);
-            assert_eq!(message.contains("goes on from there"), resumable);
+            assert_eq!(message.contains("continues from there"), resumable);
             assert!(error.is_final(), "another image would not fit either");
         }
     }

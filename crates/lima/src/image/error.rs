@@ -1,4 +1,4 @@
-//! What can go wrong with an image.
+//! The errors of images.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,78 +6,78 @@ use std::path::{Path, PathBuf};
 use super::{Digest, DigestError, SourceError};
 use crate::template::Arch;
 
-/// An image cannot be had. Each message says what was tried, on what, and what to do.
+/// An image cannot be provided.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// The location cannot be used.
+    /// The location is not valid.
     #[error("image location {0}")]
     Source(#[from] SourceError),
-    /// The digest cannot be read.
+    /// The digest is not valid.
     #[error("image digest {0}")]
     Digest(#[from] DigestError),
-    /// `image://NAME`, and no such image was built.
+    /// No image of the name in `image://NAME` was built.
     #[error(
         "image {name:?} is not on this machine; \"rdd image list\" shows which are, and \"rdd image build {name}\" \
          makes it if rdd has a recipe of that name"
     )]
     NotBuilt {
-        /// Its name.
+        /// The name of the image.
         name: String,
     },
-    /// A built image that is not whole.
+    /// A built image is incomplete.
     #[error("image {name:?} in {path} is broken: {reason}; run \"rdd image build {name}\" to make it again", path = path.display())]
     BrokenBuild {
-        /// Its name.
+        /// The name of the image.
         name: String,
-        /// Its folder.
+        /// The folder of the image.
         path: PathBuf,
-        /// What is wrong.
+        /// The missing or wrong part.
         reason: String,
     },
-    /// A built image for other machines.
+    /// A built image is for another architecture.
     #[error(
         "image {name:?} is for {found}, and the template wants {wanted}; change the template's \"arch\", or its image"
     )]
     WrongArch {
-        /// Its name.
+        /// The name of the image.
         name: String,
-        /// What it is for.
+        /// The architecture of the image.
         found: Arch,
-        /// What the template says.
+        /// The architecture of the template.
         wanted: Arch,
     },
-    /// A download that anybody on the way could replace.
+    /// A download without digest over http, which other machines on the way could replace.
     #[error(
-        "the template gives no digest for {url}, and over plain http nobody could tell whether the right file arrives; \
+        "the template has no digest for {url}, and plain http does not protect the file against changes on the way; \
          add \"digest: sha256:…\" beside the location (the publisher's SHA256SUMS has it), or use https"
     )]
     MissingDigest {
-        /// What was to be downloaded.
+        /// The URL.
         url: String,
     },
-    /// The server said no.
+    /// The server refused the request.
     #[error("cannot download {url}: the server answered {status}; check the image's location")]
     Status {
-        /// What was asked for.
+        /// The URL.
         url: String,
-        /// The answer's first line.
+        /// The status line of the reply.
         status: String,
     },
-    /// The network failed, again and again.
+    /// The network failed repeatedly.
     #[error(
-        "cannot download {url} ({attempts} attempts, {have} bytes so far): {reason}; what has arrived is kept, the next attempt goes on from there"
+        "cannot download {url} ({attempts} attempts, {have} bytes so far): {reason}; the partial file is kept, and the next attempt continues from there"
     )]
     Network {
-        /// What was asked for.
+        /// The URL.
         url: String,
-        /// How often in a row nothing more arrived.
+        /// The number of consecutive attempts without progress.
         attempts: u32,
-        /// What is there for the next time.
+        /// The bytes that are kept for the next attempt.
         have: u64,
-        /// What happened last.
+        /// The last error.
         reason: String,
     },
-    /// More bytes than any image has.
+    /// The file is larger than any image.
     #[error("{subject} has more than {limit} bytes, which is more than an image may have")]
     TooLarge {
         /// The URL or file.
@@ -85,51 +85,77 @@ pub enum ImageError {
         /// The limit.
         limit: u64,
     },
-    /// The wrong file.
+    /// The file has another digest than the template says.
     #[error(
         "{subject} has the digest {found}, and the template says {expected}; {removed}correct the template's digest or location"
     )]
     WrongDigest {
         /// The URL or file.
         subject: String,
-        /// What the template says.
+        /// The digest in the template.
         expected: Digest,
-        /// What it is.
+        /// The digest of the file.
         found: Digest,
-        /// Says that the download was removed, when it was one; empty for a file of the user.
+        /// Says that the download was removed; empty for a file of the user.
         removed: &'static str,
+    },
+    /// A packed image is larger than the VM's disk may be.
+    #[error(
+        "{subject} unpacks to more than {} GiB; if that is its right size, confirm it with a larger \"disk\" in the template",
+        limit >> 30
+    )]
+    LargerThanDisk {
+        /// The file.
+        subject: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The disk has not enough free space.
+    #[error(
+        "cannot write {path}: {} MiB are free beside the reserve for running guests, and {} MiB are needed; free some space and try again",
+        free >> 20, needed >> 20, path = path.display()
+    )]
+    TooLittleSpace {
+        /// The file.
+        path: PathBuf,
+        /// The free bytes, without the reserve.
+        free: u64,
+        /// The bytes that are to be written next.
+        needed: u64,
+        /// The bytes that were written before.
+        written: u64,
     },
     /// The disk is full.
     #[error("no space left on the disk while writing {path} ({written} bytes written); free some space and try again{resume}", path = path.display())]
     NoSpace {
-        /// What was written.
+        /// The file.
         path: PathBuf,
-        /// How far it got.
+        /// The bytes that were written.
         written: u64,
-        /// Says that the rest will be enough the next time, when it is so.
+        /// Says that the next attempt continues; empty if it cannot.
         resume: &'static str,
     },
     /// A step on a file failed.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     Io {
-        /// What was tried.
+        /// The step, as a verb.
         action: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Somebody else works on the same image and does not come to an end.
-    #[error("cannot get at {subject}: {source}")]
+    /// The lock of an image cannot be taken.
+    #[error("cannot lock {subject}: {source}")]
     Lock {
         /// The URL or name.
         subject: String,
-        /// Who holds it.
+        /// The error, with the lock's holder.
         source: Box<process::lock::LockError>,
     },
-    /// Somebody else worked on the same image for longer than anybody waits.
+    /// Another process holds the lock for longer than the limit.
     #[error(
-        "waited {hours} hours for somebody else's download of {subject}; end that process, or try again"
+        "waited {hours} hours for another process's download of {subject}; end that process, or try again"
     )]
     WaitedTooLong {
         /// The URL or name.
@@ -137,39 +163,39 @@ pub enum ImageError {
         /// The limit.
         hours: u64,
     },
-    /// The caller changed its mind.
+    /// The caller cancelled the work.
     #[error("{subject}: cancelled")]
     Cancelled {
         /// The URL or file.
         subject: String,
     },
-    /// A program is missing.
+    /// A program is not installed.
     #[error("cannot unpack {path}: the program {tool} is not installed; install the package {package}", path = path.display())]
     NoTool {
         /// The file.
         path: PathBuf,
         /// The program.
         tool: &'static str,
-        /// Where it is from.
+        /// The package of the program.
         package: &'static str,
     },
-    /// Unpacking failed.
+    /// The program that unpacks failed.
     #[error("cannot unpack {path} with {tool}: {reason}", path = path.display())]
     Unpack {
         /// The file.
         path: PathBuf,
         /// The program.
         tool: &'static str,
-        /// What it said.
+        /// The program's error output.
         reason: String,
     },
-    /// A file could not be written in one piece.
+    /// A file could not be written.
     #[error(transparent)]
     File(#[from] process::file::FileError),
 }
 
 impl ImageError {
-    /// For `map_err`: a step on a file. A full disk gets its own message.
+    /// Returns a function for `map_err` after a step on a file. A full disk becomes [`ImageError::NoSpace`].
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {
@@ -186,9 +212,12 @@ impl ImageError {
         }
     }
 
-    /// Whether another image of the template is worth a try.
+    /// Returns whether trying another image of the template is of no use.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Cancelled { .. } | Self::NoSpace { .. })
+        matches!(
+            self,
+            Self::Cancelled { .. } | Self::NoSpace { .. } | Self::TooLittleSpace { .. }
+        )
     }
 }

@@ -1,4 +1,4 @@
-//! One GET at a time over HTTP, with limits.
+//! HTTP requests with limits.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -7,18 +7,18 @@ use std::time::Duration;
 use ureq::tls::{RootCerts, TlsConfig};
 use url::{Host, Url};
 
-/// Limits of downloads. The defaults are for users; tests take shorter ones.
+/// Limits of downloads. Tests use shorter ones than the default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// For name resolution, and for the connection.
+    /// For name resolution, and again for the connection.
     pub connect: Duration,
-    /// From the request to the answer's head: mirrors may look for the file first.
+    /// From the request to the head of the reply. Mirrors may have to look for the file.
     pub answer: Duration,
-    /// A connection on which nothing arrives for so long is given up, and the download goes on with another.
+    /// A connection without data for this time is closed, and the download continues on another one.
     pub stall: Duration,
-    /// So many attempts in a row that bring nothing end a download.
+    /// The number of consecutive attempts without progress after which a download fails.
     pub attempts: u32,
-    /// Pause before the second attempt; doubles up to [`Limits::MAX_PAUSE`].
+    /// The pause before the second attempt. It doubles up to [`Limits::MAX_PAUSE`].
     pub pause: Duration,
 }
 
@@ -39,29 +39,29 @@ impl Default for Limits {
     }
 }
 
-/// Redirects that are followed: a mirror network takes two or three.
+/// The redirects that are followed. A mirror network has two or three.
 const MAX_REDIRECTS: u32 = 10;
 
-/// What a request says beside the URL.
+/// The conditions of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Conditions {
-    /// Go on from this byte, if the file is still the one that [`Conditions::validator`] names.
+    /// The first byte of the range, if the file matches [`Conditions::validator`].
     pub(crate) from: u64,
     /// An ETag or a date, for `If-Range`.
     pub(crate) validator: Option<String>,
-    /// Answer 304 if the ETag is still this one.
+    /// The ETag for which the server replies 304.
     pub(crate) none_match: Option<String>,
-    /// Answer 304 if the file is not newer.
+    /// The date since which a file must have changed; otherwise the server replies 304.
     pub(crate) modified_since: Option<String>,
 }
 
-/// The head of an answer, and its body to be read.
+/// The head of a reply, and its body.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) status_text: String,
-    /// Bytes of this body.
+    /// The length of this body in bytes.
     pub(crate) length: Option<u64>,
-    /// First byte and total of `Content-Range`.
+    /// The first byte and the total of `Content-Range`.
     pub(crate) range: Option<(u64, Option<u64>)>,
     pub(crate) etag: Option<String>,
     pub(crate) modified: Option<String>,
@@ -69,18 +69,18 @@ pub(crate) struct Answer {
     pub(crate) body: Box<dyn Read + Send>,
 }
 
-/// Makes requests.
+/// An HTTP client.
 #[derive(Debug, Clone)]
 pub(crate) struct Client(ureq::Agent);
 
 impl Client {
-    /// Certificates are checked by the system's own rules; proxies come from the system's variables.
+    /// Returns a client that verifies certificates by the system's rules and uses the proxies of the environment.
     pub(crate) fn new(limits: &Limits, https_only: bool, url: &Url) -> Self {
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::PlatformVerifier)
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
-        // A proxy cannot reach what listens on our own loopback address.
+        // A proxy cannot reach a server on this machine's loopback address.
         let proxy = if is_loopback(url) {
             None
         } else {
@@ -98,19 +98,19 @@ impl Client {
             .timeout_recv_response(Some(limits.answer))
             .timeout_per_read(Some(limits.stall))
             .timeout_per_write(Some(limits.stall))
-            // A connection is used once: the next request is seconds or an error away.
+            // A connection is used only once, because the next request comes seconds later or after an error.
             .max_idle_connections(0)
             .build();
         Self(config.new_agent())
     }
 
-    /// Ends all connections, also those that a read waits on; requests fail from then on.
+    /// Closes all connections, also those that are being read. Later requests fail.
     pub(crate) fn shutdown(&self) {
         self.0.clone().shutdown();
     }
 
     pub(crate) fn get(&self, url: &str, conditions: &Conditions) -> Result<Answer, ureq::Error> {
-        // The bytes as they are: a digest is over the file and not over its transfer.
+        // Without content encoding, because a digest is of the file as it is on the server.
         let mut request = self.0.get(url).header("Accept-Encoding", "identity");
         if conditions.from > 0 {
             request = request.header("Range", format!("bytes={}-", conditions.from));
@@ -159,7 +159,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// `bytes 5-9/10`, or `bytes */10` when the range is not in the file.
+/// Parses `bytes 5-9/10`, or `bytes */10` for a range outside of the file.
 fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let total = total.parse().ok();
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_ranges() {
+    fn content_ranges_are_parsed() {
         assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
         assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
         assert_eq!(content_range("bytes */10"), Some((10, Some(10))));

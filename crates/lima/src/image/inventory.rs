@@ -1,4 +1,4 @@
-//! What the cache holds.
+//! Lists and removes the entries of the cache.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use super::source::sha256_hex;
 use crate::progress::{Cancel, Silent};
 use crate::template::Arch;
 
-/// Which entry of the cache.
+/// The identity of an entry of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryId {
     /// `image://NAME`.
@@ -31,22 +31,22 @@ impl std::fmt::Display for EntryId {
 /// An entry of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheEntry {
-    /// Which.
+    /// The identity.
     pub id: EntryId,
-    /// Its folder.
+    /// The folder.
     pub path: PathBuf,
-    /// Bytes of its files, those of an unfinished download included.
+    /// The size of all files in bytes, with those of an unfinished download.
     pub size: u64,
-    /// When it was built or downloaded; `None` while it is unfinished.
+    /// The time of the build or download; `None` for an unfinished download.
     pub created: Option<SystemTime>,
-    /// The architecture, where it is known.
+    /// The architecture, if it is known.
     pub arch: Option<Arch>,
-    /// False for a download that has not come to its end.
+    /// False for an unfinished download.
     pub complete: bool,
 }
 
 impl Cache {
-    /// Everything in the cache, built images first, in the order of their names.
+    /// Returns all entries by name, built images first.
     ///
     /// # Errors
     /// The folder cannot be read. A cache that does not exist is empty.
@@ -67,7 +67,7 @@ impl Cache {
                         complete: true,
                     });
                 }
-                // A list shows what is there; the next use says what is wrong with it.
+                // The next use of a broken image reports the error.
                 Err(error) => tracing::warn!(%error, "not listed"),
             }
         }
@@ -86,7 +86,7 @@ impl Cache {
         Ok(found)
     }
 
-    /// Removes an entry; VMs made from it keep their links. One that is not there is removed already.
+    /// Removes an entry. VMs made from it keep their links. A missing entry is no error.
     ///
     /// # Errors
     /// The folder cannot be removed.
@@ -97,7 +97,7 @@ impl Cache {
                 self.lock_built(name, &Silent, &Cancel::new())?
             }
             EntryId::Url(url) => {
-                // An entry whose URL is not known is shown by its key.
+                // An entry with an unknown URL is listed by its key.
                 let is_key = url.len() == 64 && url.bytes().all(|b| b.is_ascii_hexdigit());
                 let key = if is_key {
                     url.clone()
@@ -118,7 +118,7 @@ impl Cache {
 }
 
 fn download(path: &Path) -> Option<CacheEntry> {
-    /// No URL that a server takes is longer.
+    /// The longest URL, in bytes. Servers accept no longer ones.
     const LIMIT: u64 = 64 << 10;
     let key = path.file_name()?.to_str()?;
     let data = path.join("data");
@@ -130,7 +130,7 @@ fn download(path: &Path) -> Option<CacheEntry> {
     } else {
         None
     };
-    // A folder whose URL is not known cannot be addressed; it is shown by its key, as Lima's tools do.
+    // A folder with an unknown URL is listed by its key, as in Lima's tools.
     let url = url
         .filter(|url| sha256_hex(url.trim().as_bytes()) == key)
         .map_or_else(|| key.to_owned(), |url| url.trim().to_owned());
@@ -144,7 +144,7 @@ fn download(path: &Path) -> Option<CacheEntry> {
     })
 }
 
-/// Distributions put the architecture into the file's name, in one of two ways.
+/// Guesses the architecture from the file's name. Distributions use one of two names for it.
 fn guess_arch(url: &str) -> Option<Arch> {
     let name = url.rsplit('/').next().unwrap_or(url);
     let known = [
@@ -169,7 +169,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).ok()?.modified().ok()
 }
 
-/// The bytes that the files of a folder take. Entries are flat.
+/// Returns the space that the files of a folder use, in bytes. Entries have no folders inside.
 fn size_of(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return 0;

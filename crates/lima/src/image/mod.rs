@@ -1,4 +1,4 @@
-//! Images: the cache of what was downloaded, and the images built on this machine.
+//! The cache of downloaded images, and the images built on this machine.
 
 mod built;
 mod cache;
@@ -9,6 +9,7 @@ mod inventory;
 mod place;
 mod publish;
 mod source;
+mod unpack;
 
 pub use built::{BuiltDisk, BuiltFile, BuiltImage, BuiltKernel, DiskFormat, RootBus};
 pub use cache::{Cache, Fetched};

@@ -1,4 +1,4 @@
-//! Images built on this machine: how they get into the cache, whole or not at all, and how they are found again.
+//! Images built on this machine: moves complete ones into the cache, and finds them there.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ const IMAGE_JSON: &str = "image.json";
 const STAGE: &str = ".stage";
 const OLD: &str = ".old";
 
-/// A folder that an image is built in. Removed when dropped, unless it was published.
+/// The folder in which an image is built. Dropping the value removes it, unless it was published.
 #[derive(Debug)]
 pub struct Staged {
     path: PathBuf,
@@ -22,7 +22,7 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// The folder.
+    /// Returns the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -34,7 +34,7 @@ impl Drop for Staged {
         if let Err(error) = std::fs::remove_dir_all(&self.path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            tracing::warn!(%error, "cannot remove {}; the next build will", self.path.display());
+            tracing::warn!(%error, "cannot remove {}; the next build removes it", self.path.display());
         }
     }
 }
@@ -44,8 +44,8 @@ impl Cache {
         self.dir.join("built")
     }
 
-    /// A new empty folder to build image `name` in, on the file system where [`Cache::publish_built`] moves it from.
-    /// One build of a name at a time: a second one waits, and what a killed one left is removed.
+    /// Makes an empty folder for building image `name`, on the file system of the cache. A second build of the same name waits.
+    /// The folder of a killed build is removed.
     ///
     /// # Errors
     /// The folder cannot be made, or the wait was cancelled.
@@ -69,11 +69,11 @@ impl Cache {
         Ok(Staged { path, _lock: lock })
     }
 
-    /// Makes the folder that holds a finished build, and its `image.json`, the image `name`. An older image of that
-    /// name goes; VMs made from it keep their links to its files.
+    /// Makes the folder of a finished build, with its `image.json`, the image `name`. Replaces an older image of that name; VMs
+    /// made from it keep their links to its files.
     ///
     /// # Errors
-    /// [`ImageError::BrokenBuild`] when `image.json` does not describe what is there; the older image then stays.
+    /// [`ImageError::BrokenBuild`] if `image.json` does not describe the files. The older image then stays.
     pub fn publish_built(&self, name: &str, staged: &Path) -> Result<BuiltImage, ImageError> {
         check_name(name)?;
         let image = read_image(name, staged)?;
@@ -98,15 +98,15 @@ impl Cache {
         Ok(image)
     }
 
-    /// What a built image says about itself.
+    /// Returns the description of a built image.
     ///
     /// # Errors
-    /// [`ImageError::NotBuilt`] says how to build it.
+    /// [`ImageError::NotBuilt`] with the command that builds it.
     pub fn built(&self, name: &str) -> Result<BuiltImage, ImageError> {
         Ok(self.open_built(name, &Silent, &Cancel::new())?.0)
     }
 
-    /// The image, its folder, and the lock that keeps the folder as it is.
+    /// Returns the image, its folder, and the lock that protects the folder.
     pub(crate) fn open_built(
         &self,
         name: &str,
@@ -129,7 +129,7 @@ impl Cache {
         Ok((image, folder, lock))
     }
 
-    /// Takes the lock of an image and finishes what a killed [`Cache::publish_built`] left.
+    /// Takes the lock of an image and completes an interrupted [`Cache::publish_built`].
     pub(super) fn lock_built(
         &self,
         name: &str,
@@ -156,7 +156,7 @@ impl Cache {
         self.built_dir().join(format!(".{name}{OLD}"))
     }
 
-    /// The names of the images built here.
+    /// Returns the names of the images built on this machine.
     pub(super) fn built_names(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.built_dir()) else {
             return Vec::new();
@@ -165,7 +165,7 @@ impl Cache {
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<String> = names
-            // An image between the two renames of its replacement is still there.
+            // During its replacement an image has its name with a suffix.
             .map(|name| {
                 name.strip_prefix('.')
                     .and_then(|n| n.strip_suffix(OLD))
@@ -209,7 +209,7 @@ fn read_image(name: &str, folder: &Path) -> Result<BuiltImage, ImageError> {
         return Err(broken(format!("{IMAGE_JSON} calls it {:?}", image.name)));
     }
     for file in files(&image) {
-        // A name out of a file must not lead out of the folder.
+        // A name that comes from a file must not lead out of the folder.
         if file.is_empty() || file.starts_with('.') || file.contains(['/', '\\', '\0']) {
             return Err(broken(format!("{file:?} is not the name of a file in it")));
         }
@@ -220,11 +220,11 @@ fn read_image(name: &str, folder: &Path) -> Result<BuiltImage, ImageError> {
     Ok(image)
 }
 
-/// The bytes that a file takes on the disk, which for a disk image with holes are fewer than its length.
+/// Returns the space that a file uses, in bytes. For a disk image with holes it is less than the length.
 pub(super) fn taken(meta: &std::fs::Metadata) -> u64 {
     #[cfg(unix)]
     {
-        /// `st_blocks` counts these, whatever the file system's blocks are.
+        /// The unit of `st_blocks`, independent of the file system's block size.
         const BLOCK: u64 = 512;
         std::os::unix::fs::MetadataExt::blocks(meta) * BLOCK
     }

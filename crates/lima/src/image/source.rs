@@ -1,4 +1,4 @@
-//! Where an image is, and how it is known to be the right one.
+//! The location and the digest of an image.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,49 +12,49 @@ use crate::layout;
 /// A parsed `location`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Something to download.
+    /// A URL to download.
     Url(Url),
-    /// A file of this machine. It may still begin with `~`.
+    /// A file of this machine. The path may begin with `~`.
     File(PathBuf),
-    /// `image://NAME`: built on this machine.
+    /// `image://NAME`, an image built on this machine.
     Built(String),
 }
 
-/// A location that cannot be used.
+/// A location is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// Nothing was given.
+    /// The location is empty.
     #[error("must be set: an http(s) URL, an absolute path, or image://NAME")]
     Empty,
-    /// A relative path: it would mean another file in each process.
+    /// A relative path, which would mean different files in different processes.
     #[error("{0:?} is neither a URL nor an absolute path")]
     Relative(String),
-    /// A URL of a kind that cannot be fetched.
+    /// A URL with an unsupported scheme.
     #[error("{0:?} has a scheme that is not supported; use http, https, file or image")]
     Scheme(String),
-    /// Not a URL.
+    /// The URL cannot be parsed.
     #[error("{location:?} is not a URL: {reason}")]
     BadUrl {
-        /// The text as given.
+        /// The location as given.
         location: String,
-        /// What is wrong with it.
+        /// The parser's error.
         reason: String,
     },
-    /// The name of a built image that cannot be one.
+    /// The name in `image://NAME` is not valid.
     #[error("{location:?} does not name an image: {reason}")]
     BadName {
-        /// The text as given.
+        /// The location as given.
         location: String,
-        /// What is wrong with it.
+        /// The parser's error.
         reason: String,
     },
 }
 
 impl Source {
-    /// Reads a `location`.
+    /// Parses a `location`.
     ///
     /// # Errors
-    /// [`SourceError`] says what a location looks like.
+    /// [`SourceError`] with the forms that a location may have.
     pub fn parse(location: &str) -> Result<Self, SourceError> {
         if location.is_empty() {
             return Err(SourceError::Empty);
@@ -101,7 +101,7 @@ impl Source {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
-    /// Lower case.
+    /// The digits in lower case.
     hex: String,
 }
 
@@ -127,28 +127,28 @@ impl Algorithm {
     }
 }
 
-/// Text that is not a digest.
+/// A text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// An algorithm that is not supported, or none.
+    /// The algorithm is missing or not supported.
     #[error("{0:?} is not a digest: it must begin with sha256: or sha512:")]
     Algorithm(String),
-    /// Not the right number of hexadecimal digits.
+    /// The number of hexadecimal digits is wrong.
     #[error(
         "{text:?} is not a digest: {algorithm} has {expected} hexadecimal digits, this has {found}"
     )]
     Length {
-        /// The text as given.
+        /// The text.
         text: String,
         /// The algorithm.
         algorithm: &'static str,
-        /// Digits of the algorithm.
+        /// The number of digits of the algorithm.
         expected: usize,
-        /// Digits given.
+        /// The number of digits in the text.
         found: usize,
     },
-    /// Something else than hexadecimal digits.
-    #[error("{0:?} is not a digest: it holds characters that are not hexadecimal digits")]
+    /// The text contains other characters than hexadecimal digits.
+    #[error("{0:?} is not a digest: it contains characters that are not hexadecimal digits")]
     NotHex(String),
 }
 
@@ -240,10 +240,10 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// With the absolute paths of Unix.
+    /// The absolute paths are those of Unix.
     #[cfg(unix)]
     #[test]
-    fn locations() {
+    fn locations_are_parsed_by_their_kind() {
         let url = |text: &str| Source::Url(Url::parse(text).unwrap());
         for (text, source) in [
             ("https://h/x.qcow2?a=b", url("https://h/x.qcow2?a=b")),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn digests() {
+    fn digests_are_parsed_and_computed() {
         let sha = sha256_hex(b"");
         assert_eq!(
             sha,

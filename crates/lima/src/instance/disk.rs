@@ -1,4 +1,4 @@
-//! Disks, by qemu-img.
+//! Disks, made by qemu-img.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::error::InstanceError;
 use crate::image::DiskFormat;
 use crate::template::ByteSize;
 
-/// It reads or writes a few hundred kilobytes; a file system that takes longer hangs.
+/// The limit of a run of qemu-img, which reads or writes a few hundred kilobytes.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What qemu-img says about a file.
+/// The properties of an image file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Info {
     pub(super) format: DiskFormat,
@@ -36,7 +36,7 @@ struct FormatSpecific {
     data: serde_json::Value,
 }
 
-/// Looks at an image that came from somewhere, and refuses what would make QEMU read other files of the host.
+/// Reads the properties of an untrusted image. Refuses images that would make QEMU read other files of the host.
 pub(super) fn inspect(path: &Path, location: &str) -> Result<Info, InstanceError> {
     let bad = |reason: String| InstanceError::BadImage {
         location: location.to_owned(),
@@ -51,11 +51,14 @@ pub(super) fn inspect(path: &Path, location: &str) -> Result<Info, InstanceError
             .args(["info", "--output=json"])
             .arg(name),
     )?;
-    let info: RawInfo = serde_json::from_slice(&output)
-        .map_err(|error| bad(format!("qemu-img describes it in an unknown way: {error}")))?;
+    let info: RawInfo = serde_json::from_slice(&output).map_err(|error| {
+        bad(format!(
+            "qemu-img describes it in an unknown format: {error}"
+        ))
+    })?;
     if let Some(backing) = info.backing_filename {
         return Err(bad(format!(
-            "it builds on another file, {backing:?}, of whoever made it"
+            "it needs another file, {backing:?}, of the machine where it was made"
         )));
     }
     let data_file = info
@@ -90,7 +93,7 @@ pub(super) fn inspect(path: &Path, location: &str) -> Result<Info, InstanceError
     })
 }
 
-/// ISO 9660 has its mark in sector 16.
+/// Whether a file is an ISO 9660 image, whose mark is in sector 16.
 fn is_iso(path: &Path) -> Result<bool, InstanceError> {
     use std::io::{Read, Seek, SeekFrom};
     const MARK_AT: u64 = 16 * 2048 + 1;
@@ -104,8 +107,8 @@ fn is_iso(path: &Path) -> Result<bool, InstanceError> {
     Ok(read().map_err(InstanceError::io("read", path))? == b"CD001")
 }
 
-/// Makes `overlay` in `folder`, on `base` in the same folder. The name of the base stands in it without the folder, so
-/// that the folder can be renamed and moved.
+/// Makes `overlay` in `folder`, on `base` in the same folder. The overlay contains the name of the base without the folder, so
+/// the folder can be renamed and moved.
 pub(super) fn create_overlay(
     folder: &Path,
     overlay: &str,
@@ -131,23 +134,28 @@ pub(super) fn create_overlay(
     Ok(())
 }
 
-/// The size that the guest sees of a disk of ours.
+/// Returns the size of an instance's disk, as the guest sees it. Reads the header of the qcow2 file (QEMU's
+/// `docs/interop/qcow2.txt`), because qemu-img would need a process.
 pub(super) fn virtual_size(path: &Path) -> Result<u64, InstanceError> {
-    let output = run(
-        "look at the disk",
-        Run::new("qemu-img", LIMIT)
-            .args(["info", "-U", "--output=json", "-f", "qcow2", "--"])
-            .arg(path),
-    )?;
-    let info: RawInfo =
-        serde_json::from_slice(&output).map_err(|error| InstanceError::BadImage {
+    use std::io::Read;
+    const MAGIC: &[u8] = b"QFI\xfb";
+    const SIZE_AT: usize = 24;
+    let mut header = [0_u8; SIZE_AT + 8];
+    let mut file = std::fs::File::open(path).map_err(InstanceError::io("open", path))?;
+    file.read_exact(&mut header)
+        .map_err(InstanceError::io("read", path))?;
+    if !header.starts_with(MAGIC) {
+        return Err(InstanceError::BadImage {
             location: path.display().to_string(),
-            reason: format!("qemu-img describes it in an unknown way: {error}"),
-        })?;
-    Ok(info.virtual_size)
+            reason: "it is not a qcow2 file".to_owned(),
+        });
+    }
+    let mut size = [0_u8; 8];
+    size.copy_from_slice(&header[SIZE_AT..]);
+    Ok(u64::from_be_bytes(size))
 }
 
-/// Makes a disk of ours larger. Fails while a VM runs on it, as QEMU holds its lock.
+/// Makes an instance's disk larger. Fails while a VM uses it, because QEMU holds its lock.
 pub(super) fn grow(path: &Path, size: ByteSize) -> Result<(), InstanceError> {
     let run_it = Run::new("qemu-img", LIMIT)
         .args(["resize", "-q", "-f", "qcow2", "--"])

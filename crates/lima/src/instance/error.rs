@@ -1,13 +1,13 @@
-//! What can go wrong with an instance folder.
+//! The errors of instance folders.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::image::ImageError;
 use crate::layout::{NameError, SocketPathTooLong};
-use crate::template::{ParseError, ValidateError, WriteError};
+use crate::template::{ByteSize, ParseError, ValidateError, WriteError};
 
-/// How qemu-img is installed here. The names are those of Debian's package, of Homebrew's formula and of winget's package.
+/// How to install qemu-img: the names of Debian's package, Homebrew's formula and winget's package.
 const INSTALL_QEMU_IMG: &str = if cfg!(windows) {
     "install QEMU (winget install SoftwareFreedomConservancy.QEMU) and add its folder to PATH"
 } else if cfg!(target_os = "macos") {
@@ -16,131 +16,141 @@ const INSTALL_QEMU_IMG: &str = if cfg!(windows) {
     "install the package qemu-utils"
 };
 
-/// A step on an instance folder failed. Each message says what was tried, on what, and what to do.
+/// A step on an instance folder failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstanceError {
-    /// The name cannot be one.
+    /// The name is not valid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A socket would get a path that the OS refuses.
+    /// The path of a socket is too long for the OS.
     #[error(transparent)]
     Socket(#[from] SocketPathTooLong),
-    /// There is one already.
+    /// The instance exists.
     #[error("instance {name:?} exists already in {path}; delete it first, or choose another name", path = path.display())]
     Exists {
-        /// Its name.
+        /// The instance's name.
         name: String,
-        /// Its folder.
+        /// The instance's folder.
         path: PathBuf,
     },
-    /// There is none.
+    /// The instance does not exist.
     #[error("there is no instance in {path}: it has no lima.yaml", path = path.display())]
     Missing {
-        /// Where it was looked for.
+        /// The folder.
         path: PathBuf,
     },
-    /// Its `lima.yaml` is damaged.
+    /// `lima.yaml` is damaged.
     #[error("{path}: {source}", path = path.display())]
     Template {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The parser's error.
         source: ParseError,
     },
-    /// The template cannot be used.
+    /// The template is not valid.
     #[error(transparent)]
     Invalid(#[from] ValidateError),
     /// The template cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The template has no image for this machine.
+    /// The template has no image for the architecture.
     #[error("images: none is for the architecture {arch}; the template has {offered}")]
     NoImage {
-        /// What was asked for.
+        /// The architecture.
         arch: String,
-        /// What there is.
+        /// The architectures of the template's images.
         offered: String,
     },
-    /// No image of the template can be had.
+    /// No image of the template can be provided.
     #[error("{}", join(.0))]
     Images(Vec<(String, ImageError)>),
-    /// An image that cannot be a disk.
+    /// An image cannot be used as a disk.
     #[error("image {location} cannot be used: {reason}")]
     BadImage {
-        /// Where it is from.
+        /// The location of the image.
         location: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A part of an image cannot be had.
+    /// A part of an image cannot be provided.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A program is missing.
+    /// qemu-img is not installed.
     #[error("cannot make the disk: the program qemu-img is not installed; {INSTALL_QEMU_IMG}")]
     NoQemuImg,
     /// qemu-img failed.
     #[error("cannot {action}: {source}")]
     QemuImg {
-        /// What was tried.
+        /// The step, as a verb.
         action: String,
-        /// What it said.
+        /// The program's error.
         source: Box<process::command::CommandError>,
     },
-    /// Somebody else prepares the same instance.
-    #[error("instance {name:?} is being prepared by somebody else: {source}")]
+    /// Another process prepares the same instance.
+    #[error("instance {name:?} is being prepared by another process: {source}")]
     Busy {
-        /// Its name.
+        /// The instance's name.
         name: String,
-        /// Who.
+        /// The error, with the lock's holder.
         source: Box<process::lock::LockError>,
     },
-    /// The lock shown is not that of the instance.
+    /// The held lock is not the instance's.
     #[error("refused to delete {path}: the lock that is held is {held}, not the instance's ha.lock", path = path.display(), held = held.display())]
     NotLocked {
         /// The instance's folder.
         path: PathBuf,
-        /// The lock that the caller holds.
+        /// The held lock.
         held: PathBuf,
     },
-    /// The user protected it.
+    /// The user has protected the instance.
     #[error("instance {name:?} is protected; remove {path} first", path = path.display())]
     Protected {
-        /// Its name.
+        /// The instance's name.
         name: String,
-        /// The file that protects it.
+        /// The file that protects the instance.
         path: PathBuf,
+    },
+    /// The new template has a smaller disk.
+    #[error(
+        "disk: cannot make the disk smaller, from {actual} to {wanted}: the guest's files at its end would be lost; keep {actual}, or create another VM"
+    )]
+    DiskShrinks {
+        /// The size in the new template.
+        wanted: ByteSize,
+        /// The size of the disk.
+        actual: ByteSize,
     },
     /// The disk is full.
     #[error("no space left on the disk while making {path}; free some space and try again", path = path.display())]
     NoSpace {
-        /// What was written.
+        /// The file.
         path: PathBuf,
     },
     /// A step on a file failed.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     Io {
-        /// What was tried.
+        /// The step, as a verb.
         action: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A file could not be written in one piece.
+    /// A file could not be written.
     #[error(transparent)]
     File(#[from] process::file::FileError),
 }
 
 fn join(errors: &[(String, ImageError)]) -> String {
-    let told: Vec<String> = errors
+    let listed: Vec<String> = errors
         .iter()
         .map(|(field, error)| format!("{field}: {error}"))
         .collect();
-    told.join("; ")
+    listed.join("; ")
 }
 
 impl InstanceError {
-    /// For `map_err`: a step on a file. A full disk gets its own message.
+    /// Returns a function for `map_err` after a step on a file. A full disk becomes [`InstanceError::NoSpace`].
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {

@@ -1,4 +1,4 @@
-//! Instance folders as they are: read, listed, given another template.
+//! Reads and lists instance folders, and replaces their templates.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,13 +6,13 @@ use super::disk;
 use super::error::InstanceError;
 use crate::image::{DiskFormat, RootBus};
 use crate::layout::{self, InstanceDir, LimaHome};
-use crate::template::{Arch, Template};
+use crate::template::{Arch, ByteSize, Template};
 
-/// `image.json` of an instance: what its driver should know about its image.
+/// `image.json` of an instance: what the driver needs to know about the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BootHints {
-    /// Where the image is from.
+    /// The location of the image.
     pub location: String,
     /// The guest's architecture.
     pub arch: Arch,
@@ -26,21 +26,21 @@ pub struct BootHints {
     pub firmware: Option<String>,
 }
 
-/// An instance folder that was read.
+/// The content of an instance folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instance {
-    /// Where it is.
+    /// The folder.
     pub dir: InstanceDir,
-    /// Its template, resolved.
+    /// The template with defaults filled in.
     pub template: Template,
-    /// What is known about its image.
+    /// The properties of the image.
     pub hints: BootHints,
 }
 
 /// Reads an instance folder.
 ///
 /// # Errors
-/// [`InstanceError::Missing`] when there is none; what is damaged is named.
+/// [`InstanceError::Missing`] without `lima.yaml`, or a file is damaged.
 pub fn load(dir: &InstanceDir) -> Result<Instance, InstanceError> {
     let path = dir.lima_yaml();
     let text = match std::fs::read_to_string(&path) {
@@ -65,7 +65,7 @@ pub fn load(dir: &InstanceDir) -> Result<Instance, InstanceError> {
     })
 }
 
-/// The instances of a Lima home by name, broken ones included. A home that does not exist has none.
+/// Returns the instances of a Lima home by name, with broken ones. A home that does not exist has none.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -86,16 +86,33 @@ pub fn list(home: &LimaHome) -> Result<Vec<InstanceDir>, InstanceError> {
     Ok(found)
 }
 
-/// Gives a stopped instance another template. The disk grows when the template says so, and never shrinks.
+/// Checks that a template can replace that of an instance: its disk must not be smaller. An unchanged size is accepted, also
+/// where the image has made the disk larger. A folder without instance accepts every template.
 ///
 /// # Errors
-/// The folder is not an instance's, or the disk is in use by a running VM; then nothing has changed.
+/// [`InstanceError::DiskShrinks`], or the disk cannot be read.
+pub fn check_change(dir: &InstanceDir, template: &Template) -> Result<(), InstanceError> {
+    let Some(wanted) = template.disk.filter(|_| dir.lima_yaml().is_file()) else {
+        return Ok(());
+    };
+    let actual = ByteSize(disk::virtual_size(&dir.diff_disk())?);
+    if wanted >= actual || load(dir).is_ok_and(|now| now.template.disk == Some(wanted)) {
+        return Ok(());
+    }
+    Err(InstanceError::DiskShrinks { wanted, actual })
+}
+
+/// Gives a stopped instance another template. Grows the disk if the template has a larger one.
+///
+/// # Errors
+/// The folder is not an instance's, the new disk is smaller, or a running VM uses the disk. Then nothing has changed.
 pub fn update_template(dir: &InstanceDir, template: &Template) -> Result<(), InstanceError> {
     if !dir.lima_yaml().is_file() {
         return Err(InstanceError::Missing {
             path: dir.path().to_owned(),
         });
     }
+    check_change(dir, template)?;
     if let Some(size) = template.disk
         && disk::virtual_size(&dir.diff_disk())? < size.0
     {

@@ -1,4 +1,4 @@
-//! Keeping the logs of an instance whose folder is about to go.
+//! Keeps the logs of an instance whose folder will be deleted.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use super::error::InstanceError;
 use crate::layout::InstanceDir;
 
-/// Instances of one name whose logs are kept: somebody who makes and deletes one that often has to clean up.
+/// The number of instances of one name whose logs are kept. After that many, the user has to remove some.
 const MOST_KEPT: usize = 10_000;
 
-/// Moves the instance's logs, old ones included, to a new folder `NAME.N` in `folder`, with the first N that is free,
-/// and returns it; `None` when there are no logs. A second call after a crash half way moves what is left.
+/// Moves the instance's logs, also older ones, to a new folder `NAME.N` in `folder` with the first free N, and returns it.
+/// Returns `None` if there are no logs. A second call after a crash moves the rest.
 ///
-/// That nobody writes to them any more is for the caller to prove first.
+/// The caller must have proved that no process writes to the logs.
 ///
 /// # Errors
 /// A folder cannot be read or made, or a log cannot be moved.
@@ -51,7 +51,7 @@ fn logs(folder: &Path) -> Result<Vec<PathBuf>, InstanceError> {
     Ok(found)
 }
 
-/// `serial.log`, and `ha.stderr.log.2`, which is an older one.
+/// Whether a name is that of a log: `serial.log`, or `ha.stderr.log.2` for an older one.
 fn is_log(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else {
         return false;
@@ -69,7 +69,7 @@ fn make_numbered(folder: &Path, name: &str) -> Result<PathBuf, InstanceError> {
         let path = folder.join(format!("{name}.{number}"));
         match std::fs::create_dir(&path) {
             Ok(()) => {
-                // The parent is for its owner only, and this one gets the same mode.
+                // The folder gets the mode of its parent, which only the owner can read.
                 process::file::create_private_dir(&path)?;
                 return Ok(path);
             }
@@ -81,7 +81,7 @@ fn make_numbered(folder: &Path, name: &str) -> Result<PathBuf, InstanceError> {
     }
 }
 
-/// Renames, or copies where the two folders are on different file systems.
+/// Moves a file, by copying between file systems.
 fn move_file(from: &Path, to: &Path) -> Result<(), InstanceError> {
     match std::fs::rename(from, to) {
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_of_each_instance_of_a_name_are_kept_and_nothing_else() {
+    fn only_logs_are_kept_for_each_instance_of_a_name() {
         let root = tempfile::tempdir().unwrap();
         // Windows allows no star in a name.
         let name = if cfg!(windows) { "a[1] b" } else { "a[1] *b" };
@@ -134,7 +134,11 @@ mod tests {
             let text = std::fs::read_to_string(kept.join("serial.log")).unwrap();
             assert_eq!(text, format!("{round}"));
             assert_eq!(names(dir.path()), ["lima.yaml", "log", "x.1"]);
-            assert_eq!(keep_logs(&dir, &folder).unwrap(), None, "all is moved");
+            assert_eq!(
+                keep_logs(&dir, &folder).unwrap(),
+                None,
+                "all logs are moved"
+            );
         }
     }
 }

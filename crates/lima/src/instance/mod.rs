@@ -1,4 +1,4 @@
-//! Instance folders: made whole or not at all, changed, listed, deleted.
+//! Instance folders: prepared, changed, listed, deleted.
 
 mod delete;
 mod disk;
@@ -10,7 +10,7 @@ mod stale;
 
 pub use delete::{delete, delete_remains, has_remains};
 pub use error::InstanceError;
-pub use folder::{BootHints, Instance, list, load, update_template};
+pub use folder::{BootHints, Instance, check_change, list, load, update_template};
 pub use logs::keep_logs;
 pub use prepare::prepare;
 pub use stale::remove_stale;

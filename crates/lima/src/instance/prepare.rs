@@ -1,7 +1,7 @@
-//! Making an instance folder: everything beside its place, then one rename (hazard 23).
+//! Prepares an instance folder under another name and then renames it (hazard 23).
 //!
 //! ```text
-//! lock ─ clear what is left ─ .NAME.tmp/ ─ basedisk ─ kernel, initrd ─ diffdisk ─ lima.yaml ─ rename to NAME/
+//! lock ─ remove an old .NAME.tmp/ ─ .NAME.tmp/ ─ basedisk ─ kernel, initrd ─ diffdisk ─ lima.yaml ─ rename to NAME/
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use crate::layout::{InstanceDir, LIMA_VERSION, LimaHome};
 use crate::progress::{Cancel, Phase, Progress};
 use crate::template::{ByteSize, Image, Template};
 
-/// Makes the folder of instance `name` from a template whose defaults are filled in
-/// ([`Template::fill_defaults`]). After an error or a crash at any moment there is either the whole folder or none.
+/// Makes the folder of instance `name` from a template with defaults filled in ([`Template::fill_defaults`]). After an error or
+/// a crash at any moment the folder is complete or missing.
 ///
 /// # Errors
-/// [`InstanceError`]; the same call works once the cause is gone.
+/// [`InstanceError`]. The same call works once the cause is removed.
 pub fn prepare(
     home: &LimaHome,
     name: &str,
@@ -75,7 +75,7 @@ pub fn prepare(
     Ok(target)
 }
 
-/// The first image of the template that can be had.
+/// Takes the first image of the template that can be provided.
 fn take_image(
     work: &InstanceDir,
     template: &Template,
@@ -100,7 +100,7 @@ fn take_image(
         }
     };
     let Some(arch) = template.arch else {
-        return Err(no_image("that is not known".to_owned()));
+        return Err(no_image("of an unknown machine".to_owned()));
     };
     let mut failures = Vec::new();
     let mut found = false;
@@ -118,7 +118,7 @@ fn take_image(
             Err(error) if error.is_final() => return Err(error.into()),
             Err(error) => failures.push((format!("images[{index}]"), error)),
         }
-        // What the failed one left must not meet the next one.
+        // Files of the failed image must not be mixed with those of the next one.
         for path in [
             work.base_disk(),
             work.kernel(),
@@ -134,7 +134,7 @@ fn take_image(
     Err(InstanceError::Images(failures))
 }
 
-/// An image from a URL or a file, with the kernel that the template names.
+/// Takes an image from a URL or a file, with the kernel that the template names.
 fn take_files(
     work: &InstanceDir,
     image: &Image,
@@ -148,7 +148,7 @@ fn take_files(
         &image.location,
         image.digest.as_deref(),
         &work.base_disk(),
-        true,
+        Some(unpacked_limit(template)),
         progress,
         cancel,
     )?;
@@ -172,7 +172,7 @@ fn take_kernel(
         &kernel.location,
         kernel.digest.as_deref(),
         &work.kernel(),
-        false,
+        None,
         progress,
         cancel,
     )?;
@@ -185,7 +185,7 @@ fn take_kernel(
             &initrd.location,
             initrd.digest.as_deref(),
             &work.initrd(),
-            false,
+            None,
             progress,
             cancel,
         )?;
@@ -193,7 +193,7 @@ fn take_kernel(
     Ok(())
 }
 
-/// An image built on this machine. Its lock is held until all of its files are taken, so that they belong together.
+/// Takes an image built on this machine. Its lock is held until all files are taken, so that they belong together.
 fn take_built(
     work: &InstanceDir,
     image: &Image,
@@ -208,11 +208,11 @@ fn take_built(
     let link = |file: &str, to: &Path| -> Result<(), ImageError> {
         cache
             .own_file(folder.join(file))
-            .place(to, false, progress, cancel)
+            .place(to, None, progress, cancel)
     };
     link(&built.disk.file, &work.base_disk())?;
     if image.kernel.is_some() {
-        // The template's kernel goes before the image's own.
+        // The template's kernel overrides the image's.
         take_kernel(work, image, cache, progress, cancel)?;
         return Ok(hints(image, template, built.root_bus, None));
     }
@@ -267,7 +267,7 @@ fn hints(
             .arch
             .or(template.arch)
             .unwrap_or(crate::template::Arch::X86_64),
-        // Corrected once the disk was looked at.
+        // Replaced once the disk has been inspected.
         disk_format: DiskFormat::Raw,
         root_bus,
         firmware,
@@ -279,7 +279,7 @@ fn take(
     location: &str,
     digest: Option<&str>,
     to: &Path,
-    unpack: bool,
+    unpack: Option<u64>,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<(), ImageError> {
@@ -292,7 +292,14 @@ fn take(
         .place(to, unpack, progress, cancel)
 }
 
-/// The template's size; the image's when that is larger, as cutting it off would destroy it.
+/// Returns what a packed image may unpack to: the size of the template's disk, and at least Lima's default, within which
+/// published images are. A larger disk in the template confirms a larger image.
+fn unpacked_limit(template: &Template) -> u64 {
+    const DEFAULT: ByteSize = ByteSize::gib(100);
+    template.disk.map_or(DEFAULT, |disk| disk.max(DEFAULT)).0
+}
+
+/// Returns the template's size, or the image's if that is larger, because a smaller disk would destroy the image.
 fn disk_size(template: &Template, image: u64, progress: &dyn Progress) -> ByteSize {
     let image = ByteSize(image);
     match template.disk {
@@ -319,14 +326,14 @@ fn private(_: &Path) -> Result<(), InstanceError> {
     Ok(())
 }
 
-/// The folder of a preparation; goes with it when it fails. After the rename there is nothing to remove.
+/// The folder of a preparation. Dropping the value removes the folder, which no longer exists after the rename.
 struct Temporary {
     path: PathBuf,
 }
 
 impl Temporary {
     fn create(path: PathBuf) -> Result<Self, InstanceError> {
-        // Left by a preparation that was killed: we hold the lock, so nobody is in there.
+        // Left by a killed preparation. This process holds the lock, so no other process uses the folder.
         if let Err(error) = std::fs::remove_dir_all(&path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
@@ -342,7 +349,7 @@ impl Drop for Temporary {
         if let Err(error) = std::fs::remove_dir_all(&self.path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            tracing::warn!(%error, "cannot remove {}; the next preparation will", self.path.display());
+            tracing::warn!(%error, "cannot remove {}; the next preparation removes it", self.path.display());
         }
     }
 }

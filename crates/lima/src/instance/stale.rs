@@ -1,7 +1,7 @@
-//! What a killed preparation leaves, and its removal.
+//! Removes the folders of killed preparations.
 //!
-//! An instance is prepared in `.NAME.tmp` while `_locks/NAME.lock` is held. Who can take the lock knows that nobody
-//! works in the folder any more.
+//! An instance is prepared in `.NAME.tmp` while `_locks/NAME.lock` is held. A process that can take the lock knows that no
+//! other process works in the folder.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::layout::{self, LimaHome};
 
 const SUFFIX: &str = ".tmp";
 
-/// Somebody who prepares the same instance is most likely about to fail or to be done; who waits longer should tell.
+/// How long to wait for another process that prepares the same instance before an error reports it.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Where instance `name` is prepared.
+/// Returns the folder in which instance `name` is prepared.
 pub(super) fn temporary(home: &LimaHome, name: &str) -> PathBuf {
     home.root.join(format!(".{name}{SUFFIX}"))
 }
@@ -25,7 +25,7 @@ fn lock_path(home: &LimaHome, name: &str) -> PathBuf {
     home.locks_dir().join(format!("{name}.lock"))
 }
 
-/// Takes the right to prepare or delete an instance.
+/// Takes the lock for preparing or deleting an instance.
 pub(super) fn lock(home: &LimaHome, name: &str) -> Result<FileLock, InstanceError> {
     process::file::create_private_dir(&home.locks_dir())?;
     FileLock::acquire(
@@ -39,7 +39,16 @@ pub(super) fn lock(home: &LimaHome, name: &str) -> Result<FileLock, InstanceErro
     })
 }
 
-/// Removes the folders of preparations that were killed, and says which. Those of living ones stay.
+/// Removes the file of a held lock, when its instance is gone. A process that waits for the lock then locks a new file
+/// ([`FileLock`] checks that its file still has the name). Best effort: a file that stays does no harm.
+pub(super) fn remove_lock(lock: FileLock) {
+    if let Err(error) = std::fs::remove_file(lock.path()) {
+        tracing::debug!(%error, "cannot remove {}", lock.path().display());
+    }
+    drop(lock);
+}
+
+/// Removes the folders of killed preparations and returns them. Those of running preparations stay.
 ///
 /// # Errors
 /// A folder cannot be removed.
@@ -59,14 +68,17 @@ pub fn remove_stale(home: &LimaHome) -> Result<Vec<PathBuf>, InstanceError> {
             continue;
         };
         process::file::create_private_dir(&home.locks_dir())?;
-        let held = FileLock::try_acquire(&lock_path(home, name), "removal of what was left");
+        let held = FileLock::try_acquire(&lock_path(home, name), "removal of a killed preparation");
         let held = held.map_err(|source| InstanceError::Busy {
             name: name.to_owned(),
             source: Box::new(source),
         })?;
-        if held.is_some() {
+        if let Some(lock) = held {
             std::fs::remove_dir_all(entry.path())
                 .map_err(InstanceError::io("remove", &entry.path()))?;
+            if !home.root.join(name).exists() {
+                remove_lock(lock);
+            }
             removed.push(entry.path());
         }
     }

@@ -55,7 +55,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_built_image_replaces_the_older_one_whole_and_links_to_the_older_live_on() {
+fn a_built_image_replaces_the_older_one_and_links_to_the_older_stay() {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::new(dir.path());
     let error = cache.built("debian-12").unwrap_err().to_string();
@@ -65,7 +65,7 @@ fn a_built_image_replaces_the_older_one_whole_and_links_to_the_older_live_on() {
     cache
         .fetch("image://debian-12", None, &Silent, &Cancel::new())
         .unwrap()
-        .place(&link, true, &Silent, &Cancel::new())
+        .place(&link, Some(u64::MAX), &Silent, &Cancel::new())
         .unwrap();
     assert_eq!(
         std::fs::metadata(&link).unwrap().nlink(),
@@ -90,7 +90,7 @@ fn a_built_image_replaces_the_older_one_whole_and_links_to_the_older_live_on() {
 }
 
 #[test]
-fn a_build_that_is_not_whole_changes_nothing() {
+fn an_incomplete_build_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::new(dir.path());
     build(&cache, "d", b"one");
@@ -137,7 +137,7 @@ fn publish_in_a_child() {
 }
 
 #[test]
-fn a_publication_killed_at_any_step_leaves_one_whole_image() {
+fn a_publication_killed_at_any_step_leaves_one_complete_image() {
     for (point, expected) in [
         ("image.after-old-moved", "one"),
         ("image.after-published", "two"),
@@ -165,7 +165,7 @@ fn a_publication_killed_at_any_step_leaves_one_whole_image() {
 }
 
 #[test]
-fn compressed_files_are_unpacked_and_told_by_their_content() {
+fn compressed_files_are_recognized_by_their_content_and_unpacked() {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::new(dir.path().join("cache"));
     let text: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -194,13 +194,13 @@ fn compressed_files_are_unpacked_and_told_by_their_content() {
             .fetch(named.to_str().unwrap(), None, &Silent, &Cancel::new())
             .unwrap();
         let out = dir.path().join(format!("{tool}.out"));
-        fetched.place(&out, true, &Silent, &Cancel::new()).unwrap();
+        fetched
+            .place(&out, Some(u64::MAX), &Silent, &Cancel::new())
+            .unwrap();
         assert_eq!(std::fs::read(&out).unwrap(), text, "{tool}");
 
         let kept = dir.path().join(format!("{tool}.kept"));
-        fetched
-            .place(&kept, false, &Silent, &Cancel::new())
-            .unwrap();
+        fetched.place(&kept, None, &Silent, &Cancel::new()).unwrap();
         assert_eq!(
             std::fs::read(&kept).unwrap(),
             std::fs::read(&named).unwrap()
@@ -210,7 +210,7 @@ fn compressed_files_are_unpacked_and_told_by_their_content() {
         std::fs::write(&named, &packed[..packed.len() / 2]).unwrap();
         let broken = dir.path().join(format!("{tool}.broken"));
         let error = fetched
-            .place(&broken, true, &Silent, &Cancel::new())
+            .place(&broken, Some(u64::MAX), &Silent, &Cancel::new())
             .unwrap_err()
             .to_string();
         assert!(
@@ -222,6 +222,49 @@ fn compressed_files_are_unpacked_and_told_by_their_content() {
         !names(dir.path()).iter().any(|name| name.ends_with(".tmp")),
         "{:?}",
         names(dir.path())
+    );
+}
+
+#[test]
+fn a_packed_image_is_unpacked_with_holes_and_within_a_limit() {
+    const LENGTH: u64 = 256 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::new(dir.path().join("cache"));
+    let raw = dir.path().join("disk.raw");
+    let file = std::fs::File::create(&raw).unwrap();
+    std::os::unix::fs::FileExt::write_at(&file, b"middle", 100 << 20).unwrap();
+    file.set_len(LENGTH).unwrap();
+    drop(file);
+    let packed = Command::new("gzip").arg("-1").arg(&raw).status().unwrap();
+    assert!(packed.success());
+    let location = dir.path().join("disk.raw.gz").display().to_string();
+    let fetched = cache
+        .fetch(&location, None, &Silent, &Cancel::new())
+        .unwrap();
+    let out = dir.path().join("out");
+    fetched
+        .place(&out, Some(LENGTH), &Silent, &Cancel::new())
+        .unwrap();
+    let unpacked = std::fs::metadata(&out).unwrap();
+    assert_eq!(unpacked.len(), LENGTH);
+    assert!(
+        unpacked.blocks() * 512 < 8 << 20,
+        "{} blocks",
+        unpacked.blocks()
+    );
+    let mut middle = [0; 6];
+    let file = std::fs::File::open(&out).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut middle, 100 << 20).unwrap();
+    assert_eq!(&middle, b"middle");
+
+    let large = dir.path().join("large");
+    let error = fetched
+        .place(&large, Some(LENGTH - 1), &Silent, &Cancel::new())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("confirm it with a larger \"disk\""),
+        "{error}"
     );
 }
 
@@ -238,7 +281,9 @@ fn a_file_of_the_user_is_copied_with_its_holes_and_never_removed() {
     let fetched = cache
         .fetch(&location, None, &Silent, &Cancel::new())
         .unwrap();
-    fetched.place(&out, true, &Silent, &Cancel::new()).unwrap();
+    fetched
+        .place(&out, Some(u64::MAX), &Silent, &Cancel::new())
+        .unwrap();
     let (original, copy) = (
         std::fs::metadata(&source).unwrap(),
         std::fs::metadata(&out).unwrap(),

@@ -74,7 +74,7 @@ impl World {
         )
     }
 
-    /// What is in the Lima home, but for the locks.
+    /// Returns the names in the Lima home, except the locks.
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.home().root).unwrap();
         let mut names: Vec<String> = entries
@@ -97,7 +97,7 @@ fn template(home: &LimaHome, text: &str) -> Template {
 const BUILT: &str = "images: [{location: image://d}]\ndisk: 1GiB\n";
 
 #[test]
-fn an_instance_of_a_built_image_has_all_files_and_loads_again() {
+fn an_instance_of_a_built_image_has_all_files_and_can_be_loaded() {
     let world = World::new();
     build(&world.cache(), "d", &[7; 1 << 16]);
     let dir = world.prepare("web", BUILT).unwrap();
@@ -168,7 +168,11 @@ fn an_instance_of_a_downloaded_qcow2_image_grows_and_never_shrinks() {
             .as_u64()
             .unwrap()
     };
-    assert_eq!(size(&dir), 2 << 30, "the image's, as that is larger");
+    assert_eq!(
+        size(&dir),
+        2 << 30,
+        "the image's size, because that is larger"
+    );
     let mut template = world.template(&text);
     template.disk = Some(ByteSize::gib(3));
     template.cpus = Some(2);
@@ -176,7 +180,11 @@ fn an_instance_of_a_downloaded_qcow2_image_grows_and_never_shrinks() {
     assert_eq!(size(&dir), 3 << 30);
     assert_eq!(instance::load(&dir).unwrap().template.cpus, Some(2));
     template.disk = Some(ByteSize::gib(1));
-    instance::update_template(&dir, &template).unwrap();
+    let error = instance::update_template(&dir, &template).unwrap_err();
+    assert!(
+        matches!(error, InstanceError::DiskShrinks { .. }),
+        "{error}"
+    );
     assert_eq!(size(&dir), 3 << 30);
     let other = world.prepare("other", &text).unwrap();
     assert_eq!(
@@ -187,7 +195,7 @@ fn an_instance_of_a_downloaded_qcow2_image_grows_and_never_shrinks() {
 }
 
 #[test]
-fn what_cannot_be_prepared_says_why_leaves_nothing_and_works_once_the_cause_is_gone() {
+fn a_failed_preparation_leaves_nothing_and_works_once_the_cause_is_removed() {
     let world = World::new();
     let root = world.root();
     let backing = root.join("backing.qcow2");
@@ -230,7 +238,7 @@ fn what_cannot_be_prepared_says_why_leaves_nothing_and_works_once_the_cause_is_g
     for (text, reason) in [
         (BUILT.to_owned(), "rdd image build d"),
         (file("nothing"), "images[0]: cannot open"),
-        (file("backing.qcow2"), "builds on another file"),
+        (file("backing.qcow2"), "needs another file"),
         (file("empty"), "it is empty"),
         (file("cd.iso"), "it is a CD image"),
         (file("x.vmdk"), "its format is vmdk"),
@@ -258,7 +266,7 @@ fn what_cannot_be_prepared_says_why_leaves_nothing_and_works_once_the_cause_is_g
 }
 
 #[test]
-fn an_image_for_other_machines_is_not_called_broken() {
+fn an_image_for_another_architecture_is_not_reported_as_broken() {
     let world = World::new();
     build(&world.cache(), "d", &[7; 1 << 16]);
     let text = format!("arch: aarch64\n{BUILT}");
@@ -274,7 +282,7 @@ fn an_image_for_other_machines_is_not_called_broken() {
 }
 
 #[test]
-fn the_next_image_is_taken_when_the_first_cannot_be_had() {
+fn the_next_image_is_used_if_the_first_fails() {
     let world = World::new();
     build(&world.cache(), "d", &[7; 1 << 16]);
     let text = "images: [{location: /no/such}, {location: image://nobody}, {location: image://d}]\ndisk: 1GiB\n";
@@ -283,7 +291,7 @@ fn the_next_image_is_taken_when_the_first_cannot_be_had() {
 }
 
 #[test]
-fn a_home_that_is_too_long_for_sockets_is_told_before_anything_is_made() {
+fn a_home_too_long_for_sockets_is_an_error_before_files_are_made() {
     let world = World::new();
     let home = LimaHome::new(world.root().join("h".repeat(100)));
     let template = world.template(BUILT);
@@ -298,6 +306,35 @@ fn a_home_that_is_too_long_for_sockets_is_told_before_anything_is_made() {
     .unwrap_err();
     assert!(matches!(error, InstanceError::Socket(_)), "{error}");
     assert!(!home.root.exists());
+}
+
+#[test]
+fn a_smaller_disk_is_refused_and_changes_nothing() {
+    let world = World::new();
+    build(&world.cache(), "d", &[7; 1 << 16]);
+    let dir = world.prepare("web", BUILT).unwrap();
+    let mut template = instance::load(&dir).unwrap().template;
+    let size = template.disk.unwrap();
+    let before = std::fs::read(dir.lima_yaml()).unwrap();
+    template.disk = Some(ByteSize(size.0 / 2));
+    for error in [
+        instance::check_change(&dir, &template).unwrap_err(),
+        instance::update_template(&dir, &template).unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, InstanceError::DiskShrinks { .. }),
+            "{error}"
+        );
+        assert!(error.to_string().starts_with("disk: "), "{error}");
+    }
+    assert_eq!(std::fs::read(dir.lima_yaml()).unwrap(), before);
+    template.disk = Some(size);
+    instance::check_change(&dir, &template).unwrap();
+    template.disk = Some(ByteSize(size.0 * 2));
+    instance::check_change(&dir, &template).unwrap();
+    // An instance that does not exist yet may have any size.
+    let other = world.home().instance("other").unwrap();
+    instance::check_change(&other, &template).unwrap();
 }
 
 #[test]
@@ -319,7 +356,7 @@ fn a_cancelled_preparation_leaves_nothing() {
 }
 
 #[test]
-fn deleting_needs_the_instances_own_lock_and_takes_everything() {
+fn deleting_needs_the_instances_own_lock_and_removes_every_file() {
     let world = World::new();
     build(&world.cache(), "d", &[7; 1 << 16]);
     let dir = world.prepare("web", BUILT).unwrap();
@@ -333,8 +370,11 @@ fn deleting_needs_the_instances_own_lock_and_takes_everything() {
         .to_string();
     assert!(error.contains("protected"), "{error}");
     std::fs::remove_file(dir.protected()).unwrap();
+    let prepared = world.home().locks_dir().join("web.lock");
+    assert!(prepared.exists());
     instance::delete(&world.home(), &dir, lock(&dir.ha_lock())).unwrap();
     assert_eq!(world.names(), [""; 0]);
+    assert!(!prepared.exists(), "the lock's file goes with the instance");
     assert!(matches!(
         instance::load(&dir),
         Err(InstanceError::Missing { .. })
@@ -346,7 +386,7 @@ fn deleting_needs_the_instances_own_lock_and_takes_everything() {
     );
 }
 
-/// The world of a child process is the parent's.
+/// Runs in a child process, in the folder of the parent.
 #[test]
 #[ignore = "run by another test, in a process of its own"]
 fn prepare_in_a_child() {
@@ -401,7 +441,7 @@ fn h23_h24_killed_at_each_step_there_is_a_whole_instance_or_none() {
             instance::load(&world.home().instance("web").unwrap()).unwrap();
             continue;
         }
-        // By the next call, or by a sweep at the daemon's start.
+        // Removed by the next call, or by the daemon's start.
         assert_eq!(
             instance::remove_stale(&world.home()).unwrap().len(),
             1,
@@ -430,7 +470,7 @@ fn h23_a_delete_that_was_killed_leaves_no_half_instance() {
     assert_eq!(world.names(), [""; 0]);
 }
 
-/// In a mount namespace of its own, whose Lima home is a file system of 2 MiB.
+/// Runs in a mount namespace whose Lima home is a file system of 2 MiB.
 #[test]
 #[ignore = "run by another test, in a process of its own"]
 fn prepare_on_a_full_disk() {
@@ -448,7 +488,7 @@ fn prepare_on_a_full_disk() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("no space left") && error.contains("free some space and try again"),
+        error.contains("are needed") && error.contains("free some space and try again"),
         "{error}"
     );
     assert_eq!(instance::list(&home).unwrap(), []);
@@ -459,7 +499,7 @@ fn prepare_on_a_full_disk() {
 }
 
 #[test]
-fn a_full_disk_is_told_leaves_nothing_half_made_and_the_same_call_works_later() {
+fn a_full_disk_is_an_error_leaves_nothing_and_the_same_call_works_later() {
     let world = World::new();
     build(&world.cache(), "d", &[7; 1 << 16]);
     std::fs::write(world.root().join("large"), vec![1; 4 << 20]).unwrap();
@@ -475,7 +515,7 @@ fn a_full_disk_is_told_leaves_nothing_half_made_and_the_same_call_works_later() 
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     if errors.starts_with("unshare:") || errors.starts_with("mount:") {
-        // A host that gives its users no namespaces; the message itself has a test beside the code.
+        // The host does not allow user namespaces. The message has a test beside the code.
         return testutils::skip(testutils::Need::Namespaces, errors);
     }
     assert!(
