@@ -1,8 +1,8 @@
-//! Builds the program that goes into the guest, so that `rdd` stays one file that needs no other to make an image.
+//! Builds the guest agent, which `rdd` contains, so that making an image needs no other file.
 //!
-//! It is the binary of crate `guestagent`, linked statically (an image of another distribution or release has another
-//! C library), built by a cargo of its own with its own target folder: the outer cargo holds the lock on ours.
-//! `RDD_GUESTAGENT` names a finished one instead, for hosts that cannot build for Linux.
+//! The agent is the binary of crate `guestagent`. It is linked statically, because guests of other distributions have other C
+//! libraries. A cargo of its own builds it in a target folder of its own, because the outer cargo holds the lock on the main
+//! one. `RDD_GUESTAGENT` names a finished agent instead, for hosts that cannot build for Linux.
 
 use std::env;
 use std::error::Error;
@@ -25,11 +25,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={}", agent.join(source).display());
     }
     if env::var("CARGO_CFG_TARGET_OS")? != "linux" {
-        // The crate compiles on such a host; building an image there fails with a message.
+        // The crate compiles on such a host, and building an image there fails with a message.
         fs::write(&output, b"")?;
         return Ok(());
     }
-    // One folder for all profiles and features of the outer build, so that the agent is built once.
+    // One folder for all profiles and features of the outer build, so that the agent is built only once.
     let target_dir = outer_target_dir(&output).join("guest");
     let target = env::var("TARGET")?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "opt-level=s",
         ])
         .current_dir(&agent);
-    // What the outer cargo (or clippy, through its wrapper) told us is not for the inner one.
+    // The variables of the outer cargo (or of clippy's wrapper) must not reach the inner one.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         let is_outer = text.starts_with("CARGO_FEATURE_")

@@ -1,11 +1,11 @@
-//! The account files, edited as text: making the user this way takes no process, where `useradd` and its friends take
-//! a quarter of a second of an emulated boot.
+//! Edits the account files as text. This needs no process, while `useradd` and the like take a quarter of a second of an
+//! emulated boot.
 //!
 //! Formats: passwd(5), shadow(5), group(5), gshadow(5), subuid(5).
 
 use crate::cidata::User;
 
-/// The account files before or after an edit.
+/// The texts of the account files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccountFiles {
     /// `/etc/passwd`
@@ -20,12 +20,14 @@ pub struct AccountFiles {
     pub subuid: String,
     /// `/etc/subgid`
     pub subgid: String,
+    /// `/etc/shells`, which is only read.
+    pub shells: String,
 }
 
-/// The user as it is in the files afterwards.
+/// The user's account in the edited files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// The user id, which differs from the asked one when that was taken.
+    /// The user id. It differs from the requested one if that is taken.
     pub uid: u32,
     /// The primary group's id.
     pub gid: u32,
@@ -33,25 +35,39 @@ pub struct Account {
     pub home: String,
 }
 
-/// Groups that the user joins where the image has them: reading logs, and what tools ask for by group.
+/// Groups that the user joins if the image has them: for reading logs, and for tools that check a group.
 const EXTRA_GROUPS: [&str; 3] = ["adm", "sudo", "systemd-journal"];
-/// Subordinate ids for rootless containers: where they start and how many each user gets, as in `login.defs`.
+/// Subordinate ids for rootless containers: the first one, and how many a user gets, as in `login.defs`.
 const SUBID_FIRST: u64 = 100_000;
 const SUBID_COUNT: u64 = 65_536;
-/// The first id that is tried when the asked one is taken.
+/// The first id that is tried if the requested one is taken.
 const FIRST_FREE_ID: u32 = 1000;
 
-/// Adds `user` to the files, or completes what is missing of it. A user who is there keeps id and home: files belong
-/// to them. Nothing else in the files changes.
+/// Adds `user` to the files, or completes the entries that are missing. An existing account keeps its ids, because files
+/// belong to them. An account without a login shell, such as Debian's `backup`, gets the shell and the home folder of
+/// `user`; any other keeps its own. Nothing else in the files changes.
 pub fn add_user(files: &mut AccountFiles, user: &User) -> Account {
     let account = match find(&files.passwd, &user.name) {
         Some(line) => {
-            let field = |index: usize| line.split(':').nth(index).unwrap_or_default();
-            Account {
-                uid: field(2).parse().unwrap_or(user.uid),
-                gid: field(3).parse().unwrap_or(user.uid),
-                home: field(5).to_owned(),
+            let mut fields: Vec<&str> = line.split(':').collect();
+            fields.resize(7, "");
+            let may_log_in = files.shells.lines().any(|shell| shell.trim() == fields[6]);
+            let (home, shell) = if may_log_in {
+                (fields[5], fields[6])
+            } else {
+                (user.home.as_str(), user.shell.as_str())
+            };
+            let account = Account {
+                uid: fields[2].parse().unwrap_or(user.uid),
+                gid: fields[3].parse().unwrap_or(user.uid),
+                home: home.to_owned(),
+            };
+            (fields[5], fields[6]) = (home, shell);
+            let (old, new) = (line.to_owned(), fields.join(":"));
+            if old != new {
+                files.passwd = with_line(&files.passwd, &old, &new);
             }
+            account
         }
         None => {
             let gid = match find(&files.group, &user.name) {
@@ -83,7 +99,7 @@ pub fn add_user(files: &mut AccountFiles, user: &User) -> Account {
         append(&mut files.gshadow, &format!("{name}:!::"));
     }
     if find(&files.shadow, name).is_none() {
-        // `*`: no password opens it, keys do.
+        // `*`: login by key only, never by password.
         append(&mut files.shadow, &format!("{name}:*:19000:0:99999:7:::"));
     }
     for extra in EXTRA_GROUPS {
@@ -92,12 +108,17 @@ pub fn add_user(files: &mut AccountFiles, user: &User) -> Account {
     }
     for text in [&mut files.subuid, &mut files.subgid] {
         if find(text, name).is_none() {
-            let first = text
+            let mut first = text
                 .lines()
                 .filter_map(range_end)
                 .max()
                 .unwrap_or(SUBID_FIRST)
                 .max(SUBID_FIRST);
+            // The user's own id is no subordinate one: a directory service may have given it a large number.
+            let own = u64::from(account.uid.max(account.gid));
+            if (first..first + SUBID_COUNT).contains(&own) {
+                first = own + 1;
+            }
             append(text, &format!("{name}:{first}:{SUBID_COUNT}"));
         }
     }
@@ -107,6 +128,14 @@ pub fn add_user(files: &mut AccountFiles, user: &User) -> Account {
 fn find<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find(|line| line.split(':').next() == Some(name))
+}
+
+fn with_line(text: &str, old: &str, new: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| if line == old { new } else { line })
+        .collect();
+    lines.join("\n") + "\n"
 }
 
 fn append(text: &mut String, line: &str) {
@@ -136,7 +165,7 @@ fn range_end(line: &str) -> Option<u64> {
     first.checked_add(fields.next()?.parse().ok()?)
 }
 
-/// The last field of a group's line is its members, separated by commas.
+/// Adds a member to a group. The last field of a group's line lists the members, separated by commas.
 fn with_member(text: &str, group: &str, name: &str) -> String {
     let mut out = String::with_capacity(text.len() + name.len() + 1);
     for line in text.lines() {
@@ -175,12 +204,13 @@ mod tests {
             shadow: "root:*:1:0:99999:7:::\n".into(),
             group: "root:x:0:\nadm:x:4:\nsudo:x:27:other\n".into(),
             gshadow: "root:*::\nadm:*::\nsudo:*::other\n".into(),
+            shells: "# valid login shells\n/bin/sh\n/bin/bash\n/bin/zsh\n".into(),
             ..AccountFiles::default()
         }
     }
 
     #[test]
-    fn a_new_user_is_in_every_file_and_a_second_run_changes_nothing() {
+    fn a_new_user_is_added_to_every_file_and_a_second_run_changes_nothing() {
         let mut edited = files();
         let account = add_user(&mut edited, &user());
         assert_eq!(
@@ -212,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_id_or_group_name_is_worked_around() {
+    fn a_taken_id_or_group_name_is_replaced_by_a_free_one() {
         let mut edited = files();
         edited.passwd.push_str("www:x:1000:1000::/:/bin/sh");
         edited.group.push_str("www:x:1000:\n");
@@ -227,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_who_is_there_keeps_id_and_home() {
+    fn an_existing_user_keeps_ids_home_and_shell() {
         let mut edited = files();
         edited.passwd.push_str("dev:x:501:20::/home/old:/bin/zsh\n");
         let account = add_user(&mut edited, &user());
@@ -240,5 +270,48 @@ mod tests {
             }
         );
         assert_eq!(edited.passwd.matches("dev:").count(), 1);
+        assert!(
+            edited
+                .passwd
+                .ends_with("dev:x:501:20::/home/old:/bin/zsh\n")
+        );
+    }
+
+    #[test]
+    fn a_system_account_keeps_its_ids_and_gets_a_login_shell_and_home() {
+        for shell in ["/usr/sbin/nologin", "/bin/false", "/bin/sync", ""] {
+            let mut edited = files();
+            let line = format!("dev:x:34:34:dev:/var/backups:{shell}\nlast:x:7:7::/:/bin/sh\n");
+            edited.passwd.push_str(&line);
+            let account = add_user(&mut edited, &user());
+            assert_eq!(
+                account,
+                Account {
+                    uid: 34,
+                    gid: 34,
+                    home: "/home/dev".into()
+                }
+            );
+            let expected = "dev:x:34:34:dev:/home/dev:/bin/bash\nlast:x:7:7::/:/bin/sh\n";
+            assert!(edited.passwd.ends_with(expected), "{}", edited.passwd);
+        }
+    }
+
+    #[test]
+    fn subordinate_ids_do_not_contain_the_users_own_id() {
+        let mut edited = files();
+        let large = User {
+            uid: 100_500,
+            ..user()
+        };
+        assert_eq!(add_user(&mut edited, &large).uid, 100_500);
+        assert_eq!(edited.subuid, "dev:100501:65536\n");
+        let mut edited = files();
+        let larger = User {
+            uid: 1_000_000_123,
+            ..user()
+        };
+        add_user(&mut edited, &larger);
+        assert_eq!(edited.subuid, "dev:100000:65536\n");
     }
 }

@@ -1,27 +1,27 @@
-//! What the cidata disk says: Lima's layout (`lima.env`, `param.env`, `meta-data`, `ssh_authorized_keys`,
-//! `provision.system/…`, `provision.user/…`) beside NoCloud's `user-data`.
+//! Parses the cidata disk: Lima's layout (`lima.env`, `param.env`, `etc_environment`, `meta-data`, `ssh_authorized_keys`,
+//! `provision.system/…`, `provision.user/…`) and NoCloud's `user-data`.
 //!
-//! Everything here ends in files that root reads, so each value is checked, and a value that is not acceptable is
-//! replaced by the default with a warning rather than stopping the boot: a guest without ssh cannot be repaired.
+//! The values go into files that root reads, so each one is checked. An invalid value is replaced by the default with a
+//! warning instead of stopping the boot, because a guest without ssh cannot be repaired.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The label of the disk.
 pub const VOLUME_LABEL: &str = "cidata";
 
-/// The longest user name that Debian's tools accept.
+/// The longest user name that Debian's tools accept, in bytes.
 const USER_NAME_LIMIT: usize = 32;
-/// A host name is one label (RFC 1123).
+/// A host name is one label of a domain name (RFC 1123).
 const HOSTNAME_LIMIT: usize = 63;
 
-/// The user whom the guest is for.
+/// The user of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The login name.
     pub name: String,
     /// The user id.
     pub uid: u32,
-    /// The full name; no colons or control characters.
+    /// The full name, without colons and control characters.
     pub comment: String,
     /// The home folder, absolute.
     pub home: String,
@@ -34,16 +34,16 @@ pub struct User {
 pub struct Network {
     /// The guest's address.
     pub address: Ipv4Addr,
-    /// The length of the network's prefix.
+    /// The length of the network's prefix in bits.
     pub prefix: u8,
-    /// The host.
+    /// The address of the host.
     pub gateway: Ipv4Addr,
-    /// The name server.
+    /// The address of the driver's name server.
     pub dns: Ipv4Addr,
 }
 
 impl Default for Network {
-    /// QEMU's user network.
+    /// The addresses of QEMU's user network.
     fn default() -> Self {
         Self {
             address: Ipv4Addr::new(10, 0, 2, 15),
@@ -54,10 +54,10 @@ impl Default for Network {
     }
 }
 
-/// What the disk asks for.
+/// The settings that the disk asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The instance: another one than at the last boot means that this disk is a clone.
+    /// The instance's name. If it differs from that of the last boot, this disk is a clone.
     pub instance: String,
     /// The guest's host name.
     pub hostname: String,
@@ -65,42 +65,111 @@ pub struct Settings {
     pub user: User,
     /// The network.
     pub network: Network,
-    /// Lines for `authorized_keys`.
+    /// The lines of `authorized_keys`.
     pub authorized_keys: Vec<String>,
-    /// The variables for provision scripts (`LIMA_CIDATA_*` and `PARAM_*`).
+    /// The variables of provision scripts (`LIMA_CIDATA_*` and `PARAM_*`).
     pub environment: Vec<(String, String)>,
-    /// Values that were refused, a sentence each.
+    /// The variables of all sessions and scripts: the lines of `/etc/environment`, as they are, and parsed.
+    pub env_lines: Vec<String>,
+    /// The same variables, without the quotes of the file.
+    pub env: Vec<(String, String)>,
+    /// The lines to add to `/etc/hosts`.
+    pub hosts: Vec<String>,
+    /// Name servers in the place of the driver's; empty for that one.
+    pub name_servers: Vec<IpAddr>,
+    /// The time zone, such as `Europe/Berlin`.
+    pub timezone: Option<String>,
+    /// A sentence for each invalid value.
     pub warnings: Vec<String>,
 }
 
-/// The texts of the files that settings come from; absent files are empty.
+/// The texts of the files that contain settings. Absent files are empty.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sources<'a> {
     /// `lima.env`
     pub lima_env: &'a str,
     /// `param.env`
     pub param_env: &'a str,
+    /// `etc_environment`
+    pub etc_environment: &'a str,
+    /// `etc_hosts`
+    pub etc_hosts: &'a str,
     /// `meta-data`
     pub meta_data: &'a str,
     /// `ssh_authorized_keys`
     pub ssh_authorized_keys: &'a str,
-    /// `user-data`, read for keys only
+    /// `user-data`, of which only the keys are read
     pub user_data: &'a str,
 }
 
-/// `KEY=VALUE` lines as Lima's boot script reads them: no quoting, the value reaches to the end of the line. Lines
-/// that are no assignment to a variable name are left out.
+/// Parses `KEY=VALUE` lines as Lima's boot script does: without quoting, the value ends with the line. Lines that assign to
+/// no variable are left out.
 #[must_use]
 pub fn parse_env(text: &str) -> Vec<(String, String)> {
     text.lines()
         .filter_map(|line| {
             let (key, value) = line.trim_end_matches('\r').split_once('=')?;
-            let good = !key.is_empty()
-                && !key.starts_with(|c: char| c.is_ascii_digit())
-                && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            (good && !value.contains('\0')).then(|| (key.to_owned(), value.to_owned()))
+            let valid = is_variable(key) && !value.contains('\0');
+            valid.then(|| (key.to_owned(), value.to_owned()))
         })
         .collect()
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The lines of `etc_environment` that assign a variable.
+fn env_lines(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|line| {
+            let name = line.split_once('=').map(|(name, _)| name);
+            name.is_some_and(is_variable) && !line.chars().any(|c| c.is_control() && c != '\t')
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The variables of `/etc/environment`, as pam_env(8) reads them: it takes off one pair of quotes.
+fn parse_environment(lines: &[String]) -> Vec<(String, String)> {
+    let mut variables = parse_env(&lines.join("\n"));
+    for (_, value) in &mut variables {
+        let quoted = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
+        if let Some(inner) = quoted('"').or_else(|| quoted('\'')) {
+            *value = inner.to_owned();
+        }
+    }
+    variables
+}
+
+/// `ADDRESS NAME` lines of `etc_hosts`.
+fn hosts_lines(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let address = words
+                .next()
+                .is_some_and(|word| word.parse::<IpAddr>().is_ok());
+            let names = words.all(|word| {
+                word.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+            });
+            address && names
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+fn valid_timezone(zone: &str) -> bool {
+    zone.len() <= 64
+        && zone
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
+        && zone
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b))
 }
 
 /// A plain scalar at the top level of `meta-data`, without its quotes.
@@ -121,7 +190,7 @@ fn is_key_line(line: &str) -> bool {
         && !line.chars().any(char::is_control)
 }
 
-/// Keys with nothing before the key type: options such as `command=` have no place on this disk.
+/// The keys without options: a line that begins with `command=` or the like is left out.
 fn key_lines(sources: &Sources<'_>) -> Vec<String> {
     let plain: Vec<String> = sources
         .ssh_authorized_keys
@@ -133,7 +202,7 @@ fn key_lines(sources: &Sources<'_>) -> Vec<String> {
     if !plain.is_empty() {
         return plain;
     }
-    // A disk made for cloud-init has its keys in `user-data` only, as items of a YAML list.
+    // A disk for cloud-init only has its keys in `user-data`, as items of a YAML list.
     sources
         .user_data
         .lines()
@@ -157,7 +226,7 @@ fn valid_user_name(name: &str) -> bool {
         && name != "root"
 }
 
-/// A path that is safe in `passwd` and in an `authorized_keys` location.
+/// Whether a path is safe in `passwd` and as the location of `authorized_keys`.
 fn valid_path(path: &str) -> bool {
     path.starts_with('/')
         && path.len() < 256
@@ -174,7 +243,7 @@ fn valid_hostname(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// Turns any name into a host name, as instance names may have dots and underscores.
+/// Makes a host name of an instance name, which may have dots and underscores.
 fn hostname_from(name: &str) -> String {
     let mut host: String = name
         .chars()
@@ -196,7 +265,7 @@ fn hostname_from(name: &str) -> String {
 }
 
 impl Settings {
-    /// Reads the settings.
+    /// Parses the settings.
     #[must_use]
     pub fn parse(sources: &Sources<'_>) -> Self {
         let environment: Vec<(String, String)> = parse_env(sources.lima_env)
@@ -225,10 +294,18 @@ impl Settings {
         };
         let name = checked("USER", "lima".to_owned(), valid_user_name);
         let uid = checked("UID", "1000".to_owned(), |v| {
-            v.parse::<u32>().is_ok_and(|uid| uid > 0 && uid < 65_534)
+            // The kernel's overflow id, the id of no user (Debian policy 9.2.2), and two that mean "no id".
+            v.parse::<u32>().is_ok_and(|uid| {
+                uid > 0 && ![65_534, 65_535, u32::MAX - 1, u32::MAX].contains(&uid)
+            })
         });
         let home = checked("HOME", format!("/home/{name}"), valid_path);
         let shell = checked("SHELL", "/bin/bash".to_owned(), valid_path);
+        let timezone = checked("TIMEZONE", String::new(), valid_timezone);
+        let servers = checked("DNS_ADDRESSES", String::new(), |list| {
+            list.split(',')
+                .all(|address| address.parse::<IpAddr>().is_ok())
+        });
         let fallback = Network::default();
         let mut address = |key: &str, default: Ipv4Addr| {
             let text = checked(key, default.to_string(), |v| v.parse::<Ipv4Addr>().is_ok());
@@ -263,14 +340,22 @@ impl Settings {
             home,
             shell,
         };
-        let authorized_keys = key_lines(sources);
+        let env_lines = env_lines(sources.etc_environment);
         Self {
             instance,
             hostname,
             user,
             network,
-            authorized_keys,
+            authorized_keys: key_lines(sources),
             environment,
+            env: parse_environment(&env_lines),
+            env_lines,
+            hosts: hosts_lines(sources.etc_hosts),
+            name_servers: servers
+                .split(',')
+                .filter_map(|address| address.parse().ok())
+                .collect(),
+            timezone: Some(timezone).filter(|zone| !zone.is_empty()),
             warnings,
         }
     }
@@ -281,13 +366,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_that_lima_writes_are_understood() {
+    fn the_files_of_lima_are_parsed() {
         let settings = Settings::parse(&Sources {
             lima_env: "LIMA_CIDATA_NAME=web.1\nLIMA_CIDATA_USER=jan\nLIMA_CIDATA_UID=501\nLIMA_CIDATA_COMMENT=Jan = D. \
                        O'Dev\nLIMA_CIDATA_HOME=/home/jan.guest\nLIMA_CIDATA_SHELL=/bin/bash\nLIMA_CIDATA_MOUNTS=0\n\
                        LIMA_CIDATA_SLIRP_IP_ADDRESS=192.168.5.15\nLIMA_CIDATA_SLIRP_GATEWAY=192.168.5.2\n\
-                       LIMA_CIDATA_SLIRP_DNS=192.168.5.3\nLIMA_CIDATA_VMTYPE=\n",
+                       LIMA_CIDATA_SLIRP_DNS=192.168.5.3\nLIMA_CIDATA_VMTYPE=\n\
+                       LIMA_CIDATA_TIMEZONE=Europe/Berlin\nLIMA_CIDATA_DNS_ADDRESSES=1.1.1.1,fd00::1\n",
             param_env: "PARAM_Color=blue green\n",
+            etc_environment: "A=plain\nB=\"two words 'and \" quotes\"\n# no line\n2=x\nC=\n",
+            etc_hosts: "10.0.2.2 host.lima.internal\n1.2.3.4 x;y\nname 1.2.3.4\n",
             meta_data: "instance-id: iid-1\nlocal-hostname: \"lima-web-1\"\n",
             ssh_authorized_keys: "ssh-ed25519 AAAA jan@host\n\n# no key\nssh-rsa BBBB\n",
             user_data: "",
@@ -316,11 +404,24 @@ mod tests {
                 .environment
                 .contains(&("PARAM_Color".into(), "blue green".into()))
         );
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            settings.env,
+            [
+                pair("A", "plain"),
+                pair("B", "two words 'and \" quotes"),
+                pair("C", "")
+            ]
+        );
+        assert_eq!(settings.env_lines[1], "B=\"two words 'and \" quotes\"");
+        assert_eq!(settings.hosts, ["10.0.2.2 host.lima.internal"]);
+        assert_eq!(settings.timezone.as_deref(), Some("Europe/Berlin"));
+        assert_eq!(settings.name_servers.len(), 2);
         assert_eq!(settings.warnings, [""; 0]);
     }
 
     #[test]
-    fn hostile_values_become_defaults_with_a_warning() {
+    fn invalid_values_become_defaults_with_a_warning() {
         let cases = [
             ("USER", "root"),
             ("USER", "a:0:0"),
@@ -330,6 +431,10 @@ mod tests {
             ("UID", "0"),
             ("UID", "-1"),
             ("UID", "4294967296"),
+            ("UID", "65534"),
+            ("TIMEZONE", "../../etc/passwd"),
+            ("TIMEZONE", "/etc/passwd"),
+            ("DNS_ADDRESSES", "1.1.1.1,x"),
             ("HOME", "/home/x:/bin/sh"),
             ("HOME", "/home/../root"),
             ("HOME", "relative"),
@@ -355,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_assignment_are_left_out() {
+    fn lines_without_assignment_are_left_out() {
         let env = parse_env("A=1\r\n\nB\n=2\n2C=3\nD E=4\nF-G=5\n_h=a=b \n");
         assert_eq!(
             env,
@@ -364,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_a_cloud_init_disk_are_found_and_options_are_not_keys() {
+    fn keys_of_a_cloud_init_disk_are_read_without_those_with_options() {
         let user_data = "#cloud-config\nusers:\n  - name: \"jan\"\n    ssh-authorized-keys:\n      - \"ssh-ed25519 AAAA \
                          a@b\"\n      - command=\"rm\" ssh-rsa CCCC\n";
         let settings = Settings::parse(&Sources {

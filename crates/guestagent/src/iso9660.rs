@@ -1,46 +1,45 @@
 //! Reads the cidata disk without mounting it.
 //!
-//! The kernels that we boot have ISO 9660 as a module only; reading the few files directly is faster than loading it,
-//! and leaves nothing mounted. Facts from ECMA-119 (ISO 9660), the Joliet specification and SUSP/RRIP (Rock Ridge).
+//! The kernels of the images have ISO 9660 as a module only. Reading the few files directly is faster than loading it, and
+//! leaves nothing mounted. Sources: ECMA-119 (ISO 9660), the Joliet specification, SUSP/RRIP (Rock Ridge).
 //!
-//! Everything read from the disk is untrusted: depth, number of files, and sizes are bounded, and loops in the folder
-//! structure end at the depth limit.
+//! The disk is untrusted: depth, number of files and sizes are bounded. A loop of folders ends at the depth limit.
 
 use std::io::{Read, Seek, SeekFrom};
 
-/// The size of a logical block; every image that tools write has this one.
+/// The size of a logical block in all images that tools write.
 const BLOCK: u64 = 2048;
-/// Volume descriptors start here (ECMA-119 6.2.1: after sixteen blocks of system area).
+/// The block of the first volume descriptor, after sixteen blocks of system area (ECMA-119 6.2.1).
 const FIRST_DESCRIPTOR: u64 = 16;
-/// Descriptors read before giving up on finding the terminator.
+/// The descriptors that are read at most while looking for the terminator.
 const DESCRIPTORS_LIMIT: u64 = 16;
-/// Folders in folders: cidata has two levels.
+/// Levels of folders. cidata has two.
 const DEPTH_LIMIT: usize = 8;
-/// Files in all: hundreds of provision scripts at the very most.
+/// Files in all. A disk has a few hundred provision scripts at most.
 const FILES_LIMIT: usize = 4096;
-/// The longest listing of one folder.
+/// The longest listing of one folder, in bytes.
 const FOLDER_LIMIT: u32 = 1 << 20;
-/// The largest single file that is read into memory.
+/// The largest file that is read into memory, in bytes.
 pub const FILE_LIMIT: u32 = 16 << 20;
 
-/// Why a disk could not be read as a cidata disk.
+/// The disk cannot be read as a cidata disk.
 #[derive(Debug, thiserror::Error)]
 pub enum IsoError {
-    /// Reading the device failed.
+    /// The device cannot be read.
     #[error("reading the cidata disk: {0}")]
     Io(#[from] std::io::Error),
-    /// It is something else than an ISO 9660 volume.
+    /// The disk is not an ISO 9660 volume.
     #[error("not an ISO 9660 volume")]
     NotIso,
-    /// A size or count beyond the limits above.
+    /// A size or a count is beyond its limit.
     #[error("the cidata disk has {what} beyond the limit of {limit}")]
     TooLarge {
-        /// What is too large.
+        /// The thing that is too large.
         what: &'static str,
         /// The limit.
         limit: u64,
     },
-    /// A structure that contradicts the standard.
+    /// A structure contradicts the standard.
     #[error("the cidata disk is damaged: {0}")]
     Damaged(&'static str),
 }
@@ -48,10 +47,10 @@ pub enum IsoError {
 /// A file on the volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IsoFile {
-    /// Its path from the root, with `/` between the parts and none in front.
+    /// The path from the root, without a leading `/`.
     pub path: String,
     block: u32,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub size: u32,
 }
 
@@ -75,7 +74,7 @@ impl<R: Read + Seek> Volume<R> {
     /// Reads the volume descriptors.
     ///
     /// # Errors
-    /// [`IsoError::NotIso`] when this is some other disk, or the device cannot be read.
+    /// [`IsoError::NotIso`] for another kind of disk, or the device cannot be read.
     pub fn open(mut reader: R) -> Result<Self, IsoError> {
         let mut primary = None;
         let mut joliet = None;
@@ -111,10 +110,10 @@ impl<R: Read + Seek> Volume<R> {
         })
     }
 
-    /// All files, sorted by path.
+    /// Returns all files, sorted by path.
     ///
     /// # Errors
-    /// The disk cannot be read, is damaged, or is beyond a limit.
+    /// The disk cannot be read, is damaged, or exceeds a limit.
     pub fn files(&mut self) -> Result<Vec<IsoFile>, IsoError> {
         let mut files = Vec::new();
         let mut folders = vec![(String::new(), self.root, 0_usize)];
@@ -172,10 +171,10 @@ impl<R: Read + Seek> Volume<R> {
         Ok(files)
     }
 
-    /// The bytes of one file.
+    /// Returns the bytes of one file.
     ///
     /// # Errors
-    /// It is larger than [`FILE_LIMIT`], or cannot be read.
+    /// The file is larger than [`FILE_LIMIT`], or cannot be read.
     pub fn read(&mut self, file: &IsoFile) -> Result<Vec<u8>, IsoError> {
         if file.size > FILE_LIMIT {
             return Err(IsoError::TooLarge {

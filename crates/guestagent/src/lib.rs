@@ -1,11 +1,12 @@
-//! The small static program inside the guest, and the protocol it speaks.
+//! The small static program inside the guest, and the protocol that it speaks.
 //!
-//! [`protocol`] is what the hostagent uses. The other modules are the parts of the program that decide without touching
-//! the system (they read bytes and return values), kept in the library so that they are tested on any machine. The
-//! program itself is `main.rs` with the modules under `guest/`.
+//! The hostagent uses [`protocol`]. The other modules are the parts of the program that make no system calls: they take
+//! texts and bytes and return values. They are in the library so that their tests run on any machine. The program itself is
+//! `main.rs` with the modules in `guest/`.
 
 pub mod accounts;
 pub mod cidata;
 pub mod iso9660;
+pub mod managed_block;
 pub mod modules;
 pub mod protocol;

@@ -1,4 +1,4 @@
-//! The program inside the guest. See [`guest`] for what it does and when.
+//! The program inside the guest. [`guest`] describes its work.
 
 #[cfg(target_os = "linux")]
 mod guest;

@@ -1,10 +1,10 @@
-//! Which kernel module files have to be loaded, and in which order, from the text of `modules.dep`.
+//! Finds the kernel module files to load, and their order, in the text of `modules.dep`.
 //!
-//! A line is `kernel/a/b.ko: kernel/c.ko kernel/d.ko`: the dependencies, to be loaded from the last to the first
-//! (`man modules.dep`; depmod writes them already transitively closed).
+//! A line is `kernel/a/b.ko: kernel/c.ko kernel/d.ko`. The dependencies are loaded from the last to the first; depmod writes
+//! all of them, also the indirect ones (modules.dep(5)).
 
-/// The files to load for `wanted` (module names such as `virtio_net`), each once, dependencies first. Names that
-/// `modules.dep` does not know are left out: they are built into the kernel, or not there at all.
+/// Returns the files to load for `wanted` (module names such as `virtio_net`), each once and dependencies first. Skips
+/// names that are not in `modules.dep`, because these are built into the kernel or do not exist.
 #[must_use]
 pub fn load_order<'a>(modules_dep: &'a str, wanted: &[&str]) -> Vec<&'a str> {
     let mut order: Vec<&str> = Vec::new();
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dependencies_come_first_and_each_file_once() {
+    fn dependencies_are_loaded_first_and_each_file_once() {
         let dep = "kernel/virtio/virtio_ring.ko: kernel/virtio/virtio.ko\n\
                    kernel/virtio/virtio.ko:\n\
                    kernel/net/failover.ko:\n\
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_loads_nothing() {
+    fn a_broken_file_has_no_modules_to_load() {
         assert!(load_order("no colon here\n\n:::\n", &["virtio_net", "no"]).is_empty());
     }
 }

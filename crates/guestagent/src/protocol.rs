@@ -1,44 +1,48 @@
-//! What hostagent and guest say to each other: one JSON object a line, in both directions, over a serial port.
+//! The protocol between hostagent and guest agent: one JSON object a line, in both directions, over a serial port.
 //!
-//! A serial port has no connections. Whoever connects to the host's end finds a guest that is anywhere in its boot, and
-//! may find half a line: so each side skips what it cannot parse, a line is bounded, and the guest repeats its whole
-//! state when asked ([`Request::Status`]) instead of relying on events that nobody heard.
+//! A serial port has no connections. The hostagent may connect at any moment of the guest's boot and may receive half a
+//! line. So each side skips lines that it cannot parse, the length of a line is bounded, and the guest sends its whole state
+//! on request ([`Request::Status`]), because events that were sent before are lost.
 //!
 //! ```text
 //! host  -> guest  {"id":1,"request":"status"}
 //! guest -> host   {"type":"reply","id":1,"status":{"bootId":"…","phase":"ready",…}}
-//! guest -> host   {"type":"status","status":{"bootId":"…","phase":"provisioned",…}}      unasked, at each change
+//! guest -> host   {"type":"status","status":{"bootId":"…","phase":"provisioned",…}}      at each change
+//! guest -> host   {"type":"provisioning","provisioning":{"done":true,"failed":[…]}}      from a guest without agent
 //! ```
 
 use serde::{Deserialize, Serialize};
 
-/// The longest line that either side sends or keeps, in bytes. The guest's status is below 4 KiB; the rest is room for
-/// error texts. Longer lines are dropped.
+/// The longest line that either side sends or keeps, in bytes. A status without failures has less than 4 KiB; the rest is
+/// room for error texts. Longer lines are dropped.
 pub const LINE_LIMIT: usize = 64 * 1024;
 
-/// The most provision failures that a status carries, so that it stays below [`LINE_LIMIT`].
+/// The most failures, and the most failed scripts, in a status. They keep it below [`LINE_LIMIT`].
 pub const FAILURES_LIMIT: usize = 16;
 
 /// The longest text of one failure, in bytes.
-pub const FAILURE_TEXT_LIMIT: usize = 2048;
+pub const FAILURE_TEXT_LIMIT: usize = 1024;
 
-/// The serial port inside the guest: the second one of the machine, whose driver is built into the kernel.
+/// The longest [`FailedScript::last_lines`], in bytes.
+pub const LAST_LINES_LIMIT: usize = 600;
+
+/// The serial port inside the guest: the machine's second one. Its driver is built into the kernel.
 pub const GUEST_SERIAL_PORT: &str = "/dev/ttyS1";
 
-/// The name of the virtio-serial port that is used where there is no second serial port. Lima's name.
+/// The virtio-serial port for machines without a second serial port. The name is Lima's.
 pub const VIRTIO_PORT: &str = "io.lima-vm.guest_agent.0";
 
-/// A request of the host.
+/// A request of the host with its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
-    /// Chosen by the host; the reply carries it.
+    /// Chosen by the host and repeated in the reply.
     pub id: u64,
-    /// What is asked.
+    /// The request.
     #[serde(flatten)]
     pub request: Request,
 }
 
-/// What the host can ask.
+/// A request of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "request",
@@ -46,61 +50,102 @@ pub struct Envelope {
     rename_all_fields = "camelCase"
 )]
 pub enum Request {
-    /// Answer, nothing else: the agent lives.
+    /// Reply only, as a sign of life.
     Ping,
-    /// Answer with the whole state.
+    /// Reply with the whole state.
     Status,
-    /// Set the guest's clock: after the host slept, or after a restore from a snapshot.
+    /// Set the guest's clock, after the host was suspended or the guest was restored from a snapshot.
     SetTime {
         /// Nanoseconds since 1970-01-01 UTC. 64 bits last until the year 2262.
         unix_nanos: i64,
     },
-    /// Shut the guest down in order, as its power button does. The answer comes before the shutdown.
+    /// Shut the guest down in order, as its power button does. The reply comes before the shutdown.
     Poweroff,
     /// Restart the guest in order.
     Reboot,
 }
 
-/// A line of the guest.
+/// A message of the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum GuestMessage {
-    /// The state changed.
+    /// The state has changed.
     Status {
-        /// The state now.
+        /// The new state.
         status: GuestStatus,
     },
-    /// The answer to a request.
+    /// The reply to a request.
     Reply {
         /// The id of the request.
         id: u64,
-        /// Why it was not done; absent on success.
+        /// The error if the request failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
-        /// The state, after the request was done.
+        /// The state after the request.
         status: GuestStatus,
+    },
+    /// How far the provision scripts are. Sent by `boot.sh` in guests without agent; the agent's status contains it.
+    Provisioning {
+        /// The scripts of this boot.
+        provisioning: Provisioning,
     },
 }
 
-/// How far the boot is. Each phase includes those before it.
+/// The provision scripts of one boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Provisioning {
+    /// Whether every script has ended, successfully or not.
+    pub done: bool,
+    /// The number of scripts.
+    pub total: u32,
+    /// The number of scripts that have ended.
+    pub ended: u32,
+    /// The script that runs now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
+    /// The scripts that failed, at most [`FAILURES_LIMIT`].
+    pub failed: Vec<FailedScript>,
+}
+
+/// A provision script that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FailedScript {
+    /// The script's path on the cidata disk, such as `provision.system/00000002`. The number is the index in `provision`.
+    pub script: String,
+    /// The exit code, if the script ended by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended the script.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Why the script could not be started.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
+    /// The end of the script's output, at most [`LAST_LINES_LIMIT`] bytes.
+    pub last_lines: String,
+}
+
+/// How far the boot is. Each phase includes the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// The agent runs; no ssh yet.
+    /// The agent runs, and ssh does not yet.
     Booting,
-    /// sshd listens, the user and its keys are there.
+    /// sshd listens, and the user and the user's keys are set up.
     Ready,
-    /// The provision scripts of this boot have ended, well or badly: see [`GuestStatus::failures`].
+    /// The provision scripts of this boot have ended, successfully or not: see [`GuestStatus::provisioning`].
     Provisioned,
-    /// The guest is going down.
+    /// The guest is shutting down.
     Stopping,
 }
 
-/// The state of the guest as its agent sees it.
+/// The state of the guest as the agent sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GuestStatus {
-    /// `/proc/sys/kernel/random/boot_id`: another value means that the guest booted again.
+    /// `/proc/sys/kernel/random/boot_id`: it differs after each boot of the guest.
     pub boot_id: String,
     /// The version of the agent.
     pub agent_version: String,
@@ -110,28 +155,31 @@ pub struct GuestStatus {
     pub uptime_millis: u64,
     /// The guest's clock, in milliseconds since 1970-01-01 UTC.
     pub unix_millis: i64,
-    /// The user that was set up from the cidata disk; empty until then.
+    /// The user that the cidata disk asks for; empty until the account exists.
     #[serde(default)]
     pub user: String,
     /// The public host keys of sshd (`ssh-ed25519 AAAA…`), so that the host can pin them.
     #[serde(default)]
     pub host_keys: Vec<String>,
-    /// What went wrong so far, a sentence each, at most [`FAILURES_LIMIT`]; a failed provision script is here.
+    /// What failed so far, a sentence each, at most [`FAILURES_LIMIT`]. Includes failed provision scripts.
     #[serde(default)]
     pub failures: Vec<String>,
+    /// The provision scripts of this boot. `None` from an agent of an older image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioning: Option<Provisioning>,
 }
 
-/// Writes a message as a line, with its line end.
+/// Returns a message as a line with its line end.
 ///
 /// # Errors
-/// The message cannot be written as JSON, which these types never cause.
+/// The message has no JSON form. These types always have one.
 pub fn to_line<T: Serialize>(message: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     Ok(line)
 }
 
-/// Cuts a byte stream into lines and drops what is longer than [`LINE_LIMIT`].
+/// Cuts a byte stream into messages. Drops lines that are longer than [`LINE_LIMIT`].
 #[derive(Debug, Default)]
 pub struct LineReader {
     pending: Vec<u8>,
@@ -139,14 +187,14 @@ pub struct LineReader {
 }
 
 impl LineReader {
-    /// A reader with nothing in it.
+    /// Returns an empty reader.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes what was read and returns the messages that became complete. Lines that do not parse are dropped: the
-    /// first one after a connect may be the end of something longer, and a terminal may have answered.
+    /// Takes bytes and returns the messages that became complete. Drops lines that do not parse: the first line after a
+    /// connect may be the end of a longer one, and a terminal may have written to the port.
     pub fn push<T: for<'de> Deserialize<'de>>(&mut self, bytes: &[u8]) -> Vec<T> {
         let mut messages = Vec::new();
         for part in bytes.split_inclusive(|b| *b == b'\n') {
@@ -185,11 +233,12 @@ mod tests {
             user: "dev".into(),
             host_keys: vec!["ssh-ed25519 AAAA".into()],
             failures: vec![],
+            provisioning: None,
         }
     }
 
     #[test]
-    fn the_lines_are_what_the_documentation_says() {
+    fn messages_have_the_documented_json() {
         let cases = [
             (Request::Ping, r#"{"id":7,"request":"ping"}"#),
             (Request::Status, r#"{"id":7,"request":"status"}"#),
@@ -224,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_arrive_whatever_the_pieces_and_the_noise_around_them() {
+    fn messages_are_read_from_any_pieces_and_between_noise() {
         let one = to_line(&GuestMessage::Status { status: status() }).unwrap();
         let mut stream = b"ail of a line\"}}\n\r\nlogin: root\n".to_vec();
         stream.extend_from_slice(&one);
@@ -241,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_dropped_and_the_next_one_is_read() {
+    fn a_line_beyond_the_limit_is_dropped_and_the_next_is_read() {
         let mut reader = LineReader::new();
         for _ in 0..(4 * LINE_LIMIT / 1024) {
             assert!(reader.push::<Envelope>(&[b'x'; 1024]).is_empty());
@@ -256,7 +305,53 @@ mod tests {
     }
 
     #[test]
-    fn phases_are_ordered_so_that_a_host_can_wait_for_at_least_one() {
+    fn a_report_of_provisioning_has_the_documented_json() {
+        let line = r#"{"type":"provisioning","provisioning":{"done":true,"total":2,"ended":2,"failed":[{"script":"provision.system/00000001","exitCode":3,"lastLines":"no such host"}]}}"#;
+        let expected = GuestMessage::Provisioning {
+            provisioning: Provisioning {
+                done: true,
+                total: 2,
+                ended: 2,
+                running: None,
+                failed: vec![FailedScript {
+                    script: "provision.system/00000001".into(),
+                    exit_code: Some(3),
+                    last_lines: "no such host".into(),
+                    ..FailedScript::default()
+                }],
+            },
+        };
+        assert_eq!(
+            to_line(&expected).unwrap(),
+            format!("{line}\n").into_bytes()
+        );
+        let read: Vec<GuestMessage> = LineReader::new().push(format!("{line}\n").as_bytes());
+        assert_eq!(read, [expected]);
+    }
+
+    #[test]
+    fn the_largest_status_fits_into_a_line() {
+        // Quotes and line ends take two bytes in JSON.
+        let failed = FailedScript {
+            script: "provision.dependency/00000000".into(),
+            exit_code: Some(i32::MIN),
+            last_lines: "\n".repeat(LAST_LINES_LIMIT),
+            ..FailedScript::default()
+        };
+        let status = GuestStatus {
+            failures: vec!["\"".repeat(FAILURE_TEXT_LIMIT); FAILURES_LIMIT],
+            provisioning: Some(Provisioning {
+                failed: vec![failed; FAILURES_LIMIT],
+                ..Provisioning::default()
+            }),
+            ..status()
+        };
+        let line = to_line(&GuestMessage::Status { status }).unwrap();
+        assert!(line.len() < LINE_LIMIT, "{}", line.len());
+    }
+
+    #[test]
+    fn phases_are_ordered_by_the_progress_of_the_boot() {
         assert!(Phase::Booting < Phase::Ready && Phase::Ready < Phase::Provisioned);
     }
 }

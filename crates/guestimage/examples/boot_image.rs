@@ -1,8 +1,8 @@
-//! Boots a built image with plain QEMU under emulation, several times, and prints how long it took until the agent said
-//! `ready` and until `ssh true` succeeded: `cargo run -p guestimage --example boot_image -- CACHE [RUNS]`.
+//! Boots a built image several times with plain QEMU under emulation, and prints the times until the agent reports `ready`
+//! and until `ssh true` succeeds: `cargo run -p guestimage --example boot_image -- CACHE [RUNS]`.
 //!
-//! For measuring the image and the words of `BOOT.md` alone, without daemon and driver: with a thread for each CPU, which
-//! QEMU before 8.1 does not always survive. Needs `ssh`, `ssh-keygen` and `xorriso`.
+//! Measures the image and the words of `BOOT.md` without daemon and driver. QEMU runs a thread for each CPU, with which
+//! guests of QEMU before 8.1 may hang. Needs `ssh`, `ssh-keygen` and `xorriso`.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
@@ -84,7 +84,7 @@ fn make_cidata(work: &Path) -> Result<(), Box<dyn Error>> {
     run("xorriso", &words, work)
 }
 
-/// QEMU, ended when this goes.
+/// QEMU. Dropping the value kills it.
 struct Qemu(Child);
 
 impl Drop for Qemu {
@@ -211,9 +211,13 @@ fn wait_for_ready(socket: &Path, begin: Instant) -> Result<(), Box<dyn Error>> {
     loop {
         let length = port.read(&mut bytes)?;
         for message in lines.push::<GuestMessage>(&bytes[..length]) {
-            let (GuestMessage::Status { status } | GuestMessage::Reply { status, .. }) = message;
-            if status.phase >= Phase::Ready {
-                return Ok(());
+            match message {
+                GuestMessage::Status { status } | GuestMessage::Reply { status, .. }
+                    if status.phase >= Phase::Ready =>
+                {
+                    return Ok(());
+                }
+                _ => {}
             }
         }
     }

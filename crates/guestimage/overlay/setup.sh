@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs once inside the image while it is built, after all packages are installed, and is not part of it.
+# Runs once inside the image during the build, after all packages are installed, and removes itself.
 set -eu
 
-# The host boots the kernel, so the guest's packages must not replace it: a new one would bring modules that do not fit
-# to the kernel that runs. The kernel comes with a new image.
+# The host boots the kernel, so the guest's packages must not replace it: the modules of another kernel do not fit the
+# running one. A new image brings a new kernel.
 kernel=$(echo /lib/modules/*)
 dpkg --remove linux-image-cloud-"$(dpkg --print-architecture)" >/dev/null
 apt-mark manual "linux-image-${kernel#/lib/modules/}" >/dev/null
@@ -16,15 +16,22 @@ rm -f /boot/initrd.img* /initrd.img* /vmlinuz*
 systemctl --quiet enable ssh.service systemd-networkd.service rdd-guestagent.service
 systemctl --quiet disable systemd-networkd-wait-online.service e2scrub_reap.service e2scrub_all.timer \
   apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer
-# No display manager will come.
+# There is no display manager to wait for.
 systemctl --quiet set-default multi-user.target
 
-# The message of the day is made by four processes at each login, and says what `uname` says.
+# The message of the day takes four processes at each login, and contains the output of `uname`.
 sed -i '/pam_motd\.so/d; /pam_mail\.so/d' /etc/pam.d/sshd
-# While the system starts, a login does not wait for the session manager (the profile says how).
+# While the system starts, a login does not wait for the session manager (see the profile).
 pam-auth-update --package --disable systemd --enable rdd-systemd
 
-# Nothing of this build may be shared by the guests.
+# Terminals whose own descriptions Debian has in a large package, or not at all. All of them understand xterm's sequences.
+for terminal in alacritty contour foot foot-extra ghostty rio wezterm xterm-ghostty xterm-kitty; do
+  printf '%s,\n\tuse=xterm-256color,\n' "$terminal" >/tmp/terminal
+  tic -x -o /etc/terminfo /tmp/terminal
+done
+rm /tmp/terminal
+
+# Guests must not share identities of this build.
 rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/hostname /etc/resolv.conf /var/lib/systemd/random-seed
 : >/etc/machine-id
 rm -f /var/lib/dbus/machine-id

@@ -1,17 +1,16 @@
-//! A build from its first check to the image in the cache.
+//! Builds an image, from the first check to the image in the cache.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use lima::image::{BuiltDisk, BuiltImage, BuiltKernel, Cache, DiskFormat, RootBus};
 use lima::progress::Cancel;
 use lima::template::Arch;
+use parking_lot::Mutex;
 use process::command::{CommandError, Run};
 use sha2::{Digest as _, Sha256};
 
@@ -29,33 +28,32 @@ use crate::steps::{
 use crate::tools::{self, Privilege};
 use crate::work_folder::WorkFolder;
 
-/// The size of the image's file system. Instances have larger disks, and the guest grows it; a smaller base makes
-/// smaller instances possible.
+/// The size of the image's file system, in bytes. Guests grow it to their larger disks; a small image allows small disks.
 const DEFAULT_DISK_BYTES: u64 = 2 << 30;
 /// `apt-config dump` only reads files.
 const APT_CONFIG_LIMIT: Duration = Duration::from_secs(20);
-/// Lines that mmdebstrap prints in a build without surprises, for progress.
+/// The lines that mmdebstrap prints in an ordinary build, for progress.
 const EXPECTED_LINES: f32 = 9.0;
 
-/// What to build, and with what.
+/// The options of a build.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// A recipe's name, such as `debian-12`; the image gets the same name.
+    /// The name of a recipe, such as `debian-12`. The image gets the same name.
     pub distribution: String,
-    /// The mirror; the host's own when absent.
+    /// The mirror. `None`: the one of the host's apt.
     pub mirror: Option<String>,
     /// The size of the image's disk in bytes.
     pub disk_bytes: u64,
-    /// A folder on a disk with 2 GiB of room, that other users may pass through.
+    /// A folder with 2 GiB of free space that other users may traverse.
     pub work_parent: PathBuf,
-    /// Where programs are looked for.
+    /// The folders of programs, as in PATH.
     pub search_path: OsString,
-    /// The host's `/etc`: apt's sources and subordinate ids are read from there.
+    /// The host's `/etc`, with apt's sources and the subordinate ids.
     pub etc: PathBuf,
 }
 
 impl Options {
-    /// A build with the defaults of this host.
+    /// Returns the options of a build with the defaults of this host.
     pub fn new(distribution: impl Into<String>) -> Self {
         Self {
             distribution: distribution.into(),
@@ -68,11 +66,10 @@ impl Options {
     }
 }
 
-/// Builds an image into the cache. When another process builds the same image at the moment, waits for it and returns
-/// its result.
+/// Builds an image into the cache. If another process is building the same image, waits for it and returns its result.
 ///
 /// # Errors
-/// [`BuildError`]; whatever was half made is removed, and an older image of that name stays.
+/// [`BuildError`]. Partial results are removed, and an older image of that name stays.
 pub fn build(
     options: &Options,
     cache: &Cache,
@@ -122,7 +119,7 @@ pub fn build(
     build.publish(stage.path(), &kernel, cache)
 }
 
-/// The recipe that the options name.
+/// Returns the recipe that the options name.
 pub(crate) fn recipe(options: &Options) -> Result<&'static Recipe, BuildError> {
     recipe::find(&options.distribution).ok_or_else(|| BuildError::UnknownDistribution {
         name: options.distribution.clone(),
@@ -151,7 +148,7 @@ struct Build<'a> {
     cancel: &'a Cancel,
 }
 
-/// The kernel as it will be booted.
+/// The kernel file that will be booted.
 struct Kernel {
     file: &'static str,
     version: String,
@@ -175,6 +172,7 @@ impl Build<'_> {
         self.step(Step::Packages);
         let overlay = overlay::archive(self.recipe, &self.mirror.for_guest(), overlay::GUEST_AGENT);
         let path = self.work.path().join(OVERLAY_TAR);
+        let overlay = overlay.map_err(BuildError::io("make", &path))?;
         fs::write(&path, overlay).map_err(BuildError::io("write", &path))?;
         let apt_options = self.apt_options();
         let arguments =
@@ -184,9 +182,9 @@ impl Build<'_> {
         let seen = Mutex::new(0.0_f32);
         let share = Step::FileSystem.share();
         let line = move |line: &str| {
-            // Its own lines are `I: installing essential packages...`; apt's and dpkg's come only on errors.
+            // mmdebstrap's own lines are like `I: installing essential packages...`; apt and dpkg print on errors only.
             if let Some(text) = line.strip_prefix("I: ") {
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut seen = seen.lock();
                 *seen += 1.0;
                 progress.report(
                     Step::Packages,
@@ -213,7 +211,7 @@ impl Build<'_> {
         }
     }
 
-    /// The host's apt options; a host without a working apt-config has none.
+    /// Returns the host's apt options. A host without a working apt-config has none.
     fn apt_options(&self) -> Vec<String> {
         let command = Run::new("apt-config", APT_CONFIG_LIMIT)
             .arg("dump")
@@ -250,7 +248,7 @@ impl Build<'_> {
         fs::remove_file(&tar).map_err(BuildError::io("remove", &tar))
     }
 
-    /// Takes the kernel out of the image: the host boots it.
+    /// Takes the kernel out of the image, because the host boots it.
     fn kernel(&self, stage: &Path) -> Result<Kernel, BuildError> {
         let boot = self.work.path().join(ROOTFS).join("boot");
         let entries = fs::read_dir(&boot).map_err(BuildError::io("look into", &boot))?;
@@ -410,7 +408,7 @@ impl Build<'_> {
     }
 }
 
-/// For its owner only, whatever the umask of who builds: what is in an image is in every VM's disk.
+/// Mode 0600 regardless of the umask: the content of an image is in every VM's disk.
 fn keep_private(path: &Path) -> Result<(), BuildError> {
     #[cfg(unix)]
     {
@@ -423,7 +421,7 @@ fn keep_private(path: &Path) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Root builds as root; anybody else needs a user namespace with subordinate ids.
+/// Root builds as root. Any other user needs a user namespace with subordinate ids.
 fn privilege(options: &Options) -> Result<Privilege, BuildError> {
     #[cfg(unix)]
     let uid = rustix::process::geteuid().as_raw();
@@ -441,7 +439,7 @@ fn privilege(options: &Options) -> Result<Privilege, BuildError> {
     Ok(Privilege::UserNamespace)
 }
 
-/// The cache's progress while another process builds.
+/// Reports the wait for another build.
 struct Waiting<'a>(&'a Arc<dyn Progress>);
 
 impl lima::progress::Progress for Waiting<'_> {

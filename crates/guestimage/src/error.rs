@@ -1,4 +1,4 @@
-//! What can go wrong with a build.
+//! The errors of a build.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use process::command::CommandError;
 
 use crate::kernel::KernelError;
 
-/// No image was built, and nothing was left behind. Each message says what was tried, on what, and what to do.
+/// No image was built, and no partial result is left.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// No recipe has this name.
     #[error("there is no recipe for {name:?}; these can be built: {known}")]
     UnknownDistribution {
-        /// As given.
+        /// The name as given.
         name: String,
-        /// The recipes, separated by commas.
+        /// The names of the recipes, separated by commas.
         known: String,
     },
-    /// Images of this distribution need another machine.
+    /// The recipe does not support the architecture of this machine.
     #[error("{name} cannot be built for this machine's architecture ({arch})")]
     UnsupportedArchitecture {
         /// The recipe.
@@ -32,12 +32,12 @@ pub enum BuildError {
         "building an image needs {programs}; install them with: sudo apt-get install {packages}"
     )]
     MissingTools {
-        /// What is missing, for people.
+        /// The missing programs, separated by commas.
         programs: String,
-        /// The packages, separated by spaces.
+        /// The packages that have them, separated by spaces.
         packages: String,
     },
-    /// Without root, a range of user ids is needed.
+    /// The user has no range of subordinate ids, which a build without root needs.
     #[error(
         "building an image without root needs subordinate user ids, and {file} has none for {user:?}; run: sudo usermod \
          --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
@@ -45,28 +45,28 @@ pub enum BuildError {
     NoSubordinateIds {
         /// `/etc/subuid` or `/etc/subgid`.
         file: PathBuf,
-        /// Who builds.
+        /// The user.
         user: String,
     },
-    /// This build of the program has no guest agent in it.
+    /// This program contains no guest agent.
     #[error(
         "this program was built without a guest agent; build it on Linux, or with RDD_GUESTAGENT set"
     )]
     NoAgent,
-    /// A mirror that cannot be used.
+    /// The mirror is not valid.
     #[error(
         "the mirror {mirror:?} is not usable: {reason}; give an http or https URL such as http://MIRROR/debian"
     )]
     Mirror {
-        /// As given.
+        /// The mirror as given.
         mirror: String,
-        /// What is wrong.
+        /// Why it is not valid.
         reason: &'static str,
     },
-    /// Nobody said where packages come from.
+    /// No mirror was given, and the host's apt has none.
     #[error(
-        "this host's apt (/etc/apt) has no mirror of Debian, so it is not known where {suite}'s packages come from; \
-         name a mirror with --mirror http://MIRROR/debian"
+        "this host's apt (/etc/apt) has no mirror of Debian, so the packages of {suite} cannot be found; \
+         give a mirror with --mirror http://MIRROR/debian"
     )]
     NoMirror {
         /// The release.
@@ -74,60 +74,60 @@ pub enum BuildError {
     },
     /// The packages could not be installed.
     #[error(
-        "installing the packages from {mirror} failed: {reason}; check that the mirror can be reached, or name another one \
+        "installing the packages from {mirror} failed: {reason}; check that the mirror can be reached, or give another one \
          with --mirror"
     )]
     Packages {
-        /// Where they were to come from.
+        /// The mirror.
         mirror: String,
-        /// The last lines of mmdebstrap.
+        /// The last lines that mmdebstrap printed.
         reason: String,
     },
     /// The disk is full.
     #[error("no space left on the disk of {path} while {doing}; free about 2 GiB and try again", path = path.display())]
     NoSpace {
-        /// What was done.
+        /// The step.
         doing: &'static str,
         /// A path on the full disk.
         path: PathBuf,
     },
-    /// A helper failed.
+    /// A program failed.
     #[error("{doing} failed: {source}")]
     Command {
-        /// What was done.
+        /// The step.
         doing: &'static str,
-        /// Which program, and what it said.
+        /// The program and its error.
         source: CommandError,
     },
-    /// The packages brought no kernel, or one that cannot be used.
+    /// The packages contain no kernel, or one that cannot be used.
     #[error("the kernel of the image cannot be used: {0}")]
     Kernel(#[from] KernelError),
     /// A step on a file failed.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     Io {
-        /// What was tried.
+        /// The step, as a verb.
         action: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The cache did not take it.
+    /// The cache refused the image.
     #[error(transparent)]
     Cache(#[from] ImageError),
-    /// A step on a file failed.
+    /// A file could not be written.
     #[error(transparent)]
     File(#[from] process::file::FileError),
     /// The work folder cannot be locked.
     #[error(transparent)]
     Lock(#[from] process::lock::LockError),
-    /// The caller changed its mind.
+    /// The caller cancelled the build.
     #[error("building the image was cancelled")]
     Cancelled,
 }
 
 impl BuildError {
-    /// For `map_err`: a step on a file. A full disk gets its own message.
+    /// Returns a function for `map_err` after a step on a file. A full disk becomes [`BuildError::NoSpace`].
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {

@@ -1,6 +1,5 @@
-//! What an image was made by, in one value: another recipe, another agent or another setting of ours makes another one,
-//! and an image in the cache that carries the old one is out of date. The mirror's packages are not part of it; they
-//! change every day.
+//! The fingerprint of an image: a digest of its recipe, agent and settings. An image in the cache with another fingerprint
+//! is out of date. The mirror's packages are not part of it, because they change every day.
 
 use lima::image::BuiltImage;
 use lima::template::Arch;
@@ -12,9 +11,9 @@ use crate::mirror::Mirror;
 use crate::recipe::{self, Recipe};
 use crate::{overlay, steps};
 
-/// The fingerprint of an image that [`crate::build`] would make now.
+/// Returns the fingerprint of an image that [`crate::build`] would make now.
 pub(crate) fn of(recipe: &Recipe, arch: Arch, disk_bytes: u64, agent: &[u8]) -> String {
-    // The guest's sources.list is in the overlay, so a mirror is needed; any will do.
+    // The guest's package sources are in the overlay. The mirror is no part of the fingerprint, so it is empty here.
     let mirror = Mirror {
         archive: String::new(),
         security: String::new(),
@@ -28,14 +27,15 @@ pub(crate) fn of(recipe: &Recipe, arch: Arch, disk_bytes: u64, agent: &[u8]) -> 
     let mut hasher = Sha256::new();
     hasher.update(settings.len().to_le_bytes());
     hasher.update(settings);
-    hasher.update(overlay::archive(recipe, &mirror, agent));
+    // Writing to memory fails for a path that is too long only, and the build reports that.
+    hasher.update(overlay::archive(recipe, &mirror, agent).unwrap_or_default());
     hex::encode(hasher.finalize())
 }
 
-/// Whether an image of the cache is what [`crate::build`] would make now, apart from newer packages.
+/// Returns whether an image of the cache is the one that [`crate::build`] would make now, apart from newer packages.
 ///
 /// # Errors
-/// There is no recipe of that name.
+/// No recipe has that name.
 pub fn is_current(image: &BuiltImage, options: &Options) -> Result<bool, BuildError> {
     let recipe = crate::build::recipe(options)?;
     let now = of(recipe, image.arch, options.disk_bytes, overlay::GUEST_AGENT);
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_goes_into_an_image_changes_its_fingerprint_and_nothing_else_does() {
+    fn recipe_agent_size_and_architecture_change_the_fingerprint() {
         let recipe = recipe::find("debian-12").unwrap();
         let other = Recipe {
             packages: &["linux-image-cloud-{arch}"],
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_before_is_out_of_date_and_one_of_now_is_not() {
+    fn an_image_with_another_fingerprint_is_out_of_date() {
         let options = Options::new("debian-12");
         let recipe = recipe::find("debian-12").unwrap();
         let text = r#"{"name": "debian-12", "arch": "x86_64", "created": "2026-01-02T03:04:05Z", "disk":

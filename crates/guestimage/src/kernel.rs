@@ -1,34 +1,39 @@
 //! The ELF kernel inside a `vmlinuz`.
 //!
-//! QEMU boots an ELF kernel with a PVH entry point directly; a `vmlinuz` unpacks itself first, which takes a second of
-//! an emulated boot. Facts from the kernel's `Documentation/x86/boot.rst` (the setup header) and
+//! QEMU boots an ELF kernel with a PVH entry point directly. A `vmlinuz` unpacks itself first, which takes a second of an
+//! emulated boot. Sources: the kernel's `Documentation/x86/boot.rst` (the setup header) and
 //! `arch/x86/platform/pvh/head.S` (the ELF note `XEN_ELFNOTE_PHYS32_ENTRY`).
 
-use crate::lz4;
+use std::io::Read as _;
 
-/// No kernel is larger when unpacked; today's have 50 MiB.
-const KERNEL_LIMIT: usize = 512 << 20;
+use lz4_flex::frame::FrameDecoder;
 
-/// `XEN_ELFNOTE_PHYS32_ENTRY` (xen/include/public/elfnote.h): where a PVH loader jumps to.
+/// The largest unpacked kernel, in bytes. Today's have 50 MiB.
+const KERNEL_LIMIT: u64 = 512 << 20;
+
+/// The beginning of LZ4's legacy frame, in which Debian's kernels are compressed (`lib/decompress_unlz4.c`).
+const LZ4_LEGACY_MAGIC: u32 = 0x184C_2102;
+
+/// `XEN_ELFNOTE_PHYS32_ENTRY` (xen/include/public/elfnote.h): the address that a PVH loader jumps to.
 const PHYS32_ENTRY: u32 = 18;
 const PT_NOTE: u32 = 4;
 
-/// Why no ELF kernel can be had; the `vmlinuz` itself is then booted.
+/// There is no ELF kernel to boot. The `vmlinuz` itself is booted instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KernelError {
-    /// The packages brought none.
+    /// The packages contain none.
     #[error("there is no vmlinuz in the image's /boot")]
     NoKernel,
-    /// More than one, so that it is not clear which has the modules.
+    /// More than one, so that the one with the modules is unknown.
     #[error("there are {0} kernels in the image's /boot")]
     SeveralKernels(usize),
-    /// Another format.
-    #[error("vmlinuz is no x86 boot image")]
+    /// Not an x86 boot image.
+    #[error("vmlinuz is not an x86 boot image")]
     NotBzImage,
     /// Another compression than LZ4.
-    #[error("vmlinuz is compressed in a way that is not known here (it begins with {0:02x?})")]
+    #[error("vmlinuz is compressed in an unknown way (it begins with {0:02x?})")]
     UnknownCompression([u8; 4]),
-    /// The payload does not unpack.
+    /// The payload cannot be unpacked.
     #[error("the compressed part of vmlinuz is damaged")]
     Damaged,
     /// An ELF file without PVH entry.
@@ -36,21 +41,25 @@ pub enum KernelError {
     NoPvhEntry,
 }
 
-/// The unpacked ELF kernel of an x86 `vmlinuz`.
+/// Returns the unpacked ELF kernel of an x86 `vmlinuz`.
 ///
 /// # Errors
-/// [`KernelError`]; nothing but PVH kernels compressed with LZ4 is taken.
+/// [`KernelError`] unless it is a PVH kernel that is compressed with LZ4.
 pub fn vmlinux(vmlinuz: &[u8]) -> Result<Vec<u8>, KernelError> {
     let payload = payload(vmlinuz).ok_or(KernelError::NotBzImage)?;
     let magic = *payload.first_chunk::<4>().ok_or(KernelError::NotBzImage)?;
-    if u32::from_le_bytes(magic) != lz4::MAGIC {
+    if u32::from_le_bytes(magic) != LZ4_LEGACY_MAGIC {
         return Err(KernelError::UnknownCompression(magic));
     }
-    // The build appends the unpacked size.
+    // The kernel's build appends the unpacked size.
     let (frame, size) = payload
         .split_last_chunk::<4>()
         .ok_or(KernelError::Damaged)?;
-    let elf = lz4::unpack(frame, KERNEL_LIMIT).ok_or(KernelError::Damaged)?;
+    let mut elf = Vec::new();
+    FrameDecoder::new(frame)
+        .take(KERNEL_LIMIT)
+        .read_to_end(&mut elf)
+        .map_err(|_| KernelError::Damaged)?;
     if elf.len() != u32::from_le_bytes(*size) as usize {
         return Err(KernelError::Damaged);
     }
@@ -75,7 +84,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?)).ok()
 }
 
-/// The compressed payload: `payload_offset` counts from the end of the real-mode sectors.
+/// Returns the compressed payload. `payload_offset` counts from the end of the real-mode sectors.
 fn payload(image: &[u8]) -> Option<&[u8]> {
     const SECTOR: usize = 512;
     const PAYLOAD_SINCE: usize = 0x208;
@@ -90,7 +99,7 @@ fn payload(image: &[u8]) -> Option<&[u8]> {
     image.get(begin..)?.get(..u32_at(image, 0x24c)? as usize)
 }
 
-/// Walks the notes of a 64-bit ELF file.
+/// Looks for the entry in the notes of a 64-bit ELF file.
 fn has_pvh_entry(elf: &[u8]) -> Option<bool> {
     if elf.get(..6)? != b"\x7fELF\x02\x01" {
         return Some(false);
@@ -122,7 +131,7 @@ fn has_pvh_entry(elf: &[u8]) -> Option<bool> {
 mod tests {
     use super::*;
 
-    /// An ELF file with one note.
+    /// Makes an ELF file with one note.
     fn elf(note: u32) -> Vec<u8> {
         let mut bytes = vec![0_u8; 64 + 56];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -139,7 +148,7 @@ mod tests {
         bytes
     }
 
-    /// A `vmlinuz` around a payload.
+    /// Makes a `vmlinuz` around a payload.
     fn image(payload: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0_u8; 1024];
         bytes[0x1f1] = 1;
@@ -153,7 +162,7 @@ mod tests {
         bytes
     }
 
-    /// An LZ4 frame of literals only.
+    /// Makes an LZ4 frame of literals only.
     fn packed(bytes: &[u8]) -> Vec<u8> {
         let mut block = vec![0xf0];
         let mut rest = bytes.len() - 15;
@@ -163,7 +172,7 @@ mod tests {
         }
         block.push(u8::try_from(rest).unwrap());
         block.extend_from_slice(bytes);
-        let mut frame = lz4::MAGIC.to_le_bytes().to_vec();
+        let mut frame = LZ4_LEGACY_MAGIC.to_le_bytes().to_vec();
         frame.extend_from_slice(&u32::try_from(block.len()).unwrap().to_le_bytes());
         frame.extend_from_slice(&block);
         frame.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_le_bytes());
@@ -171,12 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn the_elf_kernel_comes_out_as_it_went_in() {
+    fn the_elf_kernel_is_unpacked_unchanged() {
         assert_eq!(vmlinux(&image(&packed(&elf(18)))).unwrap(), elf(18));
     }
 
     #[test]
-    fn what_cannot_be_booted_is_named() {
+    fn kernels_that_cannot_be_booted_are_errors_with_the_reason() {
         let mut short = packed(&elf(18));
         let end = short.len() - 4;
         short[end] ^= 1;

@@ -5,32 +5,30 @@
 //!    overlay.tar (units, settings, guestagent) ▲   └─ boot/vmlinuz ──▶ vmlinux (PVH) ────────────────────┴▶ cache
 //! ```
 //!
-//! No loop device and no mount is used. As root mmdebstrap works as root; otherwise in a user namespace, and `fakeroot`
-//! keeps owners and device nodes between `tar` and `mke2fs`. How a driver boots the result is in `BOOT.md`.
+//! A build uses no loop device and no mount. Without root, mmdebstrap runs in a user namespace, and `fakeroot` keeps owners
+//! and device nodes between `tar` and `mke2fs`. `BOOT.md` describes how a driver boots the result.
 //!
-//! | module | what it knows |
+//! | module | content |
 //! |---|---|
-//! | [`recipe`] | which packages, and what the distribution is called where |
+//! | [`recipe`] | the distributions and their packages |
 //! | `fingerprint` | whether an image in the cache is out of date |
-//! | [`mirror`] | which mirror this host uses |
-//! | [`overlay`] | what we add to the packages: units that are off, the agent, settings |
-//! | [`tools`] | which programs a build needs, and which packages have them |
-//! | [`work_folder`] | the folder of a build, and clearing what killed builds left |
+//! | [`mirror`] | the mirror that this host uses |
+//! | [`overlay`] | the files beside the packages: the agent, settings, masked units |
+//! | [`tools`] | the programs that a build needs, and the packages that have them |
+//! | [`work_folder`] | the folder of a build, and the removal of those of killed builds |
 //! | [`kernel`] | the ELF kernel inside a `vmlinuz` |
 //!
-//! Blocking: an async caller uses `spawn_blocking`.
+//! The functions block; an async caller uses `spawn_blocking`.
 
 mod build;
 mod error;
 mod fingerprint;
 pub mod kernel;
-mod lz4;
 pub mod mirror;
 pub mod overlay;
 mod progress;
 pub mod recipe;
 mod steps;
-mod tar;
 pub mod tools;
 pub mod work_folder;
 

@@ -1,6 +1,6 @@
-//! Which mirror packages come from, and with which options apt has to be called on this host.
+//! Finds the package mirror and the apt options of this host.
 //!
-//! A user behind a company's mirror or proxy has configured apt already; the build uses the same. Formats:
+//! A user behind a company's mirror or proxy has configured apt already, so the build uses the same settings. Formats:
 //! sources.list(5), both the one-line and the deb822 style, and apt.conf(5).
 
 use std::path::Path;
@@ -8,19 +8,19 @@ use std::path::Path;
 use crate::error::BuildError;
 use crate::recipe::Recipe;
 
-/// Larger apt files are not read; the largest real ones have a few KiB.
+/// The largest apt file that is read, in bytes. Real ones have a few KiB.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// Where packages come from.
+/// A package mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
-    /// The archive, without a slash at its end.
+    /// The URL of the archive, without a slash at its end.
     pub archive: String,
-    /// The archive of security updates.
+    /// The URL of the security updates.
     pub security: String,
 }
 
-/// A package source of the host.
+/// A package source in the host's apt configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Source {
     uri: String,
@@ -28,10 +28,10 @@ struct Source {
 }
 
 impl Mirror {
-    /// A mirror that the user named; security updates come from `<mirror>-security`, as on all full mirrors of Debian.
+    /// Returns the mirror at a URL. Security updates come from `<mirror>-security`, as on all full mirrors of Debian.
     ///
     /// # Errors
-    /// It is no http or https URL.
+    /// The text is not an http or https URL.
     pub fn named(url: &str) -> Result<Self, BuildError> {
         let refuse = |reason| BuildError::Mirror {
             mirror: url.to_owned(),
@@ -41,17 +41,17 @@ impl Mirror {
         let rest = archive
             .strip_prefix("http://")
             .or_else(|| archive.strip_prefix("https://"));
-        let rest = rest.ok_or_else(|| refuse("it is no http or https URL"))?;
+        let rest = rest.ok_or_else(|| refuse("it is not an http or https URL"))?;
         if rest.is_empty() || rest.starts_with('/') {
             return Err(refuse("it has no host"));
         }
-        // The URL becomes a field of a line that apt splits at white space; `[` begins options there.
+        // The URL becomes a field of a line that apt splits at white space, and `[` begins options in it.
         if archive
             .chars()
             .any(|c| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']' | '#'))
         {
             return Err(refuse(
-                "it has a character that cannot stand in a package source",
+                "it has a character that a package source cannot contain",
             ));
         }
         Ok(Self {
@@ -60,11 +60,11 @@ impl Mirror {
         })
     }
 
-    /// The mirrors that this host's apt takes the recipe's release from, else those of another release of the same
-    /// distribution: a mirror holds all of them.
+    /// Returns the mirrors of the recipe's release in this host's apt configuration, or else those of another release of the
+    /// same distribution, because a mirror has all releases.
     ///
     /// # Errors
-    /// This host's apt knows no mirror of the distribution. None is built in: which one to use is the user's business.
+    /// This host's apt has no mirror of the distribution. There is no default, because the choice is the user's.
     pub fn of_host(apt_folder: &Path, recipe: &Recipe) -> Result<Self, BuildError> {
         let sources = read_sources(apt_folder);
         let find = |matches: &dyn Fn(&Source) -> bool| {
@@ -88,8 +88,8 @@ impl Mirror {
         Ok(Self { archive, security })
     }
 
-    /// The mirror as the guest reaches it: what listens on the host's own loopback address is behind the gateway of
-    /// QEMU's user network there.
+    /// Returns the mirror as the guest reaches it: the guest sees the host's loopback address as the gateway of QEMU's user
+    /// network.
     #[must_use]
     pub fn for_guest(&self) -> Self {
         Self {
@@ -98,7 +98,7 @@ impl Mirror {
         }
     }
 
-    /// One-line sources for mmdebstrap.
+    /// Returns one-line sources for mmdebstrap.
     #[must_use]
     pub fn source_lines(&self, recipe: &Recipe) -> Vec<String> {
         let Recipe {
@@ -116,7 +116,7 @@ impl Mirror {
         .to_vec()
     }
 
-    /// The guest's `/etc/apt/sources.list.d/debian.sources`.
+    /// Returns the text of the guest's `/etc/apt/sources.list.d/debian.sources`.
     #[must_use]
     pub fn deb822(&self, recipe: &Recipe) -> String {
         let Recipe {
@@ -138,10 +138,10 @@ impl Mirror {
     }
 }
 
-/// The host as QEMU's user network shows it to the guest.
+/// The host's address in QEMU's user network.
 const GATEWAY: &str = "10.0.2.2";
 
-/// The URL with the gateway in the place of the host's own loopback address.
+/// Replaces the host's loopback address in a URL by the gateway.
 fn through_gateway(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..].find('/').map_or(url.len(), |at| start + at);
@@ -208,7 +208,7 @@ fn one_line_sources(text: &str) -> Vec<Source> {
 
 fn deb822_sources(text: &str) -> Vec<Source> {
     let mut sources = Vec::new();
-    // A line of a comment belongs to its stanza, wherever it stands.
+    // A comment line does not divide stanzas.
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     for stanza in lines.split(|line| line.trim().is_empty()) {
         let mut field = "";
@@ -243,8 +243,8 @@ fn deb822_sources(text: &str) -> Vec<Source> {
     sources
 }
 
-/// The host's apt options that decide whether a mirror can be used: proxies, and checks that an administrator of an
-/// offline mirror has turned off. From the output of `apt-config dump`; each is one `--aptopt` for mmdebstrap.
+/// Returns the host's apt options for reaching a mirror: proxies, and checks that an administrator of an offline mirror has
+/// turned off. Takes the output of `apt-config dump`; each option is one `--aptopt` of mmdebstrap.
 #[must_use]
 pub fn apt_options(dump: &str) -> Vec<String> {
     const WANTED: [&str; 6] = [
@@ -265,7 +265,7 @@ pub fn apt_options(dump: &str) -> Vec<String> {
                     key == *w
                 }
             });
-            // Scripts (`Proxy-Auto-Detect`) and lists are not for the build's apt, which cannot see the host's files.
+            // Scripts (`Proxy-Auto-Detect`) and lists are left out, because the build's apt does not see the host's files.
             let simple = value.len() > 2 && !key.ends_with("::") && !key.contains("Auto-Detect");
             (wanted && simple).then(|| format!("{key} {value}"))
         })
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_of_another_release_has_a_mirror_too() {
+    fn a_host_of_another_release_has_a_mirror() {
         let recipe = find("debian-12").unwrap();
         let folder = apt(&[(
             "sources.list",
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_a_mirror_is_asked_for_one() {
+    fn a_host_without_a_mirror_is_an_error_that_names_the_option() {
         let recipe = find("debian-12").unwrap();
         let cases: [&[(&str, &str)]; 4] = [
             &[],
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_mirror_is_a_url_and_nothing_else() {
+    fn only_urls_are_mirrors() {
         assert_eq!(
             Mirror::named("https://m.example/debian/").unwrap().security,
             "https://m.example/debian-security"
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_on_this_host_is_behind_the_gateway_for_the_guest() {
+    fn the_guest_reaches_a_mirror_on_this_host_through_the_gateway() {
         for (url, seen) in [
             (
                 "http://localhost:3142/debian",
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_acquire_options_are_taken_over() {
+    fn only_plain_acquire_options_are_used() {
         let dump = "APT::Architecture \"amd64\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::http \"\";\n\
                     Acquire::http::Proxy \"http://proxy.example:3128\";\nAcquire::http::Proxy-Auto-Detect \"/usr/bin/x\";\n\
                     Acquire::https::Verify-Peer \"\";\nDPkg::Post-Invoke:: \"rm -rf /\";\n";

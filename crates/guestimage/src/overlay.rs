@@ -1,19 +1,22 @@
-//! What the image has beside the packages: the guest agent, settings, and units that are off.
+//! The files that the image has beside the packages: the guest agent, settings, and masked units.
 //!
-//! Rule for turning things off: a unit is masked only when it can do nothing useful in a guest that a host boots
-//! directly (no boot loader, no TPM, no console to type at). What a user might want is left in its ordinary state.
+//! A unit is masked only if it has no use in a guest that a host boots directly (no boot loader, no TPM, no console to type
+//! at). Everything that a user might want keeps its ordinary state.
+
+use std::io;
+
+use tar::{Builder, EntryType, Header};
 
 use crate::mirror::Mirror;
 use crate::recipe::Recipe;
-use crate::tar::Archive;
 
-/// The guest agent, a static program; empty when this crate was not built on Linux.
+/// The guest agent, a static program. Empty if this crate was not built on Linux.
 pub static GUEST_AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guestagent"));
 
-/// Where it is in the guest, and the `init=` of the kernel's command line.
+/// The agent's path in the guest, and the `init=` of the kernel's command line.
 pub const AGENT_PATH: &str = "/usr/lib/rdd/guestagent";
 
-/// The script that finishes the image, relative to its root. It removes itself.
+/// The path of the script that finishes the image, relative to its root. The script removes itself.
 pub(crate) const SETUP_SCRIPT: &str = "usr/lib/rdd/setup.sh";
 
 const FILES: &[(&str, u32, &[u8])] = &[
@@ -61,7 +64,7 @@ const FILES: &[(&str, u32, &[u8])] = &[
     ),
 ];
 
-/// Units that can do nothing here.
+/// Units without use in these guests.
 const MASKED_UNITS: &[&str] = &[
     // Boot loader, TPM, partitions, first-boot questions.
     "systemd-boot-system-token.service",
@@ -76,13 +79,13 @@ const MASKED_UNITS: &[&str] = &[
     // The kernel mounts the root writable, after replaying its journal.
     "systemd-fsck-root.service",
     "systemd-remount-fs.service",
-    // Nobody types passwords at a console.
+    // No person types passwords at a console.
     "systemd-ask-password-console.path",
     "systemd-ask-password-wall.path",
     "getty@tty1.service",
     "keyboard-setup.service",
     "console-setup.service",
-    // Image updates of /usr, which there are none of.
+    // Updates of /usr as an image, which these guests do not have.
     "ldconfig.service",
     "systemd-hwdb-update.service",
     "systemd-journal-catalog-update.service",
@@ -93,7 +96,7 @@ const MASKED_UNITS: &[&str] = &[
     "modprobe@efi_pstore.service",
 ];
 
-/// Generators for what a guest does not have: each is a process at every start of systemd.
+/// Generators without use in these guests. Each is a process at every start of systemd.
 const MASKED_GENERATORS: &[&str] = &[
     "systemd-bless-boot-generator",
     "systemd-cryptsetup-generator",
@@ -104,9 +107,12 @@ const MASKED_GENERATORS: &[&str] = &[
     "systemd-veritysetup-generator",
 ];
 
-/// The archive that is unpacked over the packages.
-pub(crate) fn archive(recipe: &Recipe, mirror: &Mirror, agent: &[u8]) -> Vec<u8> {
-    let mut archive = Archive::default();
+/// Returns the archive that is unpacked over the packages. All files belong to root, for any user who builds.
+///
+/// # Errors
+/// A path is too long for the format.
+pub(crate) fn archive(recipe: &Recipe, mirror: &Mirror, agent: &[u8]) -> io::Result<Vec<u8>> {
+    let mut archive = Builder::new(Vec::new());
     for folder in [
         "usr/lib/rdd",
         "etc/systemd/system/ssh.service.d",
@@ -114,27 +120,50 @@ pub(crate) fn archive(recipe: &Recipe, mirror: &Mirror, agent: &[u8]) -> Vec<u8>
         "etc/systemd/network",
         "etc/ssh/sshd_config.d",
     ] {
-        archive.folder(folder, 0o755);
+        let mut header = header(EntryType::Directory, 0o755);
+        archive.append_data(&mut header, format!("{folder}/"), io::empty())?;
     }
-    archive.file(AGENT_PATH.trim_start_matches('/'), 0o755, agent);
-    for (path, mode, content) in FILES {
-        archive.file(path, *mode, content);
+    let agent_path = AGENT_PATH.trim_start_matches('/');
+    let sources = mirror.deb822(recipe);
+    let more: [(&str, u32, &[u8]); 2] = [
+        (agent_path, 0o755, agent),
+        (
+            "etc/apt/sources.list.d/debian.sources",
+            0o644,
+            sources.as_bytes(),
+        ),
+    ];
+    for (path, mode, content) in FILES.iter().chain(&more) {
+        let mut header = header(EntryType::Regular, *mode);
+        header.set_size(content.len() as u64);
+        archive.append_data(&mut header, path, *content)?;
     }
-    archive.file(
-        "etc/apt/sources.list.d/debian.sources",
-        0o644,
-        mirror.deb822(recipe).as_bytes(),
-    );
     for unit in MASKED_UNITS {
-        archive.link(&format!("etc/systemd/system/{unit}"), "/dev/null");
+        mask(&mut archive, &format!("etc/systemd/system/{unit}"))?;
     }
     for generator in MASKED_GENERATORS {
-        archive.link(
+        mask(
+            &mut archive,
             &format!("etc/systemd/system-generators/{generator}"),
-            "/dev/null",
-        );
+        )?;
     }
-    archive.finish()
+    archive.into_inner()
+}
+
+/// The time of the files is fixed, so that equal builds are equal.
+fn header(kind: EntryType, mode: u32) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(0);
+    header
+}
+
+fn mask(archive: &mut Builder<Vec<u8>>, path: &str) -> io::Result<()> {
+    archive.append_link(&mut header(EntryType::Symlink, 0o777), path, "/dev/null")
 }
 
 #[cfg(test)]
@@ -144,7 +173,7 @@ mod tests {
     #[test]
     fn the_agent_is_a_static_linux_program() {
         assert_eq!(&GUEST_AGENT[..4], b"\x7fELF");
-        // A dynamic program has a PT_INTERP header with its loader, which another distribution has elsewhere.
+        // A dynamic program has a PT_INTERP header with the path of its loader, which differs between distributions.
         const PT_INTERP: u8 = 3;
         let at = |index: usize| usize::from(GUEST_AGENT[index]);
         let (table, size, count) = (at(32), at(54), at(56));
@@ -155,7 +184,71 @@ mod tests {
     }
 
     #[test]
-    fn the_pid_files_of_the_units_are_those_of_the_agent() {
+    fn the_archive_has_files_of_root_with_their_modes_and_equal_builds_are_equal() {
+        let recipe = crate::recipe::find("debian-12").unwrap();
+        let mirror = Mirror::named("http://m.example/debian").unwrap();
+        let bytes = archive(recipe, &mirror, b"agent").unwrap();
+        assert_eq!(bytes, archive(recipe, &mirror, b"agent").unwrap());
+        let mut read = tar::Archive::new(&bytes[..]);
+        let mut found = Vec::new();
+        for entry in read.entries().unwrap() {
+            let entry = entry.unwrap();
+            let header = entry.header();
+            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+            let target = entry.link_name().unwrap();
+            found.push((
+                entry.path().unwrap().display().to_string(),
+                header.mode().unwrap(),
+                header.size().unwrap(),
+                target.map(|target| target.display().to_string()),
+            ));
+        }
+        for expected in [
+            ("usr/lib/rdd/", 0o755, 0, None),
+            ("usr/lib/rdd/guestagent", 0o755, 5, None),
+            (
+                "etc/systemd/system/getty@tty1.service",
+                0o777,
+                0,
+                Some("/dev/null"),
+            ),
+        ] {
+            let (path, mode, size, target) = expected;
+            let expected = (path.to_owned(), mode, size, target.map(str::to_owned));
+            assert!(
+                found.contains(&expected),
+                "{expected:?} is not in {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn sshd_accepts_many_sessions_and_logins_at_once() {
+        let (_, _, text) = FILES
+            .iter()
+            .find(|(path, _, _)| *path == "etc/ssh/sshd_config.d/10-rdd.conf")
+            .unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let value = |key: &str| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(key))
+                .unwrap();
+            line.trim()
+                .split(':')
+                .next()
+                .unwrap()
+                .parse::<u32>()
+                .unwrap()
+        };
+        assert!(
+            value("MaxSessions") >= 256 && value("MaxStartups") >= 256,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn units_and_agent_use_the_same_pid_files() {
         let text = |name: &str| {
             let (_, _, content) = FILES
                 .iter()

@@ -1,22 +1,22 @@
-//! How a build tells what it does.
+//! Progress of a build.
 
-/// A part of a build, in the order in which they come.
+/// A step of a build. The order is that of the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// Another process builds the same image; its result will be used.
+    /// Another process is building the same image, and its result will be used.
     WaitingForOther,
-    /// mmdebstrap downloads and installs packages: most of the time.
+    /// mmdebstrap downloads and installs packages. Takes most of the time.
     Packages,
-    /// The files are put into a file system.
+    /// The file system is made from the files.
     FileSystem,
     /// The disk is compressed.
     Disk,
-    /// The result gets its digest and moves into the cache.
+    /// The digest is computed, and the image is moved into the cache.
     Publishing,
 }
 
 impl Step {
-    /// What people read.
+    /// Returns the name for users.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl Step {
         }
     }
 
-    /// How much of a build is done when this step begins, 0 to 1: shares of the time of a measured build.
+    /// Returns the share of the build that is done when this step begins, 0 to 1, by the times of a measured build.
     #[must_use]
     pub const fn share(self) -> f32 {
         match self {
@@ -40,19 +40,19 @@ impl Step {
     }
 }
 
-/// A sink for progress, called from the working thread and from helpers of it; it must not block.
+/// Receives progress from the building thread and its helpers. Must not block.
 pub trait Progress: Send + Sync {
-    /// `done` is the part of the whole build that is done, 0 to 1; `detail` says what is done within the step, and may
-    /// be empty.
+    /// Reports that the share `done` of the whole build is done, 0 to 1. `detail` describes the work within the step and may be
+    /// empty.
     fn report(&self, step: Step, detail: &str, done: f32);
 
-    /// Something that the user should know and that does not stop the work.
+    /// Reports something that the user should know and that does not stop the build.
     fn warn(&self, message: &str) {
         tracing::warn!("{message}");
     }
 }
 
-/// Progress that nobody looks at.
+/// Ignores progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -1,19 +1,19 @@
-//! What an image is made of.
+//! The recipes of images.
 
 use lima::template::Arch;
 
 /// A distribution release that images can be made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
-    /// What users call it, and the name of the image.
+    /// The name for users, and of the image.
     pub name: &'static str,
-    /// The release's code name, by which mirrors know it.
+    /// The release's code name, which mirrors use.
     pub suite: &'static str,
     /// Archive areas.
     pub components: &'static str,
-    /// The file with the keys that the mirrors' indexes are signed with, on the host and in the guest.
+    /// The file with the keys of the mirrors' signatures, on the host and in the guest.
     pub keyring: &'static str,
-    /// What is installed beside the essential packages; `{arch}` is Debian's name of the architecture.
+    /// The packages beside the essential ones. `{arch}` is Debian's name of the architecture.
     pub packages: &'static [&'static str],
 }
 
@@ -26,13 +26,13 @@ const DEBIAN_12: Recipe = Recipe {
     components: "main",
     keyring: "/usr/share/keyrings/debian-archive-keyring.gpg",
     packages: &[
-        // The cloud kernel has NVMe and ext4 built in, so that it needs no initial RAM disk.
+        // The cloud kernel has NVMe and ext4 built in, so it needs no initial RAM disk.
         "linux-image-cloud-{arch}",
         "systemd-sysv",
         "udev",
         "kmod",
         "dbus",
-        // A session, and a bus for it: `systemctl --user`, rootless containers.
+        // User sessions with a bus, for `systemctl --user` and rootless containers.
         "libpam-systemd",
         "dbus-user-session",
         "openssh-server",
@@ -41,6 +41,8 @@ const DEBIAN_12: Recipe = Recipe {
         "iproute2",
         "iputils-ping",
         "netbase",
+        // Time zones, for `timezone` in templates.
+        "tzdata",
         "ca-certificates",
         "procps",
         "less",
@@ -49,13 +51,13 @@ const DEBIAN_12: Recipe = Recipe {
     ],
 };
 
-/// The recipe of this name.
+/// Returns the recipe with this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Recipe> {
     RECIPES.iter().find(|recipe| recipe.name == name)
 }
 
-/// Debian's name of an architecture; `None` where Debian has no cloud kernel.
+/// Returns Debian's name of an architecture, or `None` if Debian has no cloud kernel for it.
 #[must_use]
 pub fn debian_arch(arch: Arch) -> Option<&'static str> {
     match arch {
@@ -66,7 +68,7 @@ pub fn debian_arch(arch: Arch) -> Option<&'static str> {
 }
 
 impl Recipe {
-    /// The packages for an architecture.
+    /// Returns the packages for an architecture.
     #[must_use]
     pub fn packages(&self, debian_arch: &str) -> Vec<String> {
         self.packages
@@ -76,11 +78,11 @@ impl Recipe {
     }
 }
 
-/// The kernel's command line, without what depends on the accelerator. `console` is the first serial port.
+/// Returns the kernel's command line without the words that depend on the accelerator. `console` is the first serial port.
 #[must_use]
 pub fn kernel_command_line(console: &str) -> String {
     let agent = crate::overlay::AGENT_PATH;
-    // `rootwait`: NVMe is probed in the background. `net.ifnames=0`: the card is eth0, as in Lima's guests.
+    // `rootwait`, because NVMe is probed in the background. `net.ifnames=0` makes the card eth0, as in Lima's guests.
     format!(
         "root=/dev/nvme0n1 rootfstype=ext4 rootwait rw console={console} quiet init={agent} net.ifnames=0"
     )
@@ -91,13 +93,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recipe_is_found_by_name_only() {
+    fn a_recipe_is_found_by_its_exact_name() {
         assert_eq!(find("debian-12").unwrap().suite, "bookworm");
         assert!(find("debian").is_none() && find("").is_none());
     }
 
     #[test]
-    fn packages_are_those_of_the_architecture() {
+    fn packages_have_the_name_of_the_architecture() {
         assert!(
             DEBIAN_12
                 .packages("arm64")
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_has_nothing_that_weakens_a_guest_with_hardware_acceleration() {
+    fn the_command_line_keeps_mitigations_on() {
         let line = kernel_command_line("ttyS0");
         assert!(
             !line.contains("mitigations") && !line.contains("tsc="),

@@ -1,4 +1,4 @@
-//! The commands of a build, each bounded and ended at once when the build is cancelled.
+//! The commands of a build. Each has a time limit and is killed when the build is cancelled.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -14,25 +14,25 @@ use crate::overlay;
 use crate::recipe::Recipe;
 use crate::tools::Privilege;
 
-/// Downloading and installing 150 packages over a slow line.
+/// The limit for downloading and installing 150 packages over a slow line.
 pub(crate) const PACKAGES_LIMIT: Duration = Duration::from_secs(3600);
-/// Everything else handles a few hundred MiB on the local disk.
+/// The limit of the other steps, which handle a few hundred MiB on the local disk.
 pub(crate) const FILE_STEP_LIMIT: Duration = Duration::from_secs(900);
-/// How often a running command looks whether the build was cancelled.
+/// How often the build checks for a cancel while a command runs.
 const CANCEL_LOOK: Duration = Duration::from_millis(100);
-/// The lines of a failed mmdebstrap that are shown.
+/// The lines of a failed mmdebstrap that a message contains.
 const SHOWN_LINES: usize = 6;
 
-/// Names in the work folder, relative to it: so no path needs quoting in mmdebstrap's hooks.
+/// Names relative to the work folder, so that no path needs quoting in mmdebstrap's hooks.
 pub(crate) const OVERLAY_TAR: &str = "overlay.tar";
 pub(crate) const ROOTFS_TAR: &str = "rootfs.tar";
 pub(crate) const ROOTFS: &str = "rootfs";
 pub(crate) const RAW_DISK: &str = "disk.raw";
-/// Owners and device nodes that fakeroot remembers between two commands.
+/// The file in which fakeroot keeps owners and device nodes between two commands.
 const FAKEROOT_STATE: &str = "fakeroot.state";
 
-/// mmdebstrap in its namespace. `--wd` makes the work folder part of the command line, by which a later build finds what
-/// is left of a killed one.
+/// Returns the command that runs mmdebstrap in its namespace. `--wd` puts the work folder into the command line, by which a
+/// later build finds the processes of a killed one.
 pub(crate) fn mmdebstrap(
     privilege: Privilege,
     folder: &Path,
@@ -46,7 +46,7 @@ pub(crate) fn mmdebstrap(
     words
 }
 
-/// The arguments of mmdebstrap.
+/// Returns the arguments of mmdebstrap.
 pub(crate) fn mmdebstrap_arguments(
     recipe: &Recipe,
     debian_arch: &str,
@@ -60,7 +60,7 @@ pub(crate) fn mmdebstrap_arguments(
         "--format=tar".to_owned(),
         format!("--architectures={debian_arch}"),
         format!("--include={}", recipe.packages(debian_arch).join(",")),
-        // Manual pages and translations are half of the small files; licences stay, as they must.
+        // Manual pages and translations are half of the small files. Licences must stay.
         "--dpkgopt=path-exclude=/usr/share/man/*".to_owned(),
         "--dpkgopt=path-exclude=/usr/share/locale/*".to_owned(),
         "--dpkgopt=path-exclude=/usr/share/doc/*".to_owned(),
@@ -82,10 +82,10 @@ pub(crate) fn mmdebstrap_arguments(
     arguments
 }
 
-/// `mke2fs` for a disk that is one file system, without a partition table.
+/// Returns the arguments of `mke2fs` for a disk that is one file system, without a partition table.
 pub(crate) fn mke2fs_arguments(bytes: u64) -> Vec<String> {
     let kib = bytes / 1024;
-    // Reserved blocks keep a full disk from stopping root's programs; 1 % is enough of today's disks.
+    // Reserved blocks let root's programs continue on a full disk. 1 % of today's disks is enough.
     let mut arguments: Vec<String> = ["-q", "-F", "-t", "ext4", "-L", "root", "-m", "1"]
         .map(str::to_owned)
         .to_vec();
@@ -98,7 +98,7 @@ pub(crate) fn mke2fs_arguments(bytes: u64) -> Vec<String> {
     arguments
 }
 
-/// A program and its arguments as they are run: under fakeroot, unless we are root.
+/// Returns the words that run a program: under fakeroot, unless the build runs as root.
 pub(crate) fn with_owners(privilege: Privilege, first: bool, program: &str) -> Vec<OsString> {
     let words: &[&str] = match (privilege, first) {
         (Privilege::Root, _) => &[],
@@ -112,7 +112,7 @@ pub(crate) fn with_owners(privilege: Privilege, first: bool, program: &str) -> V
         .collect()
 }
 
-/// How the commands of one build run.
+/// Runs the commands of one build.
 pub(crate) struct Runner<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) search_path: &'a OsStr,
@@ -120,7 +120,7 @@ pub(crate) struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs a command in the work folder. `line` gets each line that it prints.
+    /// Runs a command in the work folder. Calls `line` for each line that the command prints to stderr.
     pub(crate) fn run(
         &self,
         doing: &'static str,
@@ -136,7 +136,7 @@ impl Runner<'_> {
             .env("PATH", self.search_path)
             .env("LC_ALL", "C.UTF-8")
             .env("TMPDIR", self.folder)
-            // initramfs-tools (its kernel hook) then makes no initial RAM disk, which nobody would use.
+            // With this, the kernel hook of initramfs-tools makes no initial RAM disk, which would be unused.
             .env("INITRD", "No")
             .env("DEBIAN_FRONTEND", "noninteractive")
             .observe(move |stream, bytes| {
@@ -158,7 +158,7 @@ impl Runner<'_> {
                 () = cancelled(self.cancel) => None,
             }
         });
-        // The helper is being killed in the runtime's blocking thread; dropping the runtime waits for it.
+        // The runtime's blocking thread kills the command. Dropping the runtime waits for that.
         drop(runtime);
         match outcome {
             None => Err(BuildError::Cancelled),
@@ -186,7 +186,7 @@ async fn cancelled(cancel: &Cancel) {
     }
 }
 
-/// The lines of mmdebstrap that say why it failed: apt's and its own errors, else its last ones.
+/// Returns the lines of mmdebstrap with the reason of a failure: the errors of apt and its own, or else the last lines.
 pub(crate) fn reason(stderr: &str) -> String {
     let lines: Vec<&str> = stderr
         .lines()
@@ -209,7 +209,7 @@ mod tests {
     use crate::recipe::find;
 
     #[test]
-    fn mmdebstrap_is_called_as_it_was_measured() {
+    fn mmdebstrap_has_the_expected_arguments() {
         let recipe = find("debian-12").unwrap();
         let mirror = Mirror::named("http://m.example/debian").unwrap();
         let options = ["Acquire::Check-Date \"false\"".to_owned()];
@@ -238,7 +238,7 @@ mod tests {
                 format!("deb {signed} http://m.example/debian-security bookworm-security main"),
             ]
         );
-        // A path of the user in a hook would have to be quoted for a shell.
+        // A path of the user in a hook would need quoting for a shell.
         assert!(
             arguments
                 .iter()
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_are_kept_between_the_two_commands_without_root() {
+    fn fakeroot_keeps_owners_between_two_commands() {
         assert_eq!(with_owners(Privilege::Root, true, "tar"), ["tar"]);
         let state = |first| with_owners(Privilege::UserNamespace, first, "x")[1..3].to_vec();
         assert_eq!(state(true), ["-s", "fakeroot.state"]);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_of_a_failure_is_what_apt_said() {
+    fn the_reason_of_a_failure_is_apts_error() {
         let stderr = "I: running apt-get update...\nErr:1 http://m.example bookworm InRelease\n  Could not resolve \
                       'm.example'\nE: Some index files failed to download.\nI: main() received signal\n";
         assert_eq!(
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_build_ends_its_command_at_once() {
+    fn a_cancel_kills_the_running_command() {
         let folder = tempfile::tempdir().unwrap();
         let cancel = Cancel::new();
         let path = crate::tools::default_search_path();

@@ -1,28 +1,27 @@
-//! Which programs a build needs, and which packages have them.
+//! The programs that a build needs, and the packages that have them.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::BuildError;
 
-/// Where programs are looked for unless the caller says otherwise: `mke2fs` is in a folder that users often do not
-/// have in their PATH.
+/// The default folders of programs. `mke2fs` is in a folder that is often not in a user's PATH.
 pub const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How a build may act.
+/// The privilege of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
-    /// As root.
+    /// Root.
     Root,
-    /// In a user namespace, with a range of subordinate ids.
+    /// A user namespace with a range of subordinate ids.
     UserNamespace,
 }
 
 impl Privilege {
-    /// The words that a command is run with so that it acts as root on the build's files.
+    /// Returns the words before a command that let it act as root on the build's files.
     ///
-    /// In a user namespace our user is root and the subordinate ids are everybody else. A process namespace of its own
-    /// (with `kill_child`) ends all that the command started when the first of them, `unshare`, ends.
+    /// In a user namespace the user is root, and the subordinate ids are the other users. The process namespace (with
+    /// `--kill-child`) kills all processes of the command when the first of them, `unshare`, dies.
     #[must_use]
     pub fn namespace(self) -> &'static [&'static str] {
         match self {
@@ -51,10 +50,10 @@ const PROGRAMS: [(&str, &str); 6] = [
 const PROGRAMS_WITHOUT_ROOT: [(&str, &str); 2] =
     [("fakeroot", "fakeroot"), ("newuidmap", "uidmap")];
 
-/// Checks that every program is there, before anything is downloaded.
+/// Checks before the download that every program is installed.
 ///
 /// # Errors
-/// [`BuildError::MissingTools`] with everything that is missing, and the packages to install.
+/// [`BuildError::MissingTools`] with all missing programs and their packages.
 pub fn check(search_path: &OsStr, keyring: &Path, privilege: Privilege) -> Result<(), BuildError> {
     let mut missing: Vec<(String, &str)> = PROGRAMS
         .iter()
@@ -63,7 +62,10 @@ pub fn check(search_path: &OsStr, keyring: &Path, privilege: Privilege) -> Resul
                 .iter()
                 .filter(|_| privilege == Privilege::UserNamespace),
         )
-        .filter(|(program, _)| find(search_path, program).is_none())
+        .filter(|(program, _)| {
+            which::which_in_global(program, Some(search_path))
+                .map_or(true, |mut found| found.next().is_none())
+        })
         .map(|(program, package)| ((*program).to_owned(), *package))
         .collect();
     if !keyring.exists() {
@@ -79,16 +81,10 @@ pub fn check(search_path: &OsStr, keyring: &Path, privilege: Privilege) -> Resul
     })
 }
 
-fn find(search_path: &OsStr, program: &str) -> Option<PathBuf> {
-    std::env::split_paths(search_path)
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
-}
-
-/// Checks that this user has subordinate ids, in `/etc/subuid` and `/etc/subgid` (subuid(5)).
+/// Checks that the user has subordinate ids in `/etc/subuid` and `/etc/subgid` (subuid(5)).
 ///
 /// # Errors
-/// [`BuildError::NoSubordinateIds`] says how to give some.
+/// [`BuildError::NoSubordinateIds`] with the command that adds some.
 pub fn check_subordinate_ids(etc: &Path, user: &str, uid: u32) -> Result<(), BuildError> {
     /// Debian's packages use ids up to 65534.
     const ENOUGH: u64 = 65_536;
@@ -97,10 +93,10 @@ pub fn check_subordinate_ids(etc: &Path, user: &str, uid: u32) -> Result<(), Bui
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         let has_range = text.lines().any(|line| {
             let fields: Vec<&str> = line.split(':').collect();
-            let [who, _, count] = fields[..] else {
+            let [owner, _, count] = fields[..] else {
                 return false;
             };
-            (who == user || who == uid.to_string())
+            (owner == user || owner == uid.to_string())
                 && count
                     .trim()
                     .parse::<u64>()
@@ -116,7 +112,7 @@ pub fn check_subordinate_ids(etc: &Path, user: &str, uid: u32) -> Result<(), Bui
     Ok(())
 }
 
-/// The name of a user id, from `passwd`; the number itself when it has none.
+/// Returns the name of a user id in `passwd`, or the id itself if it has none.
 #[must_use]
 pub fn user_name(etc: &Path, uid: u32) -> String {
     let passwd = std::fs::read_to_string(etc.join("passwd")).unwrap_or_default();
@@ -128,7 +124,7 @@ pub fn user_name(etc: &Path, uid: u32) -> String {
         .map_or(number.clone(), str::to_owned)
 }
 
-/// The default of [`crate::Options::search_path`].
+/// Returns the default of [`crate::Options::search_path`].
 #[must_use]
 pub fn default_search_path() -> OsString {
     SEARCH_PATH.into()
@@ -138,11 +134,20 @@ pub fn default_search_path() -> OsString {
 mod tests {
     use super::*;
 
+    fn write_program(path: &Path) {
+        std::fs::write(path, "").unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
     #[test]
-    fn everything_that_is_missing_is_named_at_once() {
+    fn all_missing_programs_are_in_one_message() {
         let folder = tempfile::tempdir().unwrap();
         for (program, _) in PROGRAMS.iter().filter(|(program, _)| *program != "mke2fs") {
-            std::fs::write(folder.path().join(program), "").unwrap();
+            write_program(&folder.path().join(program));
         }
         let keyring = folder.path().join("keys.gpg");
         let error = check(
@@ -157,13 +162,13 @@ mod tests {
             error.ends_with("apt-get install e2fsprogs fakeroot uidmap debian-archive-keyring"),
             "{error}"
         );
-        std::fs::write(folder.path().join("mke2fs"), "").unwrap();
+        write_program(&folder.path().join("mke2fs"));
         std::fs::write(&keyring, "").unwrap();
         check(folder.path().as_os_str(), &keyring, Privilege::Root).unwrap();
     }
 
     #[test]
-    fn subordinate_ids_are_found_by_name_or_number_and_must_be_enough() {
+    fn subordinate_ids_are_found_by_name_or_number_and_must_be_sufficient() {
         let folder = tempfile::tempdir().unwrap();
         let etc = folder.path();
         let set = |text: &str| {

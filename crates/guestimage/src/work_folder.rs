@@ -1,8 +1,8 @@
-//! The folder that a build works in, and clearing what killed builds left.
+//! The work folder of a build, and the removal of those of killed builds.
 //!
-//! It is not in the cache: in a user namespace mmdebstrap acts under other user ids, for whom a home folder is closed,
-//! and apt's download user is another one too. So it is in a folder that everybody may pass through. A lock inside says
-//! that its build lives; a folder whose lock is free is garbage, and the next build removes it.
+//! The work folder is not in the cache, because in a user namespace mmdebstrap acts under other user ids, and so does apt's
+//! download user. These cannot traverse a home folder. A build holds a lock inside its work folder. If the lock is free, the
+//! build is dead, and the next build removes the folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ use crate::tools::Privilege;
 
 const PREFIX: &str = "rdd-image-build.";
 const LOCK: &str = "lock";
-/// Removing a few ten thousand files takes seconds.
+/// The limit for removing a few ten thousand files, which takes seconds.
 const REMOVE_LIMIT: Duration = Duration::from_secs(300);
-/// A killed process is gone at once, unless its disk hangs.
+/// The limit for the exit of a killed process, which is immediate unless the disk hangs.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// A folder that goes when this value goes.
+/// A work folder. Dropping the value removes it.
 #[derive(Debug)]
 pub struct WorkFolder {
     path: PathBuf,
@@ -31,7 +31,7 @@ pub struct WorkFolder {
 }
 
 impl WorkFolder {
-    /// Makes a folder in `parent`, after removing those of dead builds of the same user.
+    /// Makes a folder in `parent`, after removing those of the same user's dead builds.
     ///
     /// # Errors
     /// `parent` cannot be written to.
@@ -44,7 +44,7 @@ impl WorkFolder {
             .keep();
         let lock = match FileLock::try_acquire(&path.join(LOCK), "image build") {
             Ok(Some(lock)) => lock,
-            // Somebody cleared the folder in the instant before it had its lock.
+            // Another build removed the folder before this one took the lock.
             Ok(None) => return Err(BuildError::Cancelled),
             Err(error) => {
                 remove(&path, privilege);
@@ -73,7 +73,7 @@ impl Drop for WorkFolder {
     }
 }
 
-/// Others may pass through, and see nothing: the names inside are known to the build only.
+/// Lets other users traverse the folder without listing it.
 #[cfg(unix)]
 fn open_for_passage(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -95,7 +95,7 @@ fn remove_stale(parent: &Path, privilege: Privilege) {
         if !is_ours {
             continue;
         }
-        // A folder without a lock file is that of a build between its first two steps; the next build will see.
+        // A folder without a lock file belongs to a build between its first two steps, so it stays.
         let lock = entry.path().join(LOCK);
         if lock.is_file() && matches!(FileLock::try_acquire(&lock, "clearing"), Ok(Some(_))) {
             remove(&entry.path(), privilege);
@@ -106,7 +106,7 @@ fn remove_stale(parent: &Path, privilege: Privilege) {
 #[cfg(unix)]
 fn is_own_folder(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    // Not following links: the parent is a folder where everybody may put them.
+    // Does not follow links: any user can make links in the parent.
     fs::symlink_metadata(path)
         .is_ok_and(|meta| meta.is_dir() && meta.uid() == rustix::process::getuid().as_raw())
 }
@@ -116,9 +116,9 @@ fn is_own_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
 }
 
-/// Removes a work folder; what cannot be removed stays for the next build, and the log says so.
+/// Removes a work folder. Files that cannot be removed are logged and stay for the next build.
 fn remove(path: &Path, privilege: Privilege) {
-    end_left_overs(path);
+    kill_orphans(path);
     if has_mount_below(path) {
         tracing::warn!(
             "{} is not removed: something is still mounted in it",
@@ -130,7 +130,7 @@ fn remove(path: &Path, privilege: Privilege) {
         return;
     }
     if privilege == Privilege::UserNamespace {
-        // Files of other user ids, which are ours in a namespace only.
+        // Files of subordinate user ids can be removed in a user namespace only.
         let (program, words) = (privilege.namespace()[0], &privilege.namespace()[1..]);
         let command = Run::new(program, REMOVE_LIMIT)
             .args(words)
@@ -147,12 +147,12 @@ fn remove(path: &Path, privilege: Privilege) {
     }
 }
 
-/// Ends what a killed build started: the kernel forgets to end a helper with its parent once the helper has changed its
-/// credentials, as it does for a user namespace. The processes are those that name the work folder, whose name is random,
-/// in their command line; `unshare` takes its whole process namespace with it.
-fn end_left_overs(path: &Path) {
+/// Kills the orphans of a killed build. The kernel does not kill a helper with its parent once the helper has changed its
+/// credentials, as it does for a user namespace. Orphans have the work folder, whose name is random, in their command line.
+/// The death of `unshare` ends its whole process namespace.
+fn kill_orphans(path: &Path) {
     let mark = [b"--wd=", path.as_os_str().as_encoded_bytes()].concat();
-    let is_left_over = |pid: u32| {
+    let is_orphan = |pid: u32| {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         words.split(|byte| *byte == 0).any(|word| word == mark)
     };
@@ -164,27 +164,27 @@ fn end_left_overs(path: &Path) {
         else {
             continue;
         };
-        if !is_left_over(pid) {
+        if !is_orphan(pid) {
             continue;
         }
-        // Held first, looked at again, and only then signalled: the number may be another process by now.
+        // Opened first and then checked again, because the PID may belong to another process by now.
         let Ok(Some(identity)) = Identity::of(pid) else {
             continue;
         };
         let Ok(Some(held)) = Process::open(&identity) else {
             continue;
         };
-        if is_left_over(pid) && held.signal(Signal::Kill).is_ok() {
+        if is_orphan(pid) && held.signal(Signal::Kill).is_ok() {
             let _ = held.wait(Instant::now() + END_LIMIT);
         }
     }
 }
 
-/// mmdebstrap mounts in a namespace of its own; should one of its mounts ever be seen here, then removing the folder
-/// would remove what is mounted.
+/// Whether something is mounted in the folder. mmdebstrap mounts in a namespace of its own; if one of its mounts were visible
+/// here, removing the folder would remove the mounted files.
 fn has_mount_below(path: &Path) -> bool {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    // Blanks are written as \040; our names have none, and a parent with blanks is compared in the same form.
+    // mountinfo writes blanks as \040, which only the parent's path can have.
     let escaped = path.to_string_lossy().replace(' ', "\\040");
     mounts
         .lines()
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_goes_with_its_value_and_those_of_dead_builds_go_too() {
+    fn folders_are_removed_on_drop_and_after_dead_builds() {
         let parent = tempfile::tempdir().unwrap();
         let dead = parent.path().join(format!("{PREFIX}dead"));
         fs::create_dir_all(dead.join("rootfs/etc")).unwrap();

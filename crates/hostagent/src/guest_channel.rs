@@ -128,6 +128,8 @@ async fn talk(
                     heard = true;
                     let status = match message {
                         GuestMessage::Status { status } => status,
+                        // For guests without agent; nothing uses it yet.
+                        GuestMessage::Provisioning { .. } => continue,
                         GuestMessage::Reply { id, error, status } => {
                             if let Some(answer) = pending.remove(&id) {
                                 let _ = answer.send(match error {

@@ -17,6 +17,8 @@ pub struct Options {
     pub search_path: std::ffi::OsString,
     /// The accelerator that the user insists on; chosen by a probe if `None`.
     pub accelerator: Option<driver::Accelerator>,
+    /// What the guest takes from the host: proxy variables and the user's ssh keys.
+    pub host: lima::cidata::HostFacts,
     /// How long each step may take.
     pub limits: Limits,
     /// This host's clock, from which the guest's clock is set: [`SystemTime::now`], except in tests of clock jumps.

@@ -205,6 +205,7 @@ fn load(options: &Options) -> Result<Instance, RunError> {
 fn write_cidata(options: &Options, instance: &Instance) -> Result<(), RunError> {
     let keys = lima::keys::ensure(&options.config_dir).map_err(|error| failed(options, error))?;
     lima::cidata::Facts::new(&options.dir, &instance.template, vec![keys.authorized_key])
+        .map(|facts| facts.with_host(&instance.template, &options.host))
         .and_then(|facts| facts.write_iso(&options.dir.cidata_iso()))
         .map_err(|error| failed(options, error))
 }

@@ -1,5 +1,6 @@
 //! What the program takes from its environment, read once. No other part of rdd reads an environment variable.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -29,6 +30,8 @@ pub(crate) struct Environment {
     pub(crate) ready_pipe: Option<String>,
     /// `PATH`: where other programs are looked for.
     pub(crate) search_path: OsString,
+    /// The proxy variables in both cases, also empty ones: guests get them.
+    pub(crate) proxies: BTreeMap<String, String>,
     /// `XDG_CACHE_HOME`.
     pub(crate) xdg_cache_home: Option<PathBuf>,
     /// `LOCALAPPDATA` (Windows).
@@ -89,6 +92,11 @@ impl Environment {
                 .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),
             ready_pipe: text(crate::service::start::READY_VARIABLE)?,
             search_path: set("PATH").unwrap_or_default(),
+            proxies: lima::cidata::PROXY_VARIABLES
+                .iter()
+                .flat_map(|name| [(*name).to_owned(), name.to_uppercase()])
+                .filter_map(|name| Some((name.clone(), variable(&name)?.into_string().ok()?)))
+                .collect(),
             // The XDG specification says that a relative path is to be ignored.
             xdg_cache_home: set("XDG_CACHE_HOME")
                 .map(PathBuf::from)
@@ -129,6 +137,20 @@ mod tests {
         assert_eq!(environment.instance, None);
         assert!(!environment.keep_logs);
         assert_eq!(environment.editor.as_deref(), Some("ed"));
+    }
+
+    #[test]
+    fn proxies_are_read_in_both_cases_and_may_be_empty() {
+        let environment = read(&[
+            ("http_proxy", ""),
+            ("HTTPS_PROXY", "http://p"),
+            ("PROXY", "x"),
+        ]);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            environment.unwrap().proxies,
+            [pair("http_proxy", ""), pair("HTTPS_PROXY", "http://p")].into()
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The agent: what it does at boot, in the order in which ssh is reachable soonest, and that it stays to answer.
+//! The agent's work at boot, in the order that makes ssh reachable soonest. Afterwards the agent answers the host.
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -14,14 +15,14 @@ use super::channel::Channel;
 use super::netlink::{self, Uevents};
 use super::{
     AGENT_PID_FILE, RUN_DIR, files, identity, kernel_log, kernel_modules, power, provision,
-    root_disk, seed, sessions, sshd,
+    root_disk, seed, sessions, sshd, system_settings,
 };
 
-/// What the network of every driver needs. PCI first: it finds the device, whose driver follows.
+/// The modules that the network of every driver needs. PCI comes first, because it finds the device.
 const NETWORK_MODULES: [&str; 2] = ["virtio_pci", "virtio_net"];
-/// The power button: the ACPI button's driver and the one through which logind reads it.
+/// The driver of the ACPI power button, and the one through which logind reads it.
 const BUTTON_MODULES: [&str; 2] = ["button", "evdev"];
-/// How long the network card may take to appear.
+/// The time that the network card may take to appear.
 const NETWORK_WAIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run() -> ExitCode {
@@ -32,7 +33,7 @@ pub(crate) fn run() -> ExitCode {
     }
     let channel = Channel::open();
     let modules = thread::spawn(|| kernel_modules::load(&NETWORK_MODULES));
-    let seed = match seed::read() {
+    let mut seed = match seed::read() {
         Ok(seed) => seed,
         Err(error) => {
             channel.failure(&error.to_string());
@@ -42,7 +43,7 @@ pub(crate) fn run() -> ExitCode {
     let settings = match &seed {
         Some(seed) => seed.settings.clone(),
         None => {
-            channel.failure("there is no disk with the label cidata: no user is set up");
+            channel.failure("no disk has the label cidata, so no user is set up");
             Settings::parse(&Sources::default())
         }
     };
@@ -60,25 +61,44 @@ pub(crate) fn run() -> ExitCode {
         identity::set_hostname(&settings.hostname),
     );
     report(
+        "cannot write the names of hosts",
+        system_settings::write_hosts(&settings),
+    );
+    report(
+        "cannot write the variables of env",
+        system_settings::write_environment(&settings),
+    );
+    if let Some(zone) = &settings.timezone {
+        report(
+            &format!("cannot set the time zone {zone}"),
+            system_settings::set_timezone(zone),
+        );
+    }
+    report(
         "cannot make host keys and machine id",
         identity::ensure(&settings.instance),
     );
     let mut uid = settings.user.uid;
-    if seed.is_some() {
+    if let Some(seed) = &mut seed {
         match identity::ensure_user(&settings) {
-            Ok(account) => uid = account.uid,
+            Ok(account) => {
+                uid = account.uid;
+                report("cannot correct the user id", seed.set_uid(uid));
+            }
             Err(error) => channel.failure(&format!("cannot set up the user: {error}")),
         }
         report(
             "cannot prepare logins",
             sessions::prepare(&settings.user.name, uid),
         );
+        provision::run_boot(seed, &channel);
     }
     let network = settings.network;
+    let name_servers = settings.name_servers.clone();
     let networking = thread::spawn(move || {
         let _ = modules.join();
-        let result = bring_up(&network);
-        // Not before the network, which is needed sooner; nor after ssh, as a power-down may come as soon as that.
+        let result = bring_up(&network, &name_servers);
+        // After the network, which is needed sooner. Before ssh is up, because a power-down may come right then.
         thread::spawn(|| {
             kernel_modules::load(&BUTTON_MODULES);
             power::watch_button();
@@ -107,23 +127,25 @@ pub(crate) fn run() -> ExitCode {
         Ok(None) => {}
         Err(error) => channel.failure(&error),
     }
-    if let Some(seed) = &seed {
-        let settling = thread::spawn(move || sessions::settle(uid));
-        provision::run(seed, &channel, uid, settling);
+    match &seed {
+        Some(seed) => {
+            let settling = thread::spawn(move || sessions::settle(uid));
+            provision::run(seed, &channel, uid, settling);
+        }
+        None => channel.update(|state| state.phase = state.phase.max(Phase::Provisioned)),
     }
-    channel.update(|state| state.phase = state.phase.max(Phase::Provisioned));
-    // The channel's threads do the rest. systemd ends this process at shutdown.
+    // The channel's threads answer the host from here on. systemd ends this process at shutdown.
     loop {
         thread::park();
     }
 }
 
-fn bring_up(network: &Network) -> io::Result<()> {
+fn bring_up(network: &Network, name_servers: &[IpAddr]) -> io::Result<()> {
     netlink::loopback_up()?;
     let events = Uevents::open()?;
     let (index, name) = events
         .wait_for(NETWORK_WAIT, netlink::ethernet)
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no network card appeared"))?;
     netlink::configure(index, network)?;
-    identity::write_network_files(&name, network)
+    identity::write_network_files(&name, network, name_servers)
 }

@@ -4,25 +4,26 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use guestagent::protocol::{
     Envelope, FAILURE_TEXT_LIMIT, FAILURES_LIMIT, GUEST_SERIAL_PORT, GuestMessage, GuestStatus,
     LineReader, Phase, Request, VIRTIO_PORT, to_line,
 };
+use parking_lot::Mutex;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use rustix::time::{ClockId, Timespec, clock_settime};
 
 use super::{files, identity, kernel_log, power};
 
-/// Lines waiting to be written. When nobody reads on the host QEMU takes no bytes, and later lines are dropped: the
-/// host asks for the status when it comes back.
+/// Lines that wait to be written. While no hostagent is connected QEMU takes no bytes, and further lines are dropped; the
+/// next hostagent asks for the status.
 const QUEUE: usize = 32;
 const READ_SIZE: usize = 4096;
 
-/// The state that the host sees, and the line that tells it about changes.
+/// The state that the host sees, and the queue of lines that report its changes.
 #[derive(Clone)]
 pub(crate) struct Channel {
     state: Arc<Mutex<GuestStatus>>,
@@ -30,7 +31,7 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// Opens the port and answers the host from now on, in threads of its own. Without a port there still is a state.
+    /// Opens the port and answers the host in threads of its own. Without a port the state is kept and not sent.
     pub(crate) fn open() -> Self {
         let state = Arc::new(Mutex::new(GuestStatus {
             boot_id: files::text("/proc/sys/kernel/random/boot_id")
@@ -43,6 +44,7 @@ impl Channel {
             user: String::new(),
             host_keys: Vec::new(),
             failures: Vec::new(),
+            provisioning: None,
         }));
         let (lines, queue) = sync_channel(QUEUE);
         let channel = Self { state, lines };
@@ -57,17 +59,17 @@ impl Channel {
         channel
     }
 
-    /// Changes the state and tells the host.
+    /// Changes the state and reports it to the host.
     pub(crate) fn update(&self, change: impl FnOnce(&mut GuestStatus)) {
         let status = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.state.lock();
             change(&mut state);
             stamped(&state)
         };
         self.send(&GuestMessage::Status { status });
     }
 
-    /// Records a failure for the host and in the journal.
+    /// Reports a failure to the host and in the journal.
     pub(crate) fn failure(&self, text: &str) {
         kernel_log::warning(text);
         let mut end = text.len().min(FAILURE_TEXT_LIMIT);
@@ -86,7 +88,7 @@ impl Channel {
         if let Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) =
             self.lines.try_send(line)
         {
-            // Dropped, see QUEUE.
+            // The line is dropped, see QUEUE.
         }
     }
 
@@ -121,7 +123,7 @@ impl Channel {
             Request::Poweroff => self.stop("poweroff"),
             Request::Reboot => self.stop("reboot"),
         };
-        let status = stamped(&self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        let status = stamped(&self.state.lock());
         self.send(&GuestMessage::Reply {
             id: envelope.id,
             error,
@@ -129,12 +131,9 @@ impl Channel {
         });
     }
 
-    /// In a thread of its own: the line stays alive while systemd is asked.
+    /// Calls systemd in a thread of its own, so that the host gets its replies meanwhile.
     fn stop(&self, verb: &'static str) -> Option<String> {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .phase = Phase::Stopping;
+        self.state.lock().phase = Phase::Stopping;
         let channel = self.clone();
         std::thread::spawn(move || {
             if let Err(error) = power::request(verb) {
@@ -185,10 +184,10 @@ fn write_lines(mut port: File, queue: &Receiver<Vec<u8>>) {
     }
 }
 
-/// The second serial port, or the virtio port where a driver offers that instead.
+/// Opens the second serial port, or the virtio port if the driver offers that instead.
 fn open_port() -> io::Result<(File, File)> {
     let serial = open(GUEST_SERIAL_PORT.into()).and_then(|file| {
-        // No echo, no line editing, no translation. A port without hardware says EIO here.
+        // No echo, no line editing, no translation. A port without hardware fails with EIO.
         let mut attributes = tcgetattr(&file)?;
         attributes.make_raw();
         tcsetattr(&file, OptionalActions::Now, &attributes)?;
@@ -206,7 +205,7 @@ fn open_port() -> io::Result<(File, File)> {
 }
 
 fn open(path: PathBuf) -> io::Result<File> {
-    // O_NOCTTY: the line must not become the terminal of this session.
+    // O_NOCTTY: the port must not become the terminal of this session.
     OpenOptions::new()
         .read(true)
         .write(true)

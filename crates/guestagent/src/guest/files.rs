@@ -1,11 +1,12 @@
-//! Files that are never half written.
+//! Writes files that are never seen half written.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
-/// Replaces `path` with `bytes`, under `mode` and `owner` from the start; no sync, as the boot writes these again.
+/// Replaces `path` with `bytes`. The new file has `mode` and `owner` from the start. There is no sync, because each boot
+/// writes these files again.
 ///
 /// # Errors
 /// The folder cannot be written to.
@@ -19,7 +20,7 @@ pub(crate) fn replace(
     name.push(".rdd-new");
     let temporary = path.with_file_name(name);
     let written = (|| {
-        // A left-over of an interrupted boot goes first: `create_new` follows no link that someone put there.
+        // The file of an interrupted boot is removed first, so that `create_new` succeeds. It follows no link.
         let _ = fs::remove_file(&temporary);
         let mut file = OpenOptions::new()
             .write(true)
@@ -39,7 +40,7 @@ pub(crate) fn replace(
     written
 }
 
-/// Like [`replace`] when the content differs; the file of an unchanged boot is not touched.
+/// Calls [`replace`] if the content differs.
 ///
 /// # Errors
 /// As [`replace`].
@@ -56,7 +57,7 @@ pub(crate) fn replace_if_different(
     }
 }
 
-/// Reads a text; what cannot be read is empty.
+/// Reads a text. A file that cannot be read is empty.
 pub(crate) fn text(path: impl AsRef<Path>) -> String {
     fs::read(path)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

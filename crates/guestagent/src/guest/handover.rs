@@ -1,8 +1,8 @@
-//! `guestagent handover PIDFILE NAME PROGRAM [ARGUMENT…]`: the `ExecStart=` of services whose process may run already,
-//! because the agent started it before systemd.
+//! `guestagent handover PIDFILE NAME PROGRAM [ARGUMENT…]`: the `ExecStart=` of services whose process may be running
+//! already, because the agent started it before systemd.
 //!
-//! When it does, it is moved into the service's control group, and this command ends: with `Type=forking` and the same
-//! `PIDFile=` systemd then supervises it as if it had started it. Otherwise PROGRAM is executed as usual.
+//! A running process is moved into the service's control group, and this command exits. With `Type=forking` and the same
+//! `PIDFile=`, systemd then supervises the process like one of its own. Otherwise PROGRAM is executed as usual.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::{AGENT_PID_FILE, PROGRAM, files, kernel_log};
 
-/// The first thing that an agent does is to write its PID file.
+/// The time for the agent to write its PID file, which it does first.
 const DETACH_LIMIT: Duration = Duration::from_secs(10);
 const DETACH_POLL: Duration = Duration::from_millis(20);
 /// The agent's name in `/proc/PID/comm`.
@@ -42,7 +42,7 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// `guestagent agent --detach`: starts the agent and ends once its PID file names it, as `Type=forking` wants it.
+/// `guestagent agent --detach`: starts the agent and exits once the PID file names it, as `Type=forking` requires.
 pub(crate) fn detach() -> ExitCode {
     let agent = Command::new(PROGRAM)
         .arg("agent")
@@ -68,14 +68,14 @@ pub(crate) fn detach() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The living process that a PID file names, if it is the expected program. `/run` is new at each boot and only root
-/// writes there, so the number is of this boot; the name tells a reused number.
+/// Returns the running process that a PID file names, if it is the expected program. `/run` is new at each boot and only
+/// root writes to it, so the PID is of this boot; comparing the name detects a reused PID.
 pub(crate) fn running(pid_file: &Path, name: &str) -> Option<u32> {
     let pid: u32 = files::text(pid_file).trim().parse().ok()?;
     (pid > 1 && files::text(format!("/proc/{pid}/comm")).trim() == name).then_some(pid)
 }
 
-/// Moves the process into the control group that this process is in (`man 7 cgroups`, version 2).
+/// Moves a process into the control group of this process (cgroups(7), version 2).
 fn adopt(pid: u32) -> std::io::Result<()> {
     let own = files::text("/proc/self/cgroup");
     let group = own

@@ -1,7 +1,8 @@
-//! Who this guest is: host name, machine id, host keys, and the user with their keys.
+//! The identity of the guest: host name, machine id, host keys, and the user with its keys.
 
 use std::fs;
 use std::io::{self, Read as _};
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,13 +12,13 @@ use guestagent::cidata::{Network, Settings, User};
 
 use super::files::{self, replace_if_different};
 
-/// The instance that this disk belonged to at its last boot.
+/// Contains the instance that this disk belonged to at its last boot.
 const INSTANCE_FILE: &str = "/var/lib/rdd/instance";
-/// sshd's only host key: generated in a tenth of the time of an RSA key, and known to every client since 2014.
+/// sshd's only host key. Its generation takes a tenth of the time of an RSA key, and every client since 2014 supports it.
 const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 
-/// Makes machine id and host keys when they are missing, or when the disk is a clone of another instance's: two guests
-/// must never share them. Called before sshd and systemd need them.
+/// Generates machine id and host keys if they are missing, or if the disk is a clone of another instance's, because two
+/// guests must never share them. Called before sshd and systemd need them.
 ///
 /// # Errors
 /// The root file system cannot be written to, or `ssh-keygen` failed.
@@ -43,7 +44,7 @@ pub(crate) fn ensure(instance: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The public host keys, as `known_hosts` wants them.
+/// Returns the public host keys in the form of `known_hosts`.
 pub(crate) fn public_host_keys() -> Vec<String> {
     let text = files::text(format!("{HOST_KEY}.pub"));
     text.lines()
@@ -51,8 +52,8 @@ pub(crate) fn public_host_keys() -> Vec<String> {
         .collect()
 }
 
-/// Whether these are the two files of a key. A guest that is switched off right after it made them may find them empty:
-/// ext4 writes a new name before the content behind it.
+/// Whether these are the two files of a key. They may be empty in a guest that was switched off right after it made them,
+/// because ext4 writes a new name before the content.
 fn is_whole(private: &str, public: &str) -> bool {
     private.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----")
         && private
@@ -76,7 +77,7 @@ fn generate_host_key() -> io::Result<()> {
     if !status.success() {
         return Err(io::Error::other(format!("ssh-keygen ended with {status}")));
     }
-    // A guest keeps its key once somebody has seen it, also when it is switched off the next moment.
+    // Synced, so that a guest keeps a key that a client has seen, also if it is switched off right afterwards.
     for path in [temporary.clone(), format!("{temporary}.pub")] {
         fs::File::open(path)?.sync_all()?;
     }
@@ -85,7 +86,7 @@ fn generate_host_key() -> io::Result<()> {
     fs::File::open("/etc/ssh")?.sync_all()
 }
 
-/// A random version 4 UUID without dashes, as systemd makes it (`man 5 machine-id`).
+/// Returns a random version 4 UUID without dashes, as systemd generates it (machine-id(5)).
 fn random_id() -> io::Result<String> {
     let mut text = String::new();
     fs::File::open("/proc/sys/kernel/random/uuid")?.read_to_string(&mut text)?;
@@ -94,7 +95,7 @@ fn random_id() -> io::Result<String> {
     Ok(text)
 }
 
-/// Sets the host name now and for systemd.
+/// Sets the host name, and writes it for systemd.
 ///
 /// # Errors
 /// The root file system cannot be written to.
@@ -116,27 +117,40 @@ pub(crate) fn set_hostname(hostname: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the name server, and the settings with which networkd takes the interface over unchanged.
+/// Writes the name servers, and settings with which networkd takes over the interface unchanged.
 ///
 /// # Errors
 /// `/run` cannot be written to.
-pub(crate) fn write_network_files(interface: &str, network: &Network) -> io::Result<()> {
+pub(crate) fn write_network_files(
+    interface: &str,
+    network: &Network,
+    name_servers: &[IpAddr],
+) -> io::Result<()> {
     let Network {
         address,
         prefix,
         gateway,
         dns,
     } = network;
+    let servers = match name_servers {
+        [] => vec![dns.to_string()],
+        servers => servers.iter().map(ToString::to_string).collect(),
+    };
+    let resolv_conf: String = servers
+        .iter()
+        .map(|server| format!("nameserver {server}\n"))
+        .collect();
     replace_if_different(
         Path::new("/etc/resolv.conf"),
-        format!("nameserver {dns}\n").as_bytes(),
+        resolv_conf.as_bytes(),
         0o644,
         None,
     )?;
     fs::create_dir_all("/run/systemd/network")?;
     let text = format!(
         "# Written by guestagent at each boot.\n[Match]\nName={interface}\n\n[Network]\nAddress={address}/{prefix}\n\
-         Gateway={gateway}\nDNS={dns}\nKeepConfiguration=yes\n"
+         Gateway={gateway}\nDNS={servers}\nKeepConfiguration=yes\n",
+        servers = servers.join(" "),
     );
     files::replace(
         Path::new("/run/systemd/network/10-rdd.network"),
@@ -146,7 +160,7 @@ pub(crate) fn write_network_files(interface: &str, network: &Network) -> io::Res
     )
 }
 
-/// Makes the user, the home folder, passwordless sudo and `authorized_keys`; changes only what differs.
+/// Sets up the user with its home folder, passwordless sudo and `authorized_keys`. Changes only what differs.
 ///
 /// # Errors
 /// The root file system cannot be written to.
@@ -177,7 +191,7 @@ pub(crate) fn ensure_user(settings: &Settings) -> io::Result<Account> {
         None,
     )?;
     if !settings.authorized_keys.is_empty() {
-        // Not in the home folder: what users put there themselves stays theirs, and a changed key is really gone.
+        // Outside of the home folder: keys that users add there themselves stay, and a key that the host drops is gone.
         fs::create_dir_all("/etc/ssh/authorized_keys.d")?;
         let keys = settings.authorized_keys.join("\n") + "\n";
         let path = Path::new("/etc/ssh/authorized_keys.d").join(&user.name);
@@ -199,12 +213,13 @@ fn write_accounts(user: &User) -> io::Result<Account> {
         gshadow: files::text("/etc/gshadow"),
         subuid: files::text("/etc/subuid"),
         subgid: files::text("/etc/subgid"),
+        shells: files::text("/etc/shells"),
     };
     let mut after = before.clone();
     let account = add_user(&mut after, user);
-    // Group 42 is `shadow` on every Debian (base-passwd).
+    // Group 42 is `shadow` on every Debian (package base-passwd).
     let shadow = Some((0, 42));
-    // `passwd` comes last: who is in it is complete.
+    // `passwd` comes last, so that an account in it is complete.
     let writes = [
         ("/etc/shadow", &before.shadow, &after.shadow, 0o640, shadow),
         ("/etc/group", &before.group, &after.group, 0o644, None),
@@ -232,7 +247,7 @@ mod tests {
     use super::is_whole;
 
     #[test]
-    fn a_key_that_was_not_written_to_its_end_is_made_anew() {
+    fn an_incomplete_key_is_generated_again() {
         let private =
             "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n";
         let public = "ssh-ed25519 AAAA \n";

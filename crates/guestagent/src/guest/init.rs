@@ -1,6 +1,6 @@
-//! PID 1, for the moment until it becomes systemd.
+//! PID 1 until it executes systemd.
 //!
-//! Nothing here may fail the boot: whatever goes wrong, systemd is executed, and its services do the agent's work.
+//! No error here stops the boot: systemd is executed in any case, and its services do the agent's work.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -10,7 +10,7 @@ use rustix::mount::{MountFlags, mount};
 
 use super::{PROGRAM, kernel_log};
 
-/// Always systemd on the images that we build.
+/// systemd, in the images that rdd builds.
 const REAL_INIT: &str = "/sbin/init";
 
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The same flags as systemd's (`src/shared/mount-setup.c`), which leaves alone what is mounted already.
+/// Mounts with the flags of systemd (`src/shared/mount-setup.c`), which skips what is mounted already.
 fn mount_api_file_systems() {
     let secure = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mounts = [

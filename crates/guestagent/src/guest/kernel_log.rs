@@ -1,14 +1,14 @@
-//! The agent's log: `/dev/kmsg`, which is there from the first moment, shows on the console, and which journald reads
-//! from its beginning, so that `journalctl -t guestagent` has all of it.
+//! The agent's log in `/dev/kmsg`. It exists from the first moment and shows on the console. journald reads it from its
+//! beginning, so `journalctl -t guestagent` shows all of it.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
-/// A kernel log record holds a bit under 1 KiB (`LOG_LINE_MAX`).
+/// A kernel log record has a bit less than 1 KiB (`LOG_LINE_MAX`).
 const RECORD_LIMIT: usize = 900;
 
-/// Kernel log levels (`linux/kern_levels.h`), with the facility `daemon` (3 << 3), so that journald keeps them apart
-/// from the kernel's own.
+/// Kernel log levels (`linux/kern_levels.h`) with the facility `daemon` (3 << 3), by which journald distinguishes them from
+/// the kernel's own messages.
 const INFO: u8 = (3 << 3) | 6;
 const WARNING: u8 = (3 << 3) | 4;
 
@@ -30,7 +30,7 @@ fn write(level: u8, text: &str) {
         while !line.is_char_boundary(end) {
             end -= 1;
         }
-        // One write is one record. There is nowhere to report a failure to.
+        // One write is one record. A failure cannot be reported anywhere.
         let _ = log.write_all(format!("<{level}>guestagent[{pid}]: {}\n", &line[..end]).as_bytes());
     }
 }

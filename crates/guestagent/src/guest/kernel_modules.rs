@@ -1,4 +1,4 @@
-//! Loads the few kernel modules that cannot wait for udev.
+//! Loads the kernel modules that are needed before udev runs.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,7 +7,7 @@ use guestagent::modules::load_order;
 
 use super::{files, kernel_log};
 
-/// Loads `wanted` and what they depend on. Modules that are built in or loaded already are no error.
+/// Loads `wanted` and their dependencies. Modules that are built in or loaded already are no error.
 pub(crate) fn load(wanted: &[&str]) {
     let release = files::text("/proc/sys/kernel/osrelease");
     let folder = Path::new("/lib/modules").join(release.trim());

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! kernel ── init=guestagent ──┬─ PID 1: mounts /proc /sys /dev /run, starts the agent, becomes systemd   (init)
-//!                             └─ agent: cidata → user, keys, network, sshd → ready → grow root, provision (boot)
-//! systemd ─ ssh.service, rdd-guestagent.service: adopt what runs already, or start it                  (handover)
+//!                             └─ agent: cidata → settings, user, boot scripts, network, sshd → ready
+//!                                       → grow the root, provision                                       (boot)
+//! systemd ─ ssh.service, rdd-guestagent.service: adopt a running process, or start it                  (handover)
 //! ```
 //!
-//! Why before systemd: on an emulated machine systemd needs two seconds to read its units and reach a first service.
-//! The agent uses that time on the other processor, and ssh answers before systemd has finished. Without `init=` on
-//! the kernel's command line the same services start the same programs in the ordinary way, only later.
+//! The agent starts before systemd, because systemd on an emulated machine needs two seconds to read its units and reach a
+//! first service. The agent uses that time on the other processor, so ssh answers before systemd has finished. Without
+//! `init=` on the kernel's command line the services start the same programs in the ordinary way, only later.
 
 mod boot;
 mod channel;
@@ -25,21 +26,22 @@ mod root_disk;
 mod seed;
 mod sessions;
 mod sshd;
+mod system_settings;
 
 use std::process::ExitCode;
 
-/// Where the program is in the guest.
+/// The path of the program in the guest.
 pub(crate) const PROGRAM: &str = "/usr/lib/rdd/guestagent";
-/// The agent's process id, for `handover`.
+/// Contains the agent's PID, for `handover`.
 pub(crate) const AGENT_PID_FILE: &str = "/run/rdd-guestagent.pid";
-/// What the agent keeps while the guest runs.
+/// The folder of the agent's files while the guest runs.
 pub(crate) const RUN_DIR: &str = "/run/rdd";
 
 pub(crate) fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let _ = arguments.next();
     if std::process::id() == 1 {
-        // Only returns when there is no systemd to become; the kernel then panics and says so.
+        // Returns only if systemd cannot be executed. The kernel then panics with a message.
         return init::run(arguments);
     }
     match arguments.next().as_deref().and_then(|word| word.to_str()) {

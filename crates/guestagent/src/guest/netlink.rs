@@ -1,5 +1,4 @@
-//! The network address, set through rtnetlink (`man 7 rtnetlink`) without a process, and waiting for devices through
-//! the kernel's uevents.
+//! Sets the network address through rtnetlink(7), without a process, and waits for devices by the kernel's uevents.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -13,7 +12,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with,
 };
 
-/// One answer of rtnetlink; an acknowledgement is 36 bytes.
+/// The size of an rtnetlink reply, in bytes; an acknowledgement has 36.
 const ANSWER_LIMIT: usize = 4096;
 
 const RTM_NEWLINK: u16 = 16;
@@ -32,7 +31,7 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const AF_INET: u8 = 2;
 const RT_TABLE_MAIN: u8 = 254;
-/// `RTPROT_STATIC`: set by an administrator, as networkd marks its own too.
+/// `RTPROT_STATIC`: set by an administrator. networkd marks its own routes the same way.
 const RTPROT_STATIC: u8 = 4;
 const RTN_UNICAST: u8 = 1;
 const EEXIST: i32 = 17;
@@ -40,7 +39,7 @@ const EEXIST: i32 = 17;
 /// Brings the loopback interface up.
 ///
 /// # Errors
-/// The kernel's answer.
+/// The kernel refused it.
 pub(crate) fn loopback_up() -> io::Result<()> {
     link_up(&rtnetlink()?, 1)
 }
@@ -48,7 +47,7 @@ pub(crate) fn loopback_up() -> io::Result<()> {
 /// Gives the interface with this index its address and the default route.
 ///
 /// # Errors
-/// The kernel's answer to the first message that it refused.
+/// The kernel refused a message.
 pub(crate) fn configure(index: u32, network: &Network) -> io::Result<()> {
     let socket = rtnetlink()?;
     link_up(&socket, index)?;
@@ -104,7 +103,7 @@ fn link_up(socket: &OwnedFd, index: u32) -> io::Result<()> {
     request(socket, RTM_NEWLINK, 0, &link)
 }
 
-/// Attributes are aligned to four bytes; all of ours are four bytes long.
+/// Appends an attribute. Attributes are aligned to four bytes, and all of these have four.
 fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8; 4]) {
     message.extend_from_slice(&8_u16.to_ne_bytes());
     message.extend_from_slice(&kind.to_ne_bytes());
@@ -127,7 +126,7 @@ fn request(socket: &OwnedFd, kind: u16, flags: u16, body: &[u8]) -> io::Result<(
     let mut answer = [0_u8; ANSWER_LIMIT];
     let (length, _) = recv(socket, &mut answer[..], RecvFlags::empty())?;
     if length < 20 || u16::from_ne_bytes([answer[4], answer[5]]) != NLMSG_ERROR {
-        return Err(io::Error::other("rtnetlink gave an unexpected answer"));
+        return Err(io::Error::other("rtnetlink sent an unexpected reply"));
     }
     match i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]) {
         0 => Ok(()),
@@ -136,13 +135,13 @@ fn request(socket: &OwnedFd, kind: u16, flags: u16, body: &[u8]) -> io::Result<(
     }
 }
 
-/// Tells when devices appear.
+/// The kernel's events about devices.
 pub(crate) struct Uevents {
     socket: OwnedFd,
 }
 
 impl Uevents {
-    /// Listens from now on: open it first, then look, then wait, so that nothing is missed.
+    /// Starts to listen. Open it before looking for a device, so that no event is missed.
     ///
     /// # Errors
     /// The kernel has no uevent socket.
@@ -173,14 +172,14 @@ impl Uevents {
             };
             let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
             let _ = poll(&mut fds, Some(&timeout));
-            // What happened does not matter, only that something did.
+            // Any event is a reason to look again; its content does not matter.
             let mut event = [0_u8; ANSWER_LIMIT];
             while recv(&self.socket, &mut event[..], RecvFlags::empty()).is_ok() {}
         }
     }
 }
 
-/// The first Ethernet interface: its index and name.
+/// Returns index and name of the first Ethernet interface.
 pub(crate) fn ethernet() -> Option<(u32, String)> {
     let mut found: Vec<(u32, String)> = std::fs::read_dir("/sys/class/net")
         .ok()?
@@ -193,7 +192,7 @@ pub(crate) fn ethernet() -> Option<(u32, String)> {
                     .parse::<u32>()
                     .ok()
             };
-            // ARPHRD_ETHER; a `device` link tells hardware from bridges and the like.
+            // 1 is ARPHRD_ETHER. Hardware has a `device` link, bridges and the like have none.
             (number("type")? == 1 && path.join("device").exists())
                 .then(|| Some((number("ifindex")?, path.file_name()?.to_str()?.to_owned())))?
         })

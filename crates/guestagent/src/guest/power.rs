@@ -1,4 +1,4 @@
-//! Shutting down in order, and the power button while nobody else listens to it.
+//! Orderly shutdown, and the power button until logind listens to it.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{files, kernel_log};
 
-/// systemd may not be up yet when the host changes its mind; the host has its own limit and then ends QEMU.
+/// How long a shutdown waits for systemd, which may not be up yet. The host has its own limit, after which it ends QEMU.
 const LIMIT: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(300);
 
@@ -16,10 +16,11 @@ const RETRY: Duration = Duration::from_millis(300);
 const EVENT_SIZE: usize = 24;
 const EV_KEY: u16 = 1;
 const KEY_POWER: u16 = 116;
-/// Asks systemd for `poweroff` or `reboot`; tries again while it is not up.
+
+/// Asks systemd for `poweroff` or `reboot`. Retries until systemd is up.
 ///
 /// # Errors
-/// systemd refused until the limit.
+/// systemd has not accepted the request within the limit.
 pub(crate) fn request(verb: &str) -> io::Result<()> {
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -41,10 +42,10 @@ pub(crate) fn request(verb: &str) -> io::Result<()> {
     }
 }
 
-/// Shuts down when the power button is pressed before logind listens to it; ends when the button goes away.
+/// Shuts down when the power button is pressed before logind listens to it. Returns when the button disappears.
 pub(crate) fn watch_button() {
     let Some(mut button) = open_button() else {
-        kernel_log::warning("there is no power button; a power-down waits for logind");
+        kernel_log::warning("there is no power button; a shutdown by the host waits for logind");
         return;
     };
     let mut event = [0_u8; EVENT_SIZE];
@@ -60,7 +61,7 @@ pub(crate) fn watch_button() {
     }
 }
 
-/// From then on the button is logind's business, and its settings hold.
+/// Whether logind runs. It then handles the button, by its own settings.
 fn logind_runs() -> bool {
     let words = ["--quiet", "is-active", "systemd-logind.service"];
     let status = Command::new("/bin/systemctl")

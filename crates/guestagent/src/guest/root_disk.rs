@@ -1,19 +1,19 @@
-//! Grows the root file system to its disk, online.
+//! Grows the mounted root file system to the size of its disk.
 
 use std::process::{Command, Stdio};
 
 use super::files;
 
-/// Below this much unused disk nothing is done: a file system never fills its disk to the last block.
+/// Unused space at the end of the disk below which nothing is done, because a file system never fills its disk exactly.
 const SLACK_BYTES: u64 = 16 << 20;
 
-/// Grows the root when its disk is larger. Images have one file system on the whole disk, so there is no partition to
-/// grow.
+/// Grows the root file system if its disk is larger, and returns the new size. Images have one file system on the whole
+/// disk, so there is no partition to grow.
 ///
 /// # Errors
-/// A sentence that says what failed.
+/// A sentence about what failed.
 pub(crate) fn grow() -> Result<Option<u64>, String> {
-    let device = root_device().ok_or("cannot tell which disk the root file system is on")?;
+    let device = root_device().ok_or("cannot find the disk of the root file system")?;
     let name = device.rsplit('/').next().unwrap_or(&device);
     let sectors: u64 = files::text(format!("/sys/class/block/{name}/size"))
         .trim()
@@ -44,7 +44,7 @@ pub(crate) fn grow() -> Result<Option<u64>, String> {
     }
 }
 
-/// `/proc/self/mountinfo` names `/dev/root` when the kernel mounted it, so the device number is looked up instead.
+/// Finds the device by its number, because `/proc/self/mountinfo` says `/dev/root` for a root that the kernel mounted.
 fn root_device() -> Option<String> {
     use rustix::fs::{major, minor, stat};
     let number = stat("/").ok()?.st_dev;

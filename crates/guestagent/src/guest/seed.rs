@@ -1,6 +1,7 @@
-//! Finds the cidata disk and copies what is on it into memory.
+//! Finds the cidata disk and copies its files into memory.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,28 +11,28 @@ use guestagent::iso9660::{IsoError, Volume};
 use super::netlink::Uevents;
 use super::{RUN_DIR, files};
 
-/// Disks are found before the root file system is mounted, unless they are on a bus whose driver is a module.
+/// How long to wait for the disk. The kernel finds disks before it mounts the root, except on a bus whose driver is a module.
 const DISK_WAIT: Duration = Duration::from_secs(3);
-/// All files of the disk together: it is copied to memory, and a Lima disk may carry a guest agent of 40 MiB that we
-/// have no use for.
+/// The limit of all copied files together, in bytes. A disk of Lima's may contain a guest agent of 40 MiB, which is not
+/// needed here.
 const TOTAL_LIMIT: usize = 8 << 20;
 
-/// The disk's content.
+/// The content of the disk.
 pub(crate) struct Seed {
     pub(crate) settings: Settings,
-    /// Where the files are now.
+    /// The folder of the copies.
     pub(crate) folder: PathBuf,
-    /// Paths below the folder, sorted.
+    /// The paths below the folder, sorted.
     pub(crate) paths: Vec<String>,
 }
 
-/// Reads the disk; `None` when there is none.
+/// Copies the disk. Returns `None` if there is none.
 pub(crate) fn read() -> Result<Option<Seed>, IsoError> {
     let Some(mut volume) = find() else {
         return Ok(None);
     };
     let folder = Path::new(RUN_DIR).join("cidata");
-    // Of an earlier agent in the same boot.
+    // Left by an earlier agent of the same boot.
     let _ = fs::remove_dir_all(&folder);
     let mut paths = Vec::new();
     let mut total = 0_usize;
@@ -45,7 +46,7 @@ pub(crate) fn read() -> Result<Option<Seed>, IsoError> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        // 0700: scripts are executed from here, by root.
+        // Mode 0700, because root executes scripts from here.
         files::replace(&path, &bytes, 0o700, None)?;
         paths.push(file.path);
     }
@@ -53,6 +54,8 @@ pub(crate) fn read() -> Result<Option<Seed>, IsoError> {
     let settings = Settings::parse(&Sources {
         lima_env: &text("lima.env"),
         param_env: &text("param.env"),
+        etc_environment: &text("etc_environment"),
+        etc_hosts: &text("etc_hosts"),
         meta_data: &text("meta-data"),
         ssh_authorized_keys: &text("ssh_authorized_keys"),
         user_data: &text("user-data"),
@@ -62,6 +65,37 @@ pub(crate) fn read() -> Result<Option<Seed>, IsoError> {
         folder,
         paths,
     }))
+}
+
+impl Seed {
+    /// Makes `LIMA_CIDATA_UID` the id that the user got, which differs from the requested one if that was taken.
+    ///
+    /// # Errors
+    /// The copy of `lima.env` cannot be written.
+    pub(crate) fn set_uid(&mut self, uid: u32) -> io::Result<()> {
+        const NAME: &str = "LIMA_CIDATA_UID";
+        let new = uid.to_string();
+        let mut changed = false;
+        for (key, value) in &mut self.settings.environment {
+            if key == NAME && *value != new {
+                value.clone_from(&new);
+                changed = true;
+            }
+        }
+        if !changed {
+            return Ok(());
+        }
+        // Scripts may read the file instead of their environment.
+        let path = self.folder.join("lima.env");
+        let text: String = files::text(&path)
+            .lines()
+            .map(|line| match line.split_once('=') {
+                Some((NAME, _)) => format!("{NAME}={new}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        files::replace(&path, text.as_bytes(), 0o700, None)
+    }
 }
 
 fn find() -> Option<Volume<File>> {

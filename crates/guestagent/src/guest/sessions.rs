@@ -1,9 +1,9 @@
 //! Login sessions while the system starts, and the user's own systemd.
 //!
-//! A login through `pam_systemd` waits for logind and starts a user manager: two seconds of an emulated boot. So while
-//! the system starts, the image's PAM profile leaves `pam_systemd` out for the user named in `/run/rdd/booting`, and
-//! sshd sets the variables that it would have set. The user lingers (as in Lima's guests): the user manager starts at
-//! boot by itself, and once it runs, the file goes and logins are sessions.
+//! A login through `pam_systemd` waits for logind and starts a user manager, which takes two seconds of an emulated boot.
+//! So while the system starts, the image's PAM profile skips `pam_systemd` for the user in `/run/rdd/booting`, and sshd sets
+//! the variables that `pam_systemd` would have set. The user lingers, as in Lima's guests: the user manager starts at boot
+//! by itself. Once it runs, the agent removes the file, and logins become sessions.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::{RUN_DIR, files};
 
-/// A busy host may need half a minute for all of systemd.
+/// How long to wait for the user manager. On a busy host systemd may need half a minute.
 const USER_MANAGER_LIMIT: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -41,7 +41,7 @@ pub(crate) fn prepare(user: &str, uid: u32) -> io::Result<()> {
     )
 }
 
-/// Waits until the user manager runs, and lets logins become sessions from then on, or at the limit.
+/// Waits until the user manager runs, or for the limit. Then logins become sessions.
 pub(crate) fn settle(uid: u32) {
     let deadline = Instant::now() + USER_MANAGER_LIMIT;
     let socket = PathBuf::from(format!("/run/user/{uid}/systemd/private"));

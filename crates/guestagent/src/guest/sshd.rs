@@ -1,4 +1,4 @@
-//! Starts sshd before systemd does, and knows when it listens.
+//! Starts sshd before systemd does, and waits until it listens.
 
 use std::fs;
 use std::io;
@@ -9,26 +9,27 @@ use std::time::{Duration, Instant};
 
 use super::{RUN_DIR, handover};
 
-/// sshd writes it when it listens (`PidFile` in sshd_config(5)).
+/// The file that sshd writes when it listens (`PidFile` in sshd_config(5)).
 pub(crate) const PID_FILE: &str = "/run/sshd.pid";
-/// An emulated guest on a busy host needs a second or two.
+/// How long sshd may take until it listens. An emulated guest on a busy host needs a second or two.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts sshd unless it runs, and returns when it listens.
+/// Starts sshd unless it runs already, and returns when it listens.
 ///
 /// # Errors
-/// sshd ended at once, or did not listen within the limit.
+/// sshd exited at once, or does not listen within the limit.
 pub(crate) fn start() -> io::Result<()> {
     if handover::running(Path::new(PID_FILE), "sshd").is_some() {
         return Ok(());
     }
-    // Privilege separation's folder; ssh.service makes it otherwise.
+    // The folder of privilege separation, which ssh.service makes otherwise.
     fs::create_dir_all("/run/sshd")?;
     let socket_path = Path::new(RUN_DIR).join("sshd.notify");
     let _ = fs::remove_file(&socket_path);
-    // Debian's sshd speaks sd_notify(3): READY=1 once it listens. Nothing has to try the port, which would fork.
+    // Debian's sshd sends READY=1 by sd_notify(3) once it listens. So the port needs no polling, which would fork an sshd
+    // for each attempt.
     let socket = UnixDatagram::bind(&socket_path)?;
-    // Without -D it detaches and becomes a child of PID 1, which then is able to supervise it.
+    // Without -D sshd detaches and becomes a child of PID 1, which can then supervise it.
     let status = Command::new("/usr/sbin/sshd")
         .env("NOTIFY_SOCKET", &socket_path)
         .stdin(Stdio::null())
@@ -37,7 +38,7 @@ pub(crate) fn start() -> io::Result<()> {
         .status()?;
     if !status.success() {
         return Err(io::Error::other(format!(
-            "sshd ended with {status}; `sshd -t` says why"
+            "sshd exited with {status}; run `sshd -t` in the guest for the reason"
         )));
     }
     let deadline = Instant::now() + READY_LIMIT;

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         cache_dir: folder.join("_cache"),
         search_path,
         accelerator: Some(driver::Accelerator::Tcg),
+        host: lima::cidata::HostFacts::default(),
         limits: Limits {
             ready: seconds(),
             grace: seconds(),

@@ -62,6 +62,7 @@ impl Agent {
             user: "dev".into(),
             host_keys: Vec::new(),
             failures: Vec::new(),
+            provisioning: None,
         }
     }
 

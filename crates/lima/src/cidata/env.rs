@@ -1,10 +1,11 @@
-//! Files of variables, and what cannot be said in them.
+//! Files of variables.
 
 use super::facts::{CidataError, Facts};
+use super::hosts;
 use crate::template::ProvisionMode;
 
-/// `KEY=VALUE`, the value to the end of the line and as it is: Lima's `boot.sh` reads lines with `read -r` and exports
-/// them, so a quote would be a part of the value.
+/// Appends `KEY=VALUE` without quotes: Lima's `boot.sh` reads lines with `read -r` and exports them, so a quote would become
+/// a part of the value.
 pub(super) fn plain_line(out: &mut String, key: &str, value: &str) -> Result<(), CidataError> {
     one_line(key, value)?;
     out.push_str(key);
@@ -14,8 +15,8 @@ pub(super) fn plain_line(out: &mut String, key: &str, value: &str) -> Result<(),
     Ok(())
 }
 
-/// A line of `/etc/environment`. pam_env takes one pair of quotes off and nothing inside them, so that a quote within
-/// stays as it is.
+/// Appends a line of `/etc/environment`. pam_env removes one pair of quotes and changes nothing inside, so quotes in the
+/// value stay as they are.
 fn quoted_line(out: &mut String, key: &str, value: &str) -> Result<(), CidataError> {
     one_line(key, value)?;
     let plain = value
@@ -44,11 +45,16 @@ pub(super) fn one_line(field: &str, value: &str) -> Result<(), CidataError> {
     }
 }
 
-/// `lima.env`: Lima's names, so that scripts written for Lima find them.
+/// Returns `lima.env`. The names are Lima's, for scripts that were written for Lima, and two more for the agent.
 pub(super) fn lima_env(facts: &Facts) -> Result<String, CidataError> {
     let mut out = String::new();
     let uid = facts.uid.to_string();
     let network = &facts.network;
+    let servers: Vec<String> = facts.name_servers.iter().map(ToString::to_string).collect();
+    let skip = facts
+        .scripts
+        .iter()
+        .any(|script| script.mode == ProvisionMode::Dependency);
     for (key, value) in [
         ("DEBUG", ""),
         ("NAME", &facts.name),
@@ -71,18 +77,23 @@ pub(super) fn lima_env(facts: &Facts) -> Result<String, CidataError> {
         ("TCP_DNS_LOCAL_PORT", "0"),
         ("ROSETTA_ENABLED", "false"),
         ("ROSETTA_BINFMT", "false"),
-        ("SKIP_DEFAULT_DEPENDENCY_RESOLUTION", ""),
+        (
+            "SKIP_DEFAULT_DEPENDENCY_RESOLUTION",
+            if skip { "1" } else { "" },
+        ),
         ("VMTYPE", "qemu"),
         ("VSOCK_PORT", "0"),
         ("VIRTIO_PORT", ""),
-        ("PLAIN", "1"),
+        ("PLAIN", if facts.plain { "1" } else { "" }),
+        ("TIMEZONE", facts.timezone.as_deref().unwrap_or_default()),
+        ("DNS_ADDRESSES", &servers.join(",")),
     ] {
         plain_line(&mut out, &format!("LIMA_CIDATA_{key}"), value)?;
     }
     Ok(out)
 }
 
-/// `param.env`.
+/// Returns `param.env`.
 pub(super) fn param_env(facts: &Facts) -> Result<String, CidataError> {
     let mut out = String::new();
     for (name, value) in &facts.params {
@@ -91,7 +102,7 @@ pub(super) fn param_env(facts: &Facts) -> Result<String, CidataError> {
     Ok(out)
 }
 
-/// `etc_environment`.
+/// Returns `etc_environment`.
 pub(super) fn etc_environment(facts: &Facts) -> Result<String, CidataError> {
     let mut out = String::new();
     for (name, value) in &facts.env {
@@ -100,7 +111,18 @@ pub(super) fn etc_environment(facts: &Facts) -> Result<String, CidataError> {
     Ok(out)
 }
 
-/// `ssh_authorized_keys`.
+/// Returns `etc_hosts`. A plain guest keeps its file as it is.
+pub(super) fn etc_hosts(facts: &Facts) -> String {
+    if facts.plain {
+        return String::new();
+    }
+    hosts::lines(&facts.hosts, facts.network.gateway)
+        .into_iter()
+        .map(|line| line + "\n")
+        .collect()
+}
+
+/// Returns `ssh_authorized_keys`.
 pub(super) fn authorized_keys(facts: &Facts) -> Result<String, CidataError> {
     let mut out = String::new();
     for key in &facts.authorized_keys {
@@ -112,7 +134,7 @@ pub(super) fn authorized_keys(facts: &Facts) -> Result<String, CidataError> {
     Ok(out)
 }
 
-/// The folder of a script's mode.
+/// Returns the folder for scripts of a mode.
 pub(super) fn script_folder(mode: ProvisionMode) -> String {
     format!("provision.{mode}")
 }

@@ -1,35 +1,35 @@
-//! What a guest is told.
+//! The facts that the disk gives to a guest.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 
-use super::{files, iso};
+use super::{files, iso, proxy};
 use crate::layout::InstanceDir;
 use crate::template::{ProvisionMode, Template};
 
 /// The disk cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CidataError {
-    /// The template's defaults were not filled in.
+    /// The template has no defaults filled in.
     #[error("cannot make the cidata disk: {0} is not set; fill in the template's defaults first")]
     Unset(&'static str),
-    /// A value with a line break or another control character, where there is no way to write one.
+    /// A value contains a line break or another control character, which the file cannot express.
     #[error(
-        "cannot make the cidata disk: {field} must be one line of text, and it holds {found:?}"
+        "cannot make the cidata disk: {field} must be one line of text, and it contains {found:?}"
     )]
     Control {
-        /// Which value.
+        /// The value's field.
         field: String,
-        /// The character.
+        /// The control character.
         found: char,
     },
-    /// A value that YAML has no form for.
+    /// YAML has no form for a value.
     #[error("cannot make the cidata disk: {what}: {source}")]
     Yaml {
-        /// Which file.
+        /// The file.
         what: &'static str,
-        /// What the writer said.
+        /// The serializer's error.
         source: serde_saphyr::SerializeError,
     },
     /// The image cannot be laid out.
@@ -43,25 +43,25 @@ pub enum CidataError {
 /// A provision script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// Boot, system or user.
+    /// Boot, dependency, system or user.
     pub mode: ProvisionMode,
-    /// Its text.
+    /// The text of the script.
     pub text: String,
 }
 
 /// The guest's address on the driver's user-mode network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuestNetwork {
-    /// The guest.
+    /// The guest's address.
     pub address: Ipv4Addr,
-    /// The host.
+    /// The host's address.
     pub gateway: Ipv4Addr,
-    /// The name server.
+    /// The address of the driver's name server.
     pub dns: Ipv4Addr,
 }
 
 impl Default for GuestNetwork {
-    /// QEMU's user network without settings.
+    /// The addresses of QEMU's user network by default.
     fn default() -> Self {
         Self {
             address: Ipv4Addr::new(10, 0, 2, 15),
@@ -71,7 +71,16 @@ impl Default for GuestNetwork {
     }
 }
 
-/// What a guest is told.
+/// The host, as far as guests take something from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The environment variables; only proxy variables are used.
+    pub variables: BTreeMap<String, String>,
+    /// The home folder of the user, with `.ssh`.
+    pub home: PathBuf,
+}
+
+/// The facts that the disk gives to a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// The instance's name.
@@ -80,7 +89,7 @@ pub struct Facts {
     pub hostname: String,
     /// The login name.
     pub user: String,
-    /// The user's number.
+    /// The user id.
     pub uid: u32,
     /// The user's full name.
     pub comment: String,
@@ -88,30 +97,36 @@ pub struct Facts {
     pub home: String,
     /// The login shell.
     pub shell: String,
-    /// Who may log in, an `authorized_keys` line each.
+    /// The keys that may log in, an `authorized_keys` line each.
     pub authorized_keys: Vec<String>,
-    /// For `/etc/environment`.
+    /// The variables of all sessions, for `/etc/environment`.
     pub env: BTreeMap<String, String>,
-    /// For scripts, as `PARAM_name`.
+    /// The parameters; scripts see them as `PARAM_name`.
     pub params: BTreeMap<String, String>,
     /// The scripts, in order.
     pub scripts: Vec<Script>,
     /// The time zone.
     pub timezone: Option<String>,
-    /// The address.
+    /// Names with an address or another name each, for `/etc/hosts`.
+    pub hosts: BTreeMap<String, String>,
+    /// Name servers in the place of the driver's.
+    pub name_servers: Vec<IpAddr>,
+    /// Whether the guest keeps its `/etc/hosts` as it is.
+    pub plain: bool,
+    /// The addresses of the network.
     pub network: GuestNetwork,
-    /// The card that the network is on; any Ethernet card when not said.
+    /// The MAC address of the network's card; any Ethernet card by default.
     pub mac: Option<String>,
-    /// cloud-init sets the guest up anew when it changes. `None`: made from everything else here, so that it changes
-    /// when something did.
+    /// cloud-init sets the guest up again when the id changes. `None` computes it from the other facts, so that it changes with
+    /// them.
     pub instance_id: Option<String>,
 }
 
 impl Facts {
-    /// The facts of an instance, out of its template with defaults filled in.
+    /// Returns the facts of an instance from its template, which has its defaults filled in.
     ///
     /// # Errors
-    /// [`CidataError::Unset`] when they are not.
+    /// [`CidataError::Unset`] if it has not.
     pub fn new(
         dir: &InstanceDir,
         template: &Template,
@@ -121,14 +136,11 @@ impl Facts {
         let text = |value: &Option<String>, field| value.clone().ok_or(CidataError::Unset(field));
         let scripts = template.provision.iter().filter_map(|step| {
             let mode = step.mode.unwrap_or(ProvisionMode::System);
-            let runs = matches!(
+            let text = step.script.as_ref().filter(|_| mode.runs())?;
+            Some(Script {
                 mode,
-                ProvisionMode::Boot | ProvisionMode::System | ProvisionMode::User
-            );
-            step.script
-                .clone()
-                .filter(|_| runs)
-                .map(|text| Script { mode, text })
+                text: with_unix_line_ends(text),
+            })
         });
         Ok(Self {
             name: dir.name().to_owned(),
@@ -143,16 +155,37 @@ impl Facts {
             params: template.param.clone(),
             scripts: scripts.collect(),
             timezone: template.timezone.clone(),
+            hosts: template.host_resolver.hosts.clone(),
+            name_servers: template.dns.clone(),
+            plain: template.plain == Some(true),
             network: GuestNetwork::default(),
             mac: None,
             instance_id: None,
         })
     }
 
-    /// The disk as bytes.
+    /// Adds what the template takes from the host: its proxy variables, unless `propagateProxyEnv` is false, and the public
+    /// keys of its user, if `ssh.loadDotSSHPubKeys` is true.
+    #[must_use]
+    pub fn with_host(mut self, template: &Template, host: &HostFacts) -> Self {
+        if template.propagate_proxy_env != Some(false) {
+            proxy::propagate(&mut self.env, &host.variables, self.network.gateway);
+        }
+        if template.ssh.load_dot_ssh_pub_keys == Some(true) {
+            let found = crate::keys::public_keys_of(&host.home);
+            let new: Vec<String> = found
+                .into_iter()
+                .filter(|key| !self.authorized_keys.contains(key))
+                .collect();
+            self.authorized_keys.extend(new);
+        }
+        self
+    }
+
+    /// Returns the disk as bytes.
     ///
     /// # Errors
-    /// [`CidataError`] names the value that cannot be written.
+    /// [`CidataError`] with the value that cannot be written.
     pub fn to_iso(&self) -> Result<Vec<u8>, CidataError> {
         iso::image(&files::all(self)?)
     }
@@ -160,8 +193,19 @@ impl Facts {
     /// Writes the disk, whole or not at all.
     ///
     /// # Errors
-    /// [`CidataError`] names the value or the file.
+    /// [`CidataError`] with the value or the file that cannot be written.
     pub fn write_iso(&self, path: &Path) -> Result<(), CidataError> {
         Ok(process::file::write_atomic(path, &self.to_iso()?, 0o600)?)
+    }
+}
+
+/// Scripts written on Windows have line ends that an interpreter's name must not have: `#!/bin/sh\r` does not exist.
+fn with_unix_line_ends(script: &str) -> String {
+    let first = script.lines().next().unwrap_or_default();
+    let has_windows_ends = script[first.len()..].starts_with("\r\n");
+    if has_windows_ends {
+        script.replace("\r\n", "\n")
+    } else {
+        script.to_owned()
     }
 }

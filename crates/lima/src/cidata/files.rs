@@ -12,7 +12,7 @@ pub(super) struct DiskFile {
     pub(super) executable: bool,
 }
 
-/// All files, in the order of their names.
+/// Returns all files, in the order of their names.
 pub(super) fn all(facts: &Facts) -> Result<Vec<DiskFile>, CidataError> {
     for (field, value) in [
         ("the user's name", &facts.user),
@@ -34,6 +34,7 @@ pub(super) fn all(facts: &Facts) -> Result<Vec<DiskFile>, CidataError> {
         file("lima.env", env::lima_env(facts)?),
         file("param.env", env::param_env(facts)?),
         file("etc_environment", env::etc_environment(facts)?),
+        file("etc_hosts", env::etc_hosts(facts)),
         file("ssh_authorized_keys", env::authorized_keys(facts)?),
         DiskFile {
             executable: true,
@@ -56,11 +57,11 @@ pub(super) fn all(facts: &Facts) -> Result<Vec<DiskFile>, CidataError> {
     Ok(files)
 }
 
-/// Another id for other content.
+/// Returns an id that differs for other content.
 fn id_of(files: &[DiskFile]) -> String {
     let mut text = String::new();
     for file in files {
-        // The lengths keep two files from being read as one.
+        // The length separates the files, so that no two lists of files give the same text.
         text.push_str(&format!(
             "{} {}\n{}",
             file.path,

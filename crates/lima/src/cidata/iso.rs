@@ -1,5 +1,8 @@
-//! The disk as an ISO 9660 image, with Rock Ridge (long names, modes) and Joliet (long names where Rock Ridge is not
-//! read).
+//! Writes the disk as an ISO 9660 image with Rock Ridge (long names, modes) and Joliet (long names for readers without Rock
+//! Ridge).
+//!
+//! The library is a release candidate, because its stable versions (hadris-iso 2.5) stamp each file with the time of the
+//! write and cannot be given another. Equal facts must give equal bytes. No other crate writes Rock Ridge and Joliet.
 
 use hadris_fs::{Content, NoClock, Node, Owner, Permissions, SetAttr, Tree};
 use hadris_iso::{IsoId, IsoLevel, IsoOptions, Preserve};
@@ -13,7 +16,7 @@ const LABEL: &str = "cidata";
 pub(super) fn image(files: &[DiskFile]) -> Result<Vec<u8>, CidataError> {
     let failed = |what: &dyn std::fmt::Display| CidataError::Iso(what.to_string());
     let mut tree = Tree::new();
-    // Keys and scripts may hold secrets: root only.
+    // Keys and scripts may contain secrets, so only root can read them.
     let attributes = |mode| {
         SetAttr::default()
             .with_permissions(Permissions::new(mode))
@@ -31,7 +34,7 @@ pub(super) fn image(files: &[DiskFile]) -> Result<Vec<u8>, CidataError> {
         tree.insert(&file.path, node.with_attrs(attributes(mode)))
             .map_err(|error| failed(&error))?;
     }
-    // A fixed time: equal facts give equal bytes.
+    // A fixed time, so that equal facts give equal bytes.
     let options = IsoOptions::default()
         .with_id(IsoId::Volume, LABEL)
         .with_level(IsoLevel::L3)

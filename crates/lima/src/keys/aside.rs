@@ -1,19 +1,19 @@
-//! Moving aside what is in the way.
+//! Moves unusable files aside.
 
 use std::path::{Path, PathBuf};
 
 use super::error::KeyError;
 
-/// So many wrecks are kept beside each other; then somebody should look.
+/// The files that are kept beside each other. After that many, the user must look at them.
 const LIMIT: u32 = 1000;
 
-/// Renames `path` to the first free `path.broken-N`. Works for whatever it is, a folder or a link too.
+/// Renames `path` to the first free `path.broken-N`. Works for folders and links too.
 pub(super) fn move_aside(path: &Path) -> Result<PathBuf, KeyError> {
     for number in 1..=LIMIT {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".broken-{number}"));
         let target = PathBuf::from(name);
-        // We hold the folder's lock, so nobody takes the name between the look and the rename.
+        // The caller holds the folder's lock, so no other process takes the name before the rename.
         if std::fs::symlink_metadata(&target).is_ok() {
             continue;
         }

@@ -1,4 +1,4 @@
-//! From any state to a valid pair.
+//! Makes a valid pair from any state of the files.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,25 +14,25 @@ const PRIVATE: &str = "user";
 const PUBLIC: &str = "user.pub";
 const LOCK: &str = ".user.lock";
 
-/// Making a pair takes milliseconds; who holds the lock for longer hangs.
+/// How long to wait for the lock. Generating a pair takes milliseconds, so a holder that takes longer hangs.
 const WAIT: Duration = Duration::from_secs(30);
 
 /// A valid pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPair {
-    /// The private key's file.
+    /// The file of the private key.
     pub private: PathBuf,
-    /// The public key's file.
+    /// The file of the public key.
     pub public: PathBuf,
     /// The public key, as a line of `authorized_keys`.
     pub authorized_key: String,
 }
 
-/// Makes sure that the folder ([`crate::layout::LimaHome::config_dir`]) holds a valid pair. Safe to call from many
-/// processes at once, and after a crash at any moment.
+/// Makes sure that the folder ([`crate::layout::LimaHome::config_dir`]) contains a valid pair. Many processes may call this at
+/// once, and it works after a crash at any moment.
 ///
 /// # Errors
-/// [`KeyError`] names the file and the remedy; what was found is then still there, as it was or moved aside.
+/// [`KeyError`] with the file and the remedy. The files are then unchanged, or moved aside.
 pub fn ensure(config_dir: &Path) -> Result<KeyPair, KeyError> {
     process::file::create_private_dir(config_dir)?;
     let _lock = FileLock::acquire(
@@ -43,7 +43,7 @@ pub fn ensure(config_dir: &Path) -> Result<KeyPair, KeyError> {
     let (private, public) = (config_dir.join(PRIVATE), config_dir.join(PUBLIC));
     let authorized_key = match private_key(&private)? {
         Some(line) => line,
-        None => match left_over(config_dir, &private)? {
+        None => match interrupted(config_dir, &private)? {
             Some(line) => line,
             None => write_new(&private)?,
         },
@@ -52,10 +52,10 @@ pub fn ensure(config_dir: &Path) -> Result<KeyPair, KeyError> {
         action: "set the mode of",
         path: private.clone(),
         source,
-        remedy: "give it mode 600 yourself, as ssh refuses a key that others can read",
+        remedy: "give it mode 600, because ssh refuses a key that other users can read",
     })?;
     public_key(&public, &authorized_key)?;
-    clear_left_overs(config_dir)?;
+    clear_temporaries(config_dir)?;
     Ok(KeyPair {
         private,
         public,
@@ -63,7 +63,7 @@ pub fn ensure(config_dir: &Path) -> Result<KeyPair, KeyError> {
     })
 }
 
-/// The public line of the key that is there; `None` when there is none (any more).
+/// Returns the public line of the existing key, or `None` if there is no key, or it was moved aside.
 fn private_key(path: &Path) -> Result<Option<String>, KeyError> {
     match look(path) {
         Found::Absent => Ok(None),
@@ -86,9 +86,9 @@ fn private_key(path: &Path) -> Result<Option<String>, KeyError> {
     }
 }
 
-/// An interrupted write may have left the whole key under its temporary name. No guest knows it, but somebody may have
-/// been told its public half; and no valid key is ever thrown away.
-fn left_over(folder: &Path, private: &Path) -> Result<Option<String>, KeyError> {
+/// Uses a complete key that an interrupted write has left under its temporary name. No guest has it yet, but a user may have
+/// copied its public half, and no valid key is ever deleted.
+fn interrupted(folder: &Path, private: &Path) -> Result<Option<String>, KeyError> {
     for path in temporaries(folder)? {
         let Found::Bytes(bytes) = look(&path) else {
             continue;
@@ -114,7 +114,7 @@ fn write_new(private: &Path) -> Result<String, KeyError> {
 fn public_key(path: &Path, line: &str) -> Result<(), KeyError> {
     match look(path) {
         Found::Bytes(bytes) if pair::same_public(&bytes, line) => {
-            // Others may read it without harm; that we always can is what matters.
+            // Other users may read it; what matters is that this user can.
             if let Err(error) = make_private(path) {
                 tracing::debug!(%error, "cannot set the mode of {}", path.display());
             }
@@ -130,9 +130,9 @@ fn public_key(path: &Path, line: &str) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// Half-written files of earlier calls. Nobody writes now, as we hold the lock. What is empty goes; anything else is
-/// moved aside, as it may be a key after all.
-fn clear_left_overs(folder: &Path) -> Result<(), KeyError> {
+/// Clears half-written files of earlier calls. No process writes now, because this one holds the lock. Empty files are
+/// removed. Others are moved aside, because they may contain a key.
+fn clear_temporaries(folder: &Path) -> Result<(), KeyError> {
     for path in temporaries(folder)? {
         match look(&path) {
             Found::Bytes(bytes) if bytes.is_empty() => process::file::remove_if_there(&path)?,
@@ -145,14 +145,14 @@ fn clear_left_overs(folder: &Path) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// Names that a writer of the two files uses while it writes (ours, and those of ssh-keygen's callers): they begin
-/// with `user` and end with `.tmp`. By listing and comparing, as the folder may be called anything (hazard 14).
+/// Returns the temporary files of writers of the two keys. Their names begin with `user` and end with `.tmp`. The folder is
+/// listed and names are compared, because the folder's own name may contain any character (hazard 14).
 fn temporaries(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
     let failed = |source| KeyError::Io {
         action: "read",
         path: folder.to_owned(),
         source,
-        remedy: "make the folder readable for you",
+        remedy: "make the folder readable for this user",
     };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {

@@ -1,58 +1,58 @@
-//! Why there is no key pair.
+//! The errors of the key pair.
 
 use std::io;
 use std::path::PathBuf;
 
-/// There is no usable key pair, and the files are as they were found. Names the file and the remedy.
+/// There is no usable key pair. The files are unchanged, or moved aside.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// A passphrase would have to be typed at each use.
-    #[error("the ssh key {path} is protected by a passphrase, which nobody can type for a daemon; remove the passphrase with: ssh-keygen -p -f {path}   or move the file away to get a new key", path = path.display())]
+    /// The key has a passphrase.
+    #[error("the ssh key {path} is protected by a passphrase, and a daemon has no user who types it; remove the passphrase with: ssh-keygen -p -f {path}   or move the file away to get a new key", path = path.display())]
     Encrypted {
         /// The private key.
         path: PathBuf,
     },
-    /// A key in a format that is not read here.
+    /// The key is in a format that cannot be read here.
     #[error("the ssh key {path} is in the format {format:?}; convert it with: ssh-keygen -p -N '' -f {path}   or move the file away to get a new key", path = path.display())]
     Format {
         /// The private key.
         path: PathBuf,
-        /// What its first line says.
+        /// The format that the first line names.
         format: String,
     },
-    /// Not ours to read, and not ours to make readable.
-    #[error("cannot read the ssh key {path}: {source}; make it readable for you (chown, chmod 600), or move it away to get a new key", path = path.display())]
+    /// The file cannot be read, and not be made readable.
+    #[error("cannot read the ssh key {path}: {source}; make it readable for this user (chown, chmod 600), or move it away to get a new key", path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A step failed.
+    /// A step on a file failed.
     #[error("cannot {action} {path}: {source}; {remedy}", path = path.display())]
     Io {
-        /// What was tried.
+        /// The step, as a verb.
         action: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
-        /// What to do.
+        /// What the user can do.
         remedy: &'static str,
     },
-    /// A file could not be written in one piece.
+    /// A file could not be written.
     #[error("{0}; free some space or make the folder writable, and try again")]
     File(#[from] process::file::FileError),
-    /// Somebody else is at it and does not end.
-    #[error("cannot get at the ssh keys: {0}")]
+    /// Another process holds the lock for too long.
+    #[error("cannot lock the ssh keys: {0}")]
     Lock(Box<process::lock::LockError>),
-    /// So many files were moved aside before.
+    /// Too many files have been moved aside.
     #[error("{path} and all of its numbered siblings exist; look at them and remove what is not needed", path = path.display())]
     TooManyAside {
-        /// The first of them.
+        /// The file that cannot be moved aside.
         path: PathBuf,
     },
-    /// The system gives no randomness, or the key cannot be written as text.
+    /// The system has no random numbers, or the key has no text form.
     #[error("cannot make an ssh key: {0}")]
     Make(String),
 }

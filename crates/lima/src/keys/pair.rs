@@ -1,4 +1,4 @@
-//! One key pair: made, and checked.
+//! Generates and checks a key pair.
 
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -8,10 +8,11 @@ use ssh_key::{LineEnding, PrivateKey, PublicKey};
 
 use super::error::KeyError;
 
-/// What stands behind the key in `user.pub`, as in Lima.
+/// The comment in `user.pub`, as in Lima.
 const COMMENT: &str = "lima";
 
-/// A new pair, as the text of the private key. ed25519: short, and every ssh of the last ten years has it.
+/// Generates a pair and returns the text of the private key. ed25519 keys are short, and every ssh of the last ten years
+/// supports them.
 pub(super) fn generate() -> Result<String, KeyError> {
     let mut seed = [0; Ed25519PrivateKey::BYTE_SIZE];
     SystemRandom::new()
@@ -31,14 +32,14 @@ pub(super) fn generate() -> Result<String, KeyError> {
     Ok(key.to_openssh(LineEnding::LF).map_err(failed)?.to_string())
 }
 
-/// What the text of a private key is.
+/// The kinds of text in the file of a private key.
 #[derive(Debug)]
 pub(super) enum Private {
-    /// A key that can be used, with its public half as a line of `user.pub`.
+    /// A usable key, with its public half as a line of `user.pub`.
     Valid { public_line: String },
     /// Protected by a passphrase.
     Encrypted,
-    /// A private key in another format than OpenSSH's; its first line.
+    /// A private key in another format than OpenSSH's, which its first line names.
     OtherFormat(String),
     /// Not a key.
     Broken,
@@ -58,7 +59,7 @@ pub(super) fn classify(bytes: &[u8]) -> Private {
         && Ed25519KeyPair::from_seed_and_public_key(&pair.private.to_bytes(), &pair.public.0)
             .is_err()
     {
-        // The two halves in the file are not of one key: a server would refuse the signature.
+        // The two halves in the file do not match, so a server would refuse the signature.
         return Private::Broken;
     }
     let mut public = key.public_key().clone();
@@ -71,7 +72,7 @@ pub(super) fn classify(bytes: &[u8]) -> Private {
     }
 }
 
-/// `BEGIN RSA PRIVATE KEY` and its like, with an end: keys that ssh can use and that this program cannot read.
+/// Detects `BEGIN RSA PRIVATE KEY` and the like with their end: keys that ssh can use and this program cannot read.
 fn other_format(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
     let label = text
@@ -85,7 +86,7 @@ fn other_format(bytes: &[u8]) -> Option<String> {
         .then(|| label.to_owned())
 }
 
-/// Whether the text of a `user.pub` is the public half that `line` is; the comment may differ.
+/// Whether the text of a `user.pub` has the same key as `line`. The comment may differ.
 pub(super) fn same_public(text: &[u8], line: &str) -> bool {
     let parse = |text: &str| PublicKey::from_openssh(text.trim()).ok();
     let found = std::str::from_utf8(text).ok().and_then(parse);

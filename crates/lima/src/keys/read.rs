@@ -1,27 +1,27 @@
-//! What is at a path where a key should be.
+//! Reads the file of a key without blocking.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// No key is larger: RSA with 16384 bits has about 12 kB.
+/// The largest file of a key, in bytes. RSA with 16384 bits has about 12 kB.
 const LIMIT: u64 = 64 << 10;
 
-/// What is there.
+/// The content of the path.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// Nothing.
+    /// The path does not exist.
     Absent,
-    /// The bytes of a regular file, possibly behind a link.
+    /// The bytes of a regular file, which may be the target of a link.
     Bytes(Vec<u8>),
-    /// A folder, a socket, a link that leads nowhere, a file that is too large: no key, whatever it is.
+    /// Not a key: a folder, a socket, a dangling link, a file that is too large.
     NoKey,
-    /// A file that we may not read.
+    /// A file without permission to read.
     Unreadable(io::Error),
 }
 
-/// Looks without opening anything that could block or be a device. A file of ours that we may not read is made
-/// readable first.
+/// Reads a path without opening anything that could block or be a device. A file of this user without permission to read is
+/// made readable first.
 pub(super) fn look(path: &Path) -> Found {
     let Err(error) = std::fs::symlink_metadata(path) else {
         return match std::fs::metadata(path) {
@@ -35,7 +35,7 @@ pub(super) fn look(path: &Path) -> Found {
                 result => result.map_or_else(Found::Unreadable, Found::Bytes),
             },
             Ok(_) => Found::NoKey,
-            // A link to nowhere, or in a circle.
+            // A dangling link, or a loop of links.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Found::Unreadable(error)
             }
@@ -54,7 +54,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     options.read(true);
     #[cfg(unix)]
     {
-        // Should the file have become a pipe since we looked, the open must not wait for a writer.
+        // If the file has become a pipe meanwhile, the open must not wait for a writer.
         std::os::unix::fs::OpenOptionsExt::custom_flags(
             &mut options,
             rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
@@ -66,7 +66,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Gives a file mode 0600, which ssh insists on.
+/// Gives a file mode 0600, which ssh requires.
 #[cfg(unix)]
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -77,7 +77,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))
 }
 
-/// The folder is private already (an access list that the user's profile gives).
+/// Does nothing: the access list of the user's profile makes the folder private.
 #[cfg(not(unix))]
 pub(super) fn make_private(_: &Path) -> io::Result<()> {
     Ok(())

@@ -33,6 +33,10 @@ pub(crate) fn run(context: &Context, arguments: &HostagentArgs) -> anyhow::Resul
             .unwrap_or_else(|| context.paths.cache_dir.clone()),
         search_path: context.environment.search_path.clone(),
         accelerator: None,
+        host: lima::cidata::HostFacts {
+            variables: context.environment.proxies.clone(),
+            home: context.environment.home.clone(),
+        },
         limits: Limits::default(),
         wall_clock: std::time::SystemTime::now,
     };
