@@ -1,11 +1,11 @@
-//! Where the files of a Lima home live.
+//! The paths of the files in a Lima home.
 //!
-//! File names are Lima's (`pkg/limatype/filenames`), plus `ha.lock` and `image.json`, which are ours.
+//! The file names are Lima's (`pkg/limatype/filenames`), except `ha.lock` and `image.json`, which are rdd's.
 
 use std::path::{Path, PathBuf};
 
-/// Socket paths must be shorter than this many bytes: `sun_path` holds 104 on macOS and the BSDs (108 on Linux), and
-/// a home folder may move between them.
+/// Socket paths must be shorter than this many bytes: `sun_path` has 104 on macOS and the BSDs (108 on Linux), and a home
+/// folder may be shared between systems.
 pub const SOCKET_PATH_LIMIT: usize = 104;
 
 /// The longest instance name that Lima accepts (`containerd/pkg/identifiers`).
@@ -14,7 +14,7 @@ pub const NAME_LIMIT: usize = 76;
 /// A host name is one label of a domain name (RFC 1123).
 const HOSTNAME_LIMIT: usize = 63;
 
-/// ssh makes its control socket under a temporary name first: `.` and 16 random characters longer (OpenSSH mux.c).
+/// ssh makes its control socket under a temporary name, which is longer by `.` and 16 random characters (OpenSSH mux.c).
 const SSH_SOCKET_SUFFIX: &str = ".1234567890123456";
 
 /// The Lima version whose instance layout this is. It goes to `lima-version`, for Lima's own tools.
@@ -23,21 +23,21 @@ pub const LIMA_VERSION: &str = "2.0.0";
 /// The newest Lima whose template format is known here.
 pub const LIMA_FORMAT: &str = "2.2.0";
 
-/// Why a name cannot be an instance's name.
+/// A name is not valid for an instance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing was given.
+    /// The name is empty.
     #[error("the VM's name is empty; give one such as \"web\"")]
     Empty,
-    /// Longer than [`NAME_LIMIT`].
+    /// The name is longer than [`NAME_LIMIT`].
     #[error("VM name {name:?} has {length} characters; {NAME_LIMIT} is the limit")]
     TooLong {
         /// The name as given.
         name: String,
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
-    /// A character or a position that is not allowed.
+    /// A character or its position is not allowed.
     #[error(
         "VM name {name:?} is not valid: use letters and digits, with single \".\", \"_\" or \"-\" between them"
     )]
@@ -45,7 +45,7 @@ pub enum NameError {
         /// The name as given.
         name: String,
     },
-    /// A name that would be read as a template's file name.
+    /// Lima would read the name as the file name of a template.
     #[error(
         "VM name {name:?} must not end with .yaml or .yml, which Lima reads as a template's file name"
     )]
@@ -59,7 +59,7 @@ pub enum NameError {
 /// `.yaml` at the end.
 ///
 /// # Errors
-/// [`NameError`] says what is wrong and what would be right.
+/// [`NameError`] with the rule that the name breaks.
 pub fn validate_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
@@ -87,7 +87,7 @@ pub fn validate_name(name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// A socket path that the OS would refuse.
+/// A socket path that is too long for the OS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "socket path {path:?} has {length} bytes; the limit is {}, and the VM's folder leaves room for a name of at \
@@ -95,41 +95,41 @@ pub fn validate_name(name: &str) -> Result<(), NameError> {
     SOCKET_PATH_LIMIT - 1
 )]
 pub struct SocketPathTooLong {
-    /// The longest of the instance's socket paths.
+    /// The longest socket path of the instance.
     pub path: PathBuf,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub length: usize,
-    /// The longest instance name that fits into this Lima home; 0 when none does.
+    /// The longest instance name that fits into this Lima home; 0 if none does.
     pub room: usize,
 }
 
 /// Lima's home folder: one folder for each instance, and `_config` with the ssh keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimaHome {
-    /// The folder itself.
+    /// The folder.
     pub root: PathBuf,
 }
 
 impl LimaHome {
-    /// A Lima home at `root`, which need not exist yet.
+    /// Returns the Lima home at `root`, which need not exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// `_config`: keys and settings that all instances share.
+    /// Returns `_config`, with the keys and settings that all instances share.
     #[must_use]
     pub fn config_dir(&self) -> PathBuf {
         self.root.join("_config")
     }
 
-    /// `_locks`: one lock file for each instance that is being prepared. Lima reads names that start with `_` as its
-    /// own, so no instance can be called that.
+    /// Returns `_locks`, with a lock file for each instance that is being prepared or deleted. Lima reserves names that begin
+    /// with `_`, so no instance has this name.
     #[must_use]
     pub fn locks_dir(&self) -> PathBuf {
         self.root.join("_locks")
     }
 
-    /// The folder of one instance.
+    /// Returns the folder of one instance.
     ///
     /// # Errors
     /// The name is not valid, see [`validate_name`].
@@ -141,7 +141,7 @@ impl LimaHome {
         })
     }
 
-    /// Checks that every socket of instance `name` would get a path that the OS accepts.
+    /// Checks that the OS accepts the path of every socket of instance `name`.
     ///
     /// # Errors
     /// [`SocketPathTooLong`] with the path, its length and the remedy.
@@ -170,7 +170,7 @@ impl LimaHome {
     }
 }
 
-/// The folder of one instance and the files in it. Knows paths only; nothing is read or made here.
+/// The folder of one instance, with the paths of its files. Reads and writes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceDir {
     path: PathBuf,
@@ -186,58 +186,58 @@ macro_rules! files {
 }
 
 files! {
-    /// The template, resolved: defaults filled, parameters put in.
+    /// The template with defaults filled in and parameters expanded.
     lima_yaml => "lima.yaml";
     /// The Lima version whose layout this is.
     lima_version => "lima-version";
     /// The NoCloud disk.
     cidata_iso => "cidata.iso";
-    /// The image as it came; never written to.
+    /// The image, which is never written to.
     base_disk => "basedisk";
     /// The instance's own disk: a qcow2 overlay on `basedisk`.
     diff_disk => "diffdisk";
-    /// A kernel to boot directly, when the image has one.
+    /// A kernel to boot directly, if the image has one.
     kernel => "kernel";
     /// The command line of `kernel`.
     kernel_cmdline => "kernel.cmdline";
     /// The initial RAM disk of `kernel`.
     initrd => "initrd";
-    /// What the driver should know about the image ([`crate::instance::BootHints`]).
+    /// What the driver needs to know about the image ([`crate::instance::BootHints`]).
     image_json => "image.json";
     /// QEMU's monitor.
     qmp_sock => "qmp.sock";
     /// The guest agent's virtio-serial port.
     ga_sock => "ga.sock";
-    /// What the guest wrote to its first serial line.
+    /// The output of the guest's first serial line.
     serial_log => "serial.log";
     /// The guest's first serial line.
     serial_sock => "serial.sock";
-    /// What the guest wrote to its virtio console.
+    /// The output of the guest's virtio console.
     serialv_log => "serialv.log";
     /// The control socket of ssh's connection sharing.
     ssh_sock => "ssh.sock";
     /// Settings for `ssh -F`.
     ssh_config => "ssh.config";
-    /// QEMU's process number; for people.
+    /// QEMU's PID, for users only.
     qemu_pid => "qemu.pid";
-    /// The hostagent's process number; for people.
+    /// The hostagent's PID, for users only.
     ha_pid => "ha.pid";
     /// The hostagent's control socket.
     ha_sock => "ha.sock";
-    /// Held by the hostagent for its whole life: who can take it knows that nobody is alive.
+    /// The lock that the hostagent holds for its whole life. A process that can take it knows that no hostagent is alive.
     ha_lock => "ha.lock";
     /// The hostagent's events, a JSON object a line.
     ha_stdout_log => "ha.stdout.log";
     /// The hostagent's log.
     ha_stderr_log => "ha.stderr.log";
-    /// UEFI variables and code, where the driver uses UEFI.
+    /// UEFI variables and code, if the driver uses UEFI.
     qemu_efi_code => "qemu-efi-code.fd";
-    /// Present when the user protected the instance from deletion (`limactl protect`).
+    /// Present if the user has protected the instance from deletion (`limactl protect`).
     protected => "protected";
 }
 
 impl InstanceDir {
-    /// An instance folder at any path: a temporary one, or one of a test.
+    /// Returns an instance folder at any path, such as a temporary one.
     pub fn at(path: impl Into<PathBuf>, name: impl Into<String>) -> Self {
         Self {
             path: path.into(),
@@ -245,20 +245,20 @@ impl InstanceDir {
         }
     }
 
-    /// The folder.
+    /// Returns the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The instance's name.
+    /// Returns the instance's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The name the guest calls itself: `lima-NAME`, with the characters that a host name cannot have replaced, and
-    /// cut off where a host name ends.
+    /// Returns the guest's host name: `lima-NAME`, with the characters that a host name cannot have replaced, cut at the
+    /// length limit of host names.
     #[must_use]
     pub fn hostname(&self) -> String {
         let mut name = format!("lima-{}", self.name.replace(['.', '_'], "-"));
@@ -266,7 +266,7 @@ impl InstanceDir {
         name.trim_end_matches('-').to_owned()
     }
 
-    /// The paths of all sockets that may be made in this folder, each at its longest.
+    /// Returns the paths of all sockets in this folder, each at its longest.
     #[must_use]
     pub fn socket_paths(&self) -> Vec<PathBuf> {
         let mut ssh = self.ssh_sock().into_os_string();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_path_that_is_too_long_names_the_path_its_length_and_the_remedy() {
+    fn a_socket_path_that_is_too_long_is_an_error_with_path_length_and_remedy() {
         // "/" + 60 + "/" + name + "/ssh.sock" + 17: the name has 103 - 88 = 15 bytes.
         let home = LimaHome::new(format!("/{}", "h".repeat(60)));
         home.check_socket_paths(&"n".repeat(15)).unwrap();
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn files_keep_limas_names() {
+    fn files_have_limas_names() {
         let dir = LimaHome::new("/l").instance("my.vm_1").unwrap();
         assert_eq!(dir.path(), Path::new("/l/my.vm_1"));
         assert_eq!(dir.lima_yaml(), Path::new("/l/my.vm_1/lima.yaml"));

@@ -1,20 +1,19 @@
 //! Lima's templates, instance folders, images, disks, cidata and ssh keys.
 //!
-//! Everything here blocks and takes paths, clocks, progress sinks and cancel tokens as values; an async caller uses
-//! `spawn_blocking`. Nothing here starts a VM: this crate prepares the files that a driver boots from.
+//! The functions block, and take paths, progress sinks and cancel tokens as values; an async caller uses `spawn_blocking`.
+//! This crate starts no VM: it prepares the files that a driver boots from.
 //!
-//! | module | what it knows |
+//! | module | content |
 //! |---|---|
-//! | [`template`] | `lima.yaml`: parsing with field paths, validation, defaults, parameters |
-//! | [`layout`] | which file of an instance lives where, and whether its socket paths fit |
-//! | [`image`] | the cache: downloads with digest and resume, images built on this machine |
+//! | [`template`] | `lima.yaml`: base templates, parsing, validation, defaults, parameters |
+//! | [`layout`] | the paths of an instance's files, and the length of its socket paths |
+//! | [`image`] | the cache of downloads, with digest and resume, and of images built on this machine |
 //! | [`instance`] | preparing, changing, listing and deleting instance folders |
-//! | [`cidata`] | the NoCloud disk that tells a guest who it is |
+//! | [`cidata`] | the NoCloud disk with the identity and settings of a guest |
 //! | [`keys`] | the ssh key pair of a Lima home |
 //! | [`ssh_config`] | the `ssh.config` of an instance |
 //!
-//! Lima's file names and field names are facts of <https://lima-vm.io/docs/dev/internals/>, so that Lima's users and
-//! tools find their way.
+//! File names and field names are Lima's (<https://lima-vm.io/docs/dev/internals/>), for Lima's users and tools.
 
 pub mod cidata;
 pub mod image;

@@ -1,41 +1,42 @@
-//! How a long call tells what it does, and how it is told to stop.
+//! Progress and cancellation of long calls.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a long call is doing at the moment.
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+/// The work that a long call is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Somebody else works on the same thing; the figures are theirs where they are known.
+    /// Another process works on the same thing. The figures are its, if they are known.
     Waiting,
-    /// Bytes arrive from the network.
+    /// Downloading from the network.
     Downloading,
-    /// A digest is computed over a file.
+    /// Computing the digest of a file.
     Verifying,
-    /// A compressed image is unpacked.
+    /// Unpacking a compressed image.
     Decompressing,
-    /// A file is copied because it could not be linked.
+    /// Copying a file that could not be linked.
     Copying,
-    /// The instance's own disk is made.
+    /// Making the instance's disk.
     CreatingDisk,
 }
 
-/// A sink for progress. Called from the working thread, at most a few times a second and once at the end of a phase;
-/// it must not block.
+/// Receives progress from the working thread, a few times a second at most and once at the end of a phase. Must not block.
 pub trait Progress: Send + Sync {
-    /// `subject` is the URL or path worked on, `done` and `total` are bytes.
+    /// Reports the progress on `subject`, a URL or path. `done` and `total` are bytes.
     fn report(&self, phase: Phase, subject: &str, done: u64, total: Option<u64>);
 
-    /// Something that the user should know and that does not stop the work.
+    /// Reports something that the user should know and that does not stop the work.
     fn warn(&self, message: &str) {
         tracing::warn!("{message}");
     }
 }
 
-/// Progress that nobody looks at.
+/// Ignores progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -43,7 +44,7 @@ impl Progress for Silent {
     fn report(&self, _: Phase, _: &str, _: u64, _: Option<u64>) {}
 }
 
-/// A token that tells every holder to stop. Clones share it.
+/// A token by which one thread cancels the work of others. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<Token>);
 
@@ -54,7 +55,7 @@ struct Token {
     changed: Condvar,
 }
 
-/// What is to be done at the moment of the cancel, by number.
+/// The calls to make at the moment of the cancel, by number.
 #[derive(Default)]
 struct Hooks {
     next: u64,
@@ -69,7 +70,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Takes the call of [`Cancel::on_cancel`] back when dropped.
+/// Removes the call of [`Cancel::on_cancel`] when dropped.
 pub(crate) struct Hook<'a> {
     token: &'a Token,
     number: u64,
@@ -83,21 +84,21 @@ impl Drop for Hook<'_> {
 
 impl Token {
     fn hooks(&self) -> MutexGuard<'_, Hooks> {
-        self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hooks.lock()
     }
 }
 
 impl Cancel {
-    /// A token that is not cancelled.
+    /// Returns a token that is not cancelled.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Tells every holder to stop. Cannot be taken back.
+    /// Cancels the work, for good.
     pub fn cancel(&self) {
         let calls = {
-            // The lock makes sure that nobody is between its check and its wait.
+            // Under the lock, no waiting thread is between its check and its wait.
             let mut hooks = self.0.hooks();
             self.0.flag.store(true, Ordering::SeqCst);
             self.0.changed.notify_all();
@@ -108,14 +109,14 @@ impl Cancel {
         }
     }
 
-    /// Whether [`Cancel::cancel`] was called.
+    /// Returns whether [`Cancel::cancel`] has been called.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.flag.load(Ordering::SeqCst)
     }
 
-    /// Calls `call` at the moment of the cancel, from the thread that cancels, as long as the returned value lives; at
-    /// once when it has been. For what blocks without looking at the token.
+    /// Calls `call` at the moment of the cancel, from the cancelling thread, as long as the returned value lives. Calls it at
+    /// once if the token is cancelled already. For operations that block without checking the token.
     pub(crate) fn on_cancel(&self, call: impl FnOnce() + Send + 'static) -> Hook<'_> {
         let mut hooks = self.0.hooks();
         let number = hooks.next;
@@ -132,35 +133,26 @@ impl Cancel {
         }
     }
 
-    /// Waits for at most `limit`; returns early, with true, once cancelled.
+    /// Waits for at most `limit`. Returns true early once the token is cancelled.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         let mut guard = self.0.hooks();
         while !self.is_cancelled() {
-            let Some(left) = end
-                .checked_duration_since(Instant::now())
-                .filter(|left| !left.is_zero())
-            else {
-                return false;
-            };
-            guard = self
-                .0
-                .changed
-                .wait_timeout(guard, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            if self.0.changed.wait_until(&mut guard, end).timed_out() {
+                return self.is_cancelled();
+            }
         }
         true
     }
 }
 
-/// Lets a figure through at most every [`Throttle::EVERY`], so that a fast copy does not drown its reader.
+/// Limits reports to one every [`Throttle::EVERY`].
 #[derive(Debug)]
 pub(crate) struct Throttle(Option<Instant>);
 
 impl Throttle {
-    /// Ten a second is what an eye follows.
+    /// A person follows ten figures a second.
     const EVERY: Duration = Duration::from_millis(100);
 
     pub(crate) fn new() -> Self {
@@ -184,11 +176,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cancelled_wait_ends_at_once() {
+    fn a_cancel_ends_a_wait_at_once() {
         let cancel = Cancel::new();
         assert!(
             !cancel.wait(Duration::from_millis(1)),
-            "nothing cancelled: the wait runs out"
+            "without a cancel the wait times out"
         );
         let other = cancel.clone();
         let waiter = std::thread::spawn(move || other.wait(Duration::from_secs(3600)));

@@ -52,7 +52,7 @@ pub enum SshConfigError {
 }
 
 impl Settings {
-    /// The file's text.
+    /// Returns the text of the file.
     ///
     /// # Errors
     /// [`SshConfigError::Unsayable`].

@@ -1,10 +1,10 @@
-//! How this crate writes YAML.
+//! Writes YAML in the style of this crate.
 
 use serde::Serialize;
 use serde_saphyr::SerializeError;
 
-/// Strings of one line stay on one line: keys and digests are long, and readers that are not YAML parsers (grep, our
-/// guests' first-boot service) look at lines.
+/// Writes a value as YAML. Strings of one line are not folded: keys and digests are long, and some readers (grep, the guest
+/// agent) search lines instead of parsing YAML.
 pub(crate) fn to_string<T: Serialize>(value: &T) -> Result<String, SerializeError> {
     let options = serde_saphyr::ser_options! {
         min_fold_chars: usize::MAX,

@@ -1,19 +1,19 @@
-//! What defaults depend on: the machine and the user that the VM belongs to.
+//! The machine and the user, on which defaults depend.
 
 use std::path::PathBuf;
 
 use super::{Arch, ByteSize};
 
-/// The host, as defaults see it.
+/// The host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Its architecture.
+    /// The architecture.
     pub arch: Arch,
-    /// Its CPUs.
+    /// The number of CPUs.
     pub cpus: u32,
-    /// Its RAM.
+    /// The size of the RAM.
     pub memory: ByteSize,
-    /// Who runs rdd.
+    /// The user who runs rdd.
     pub user: HostUser,
 }
 
@@ -22,29 +22,29 @@ pub struct Host {
 pub struct HostUser {
     /// Login name.
     pub name: String,
-    /// Number; `None` where users have none (Windows).
+    /// User id; `None` on Windows, whose users have none.
     pub uid: Option<u32>,
-    /// Full name, possibly empty.
+    /// Full name; may be empty.
     pub comment: String,
     /// Home folder.
     pub home: PathBuf,
 }
 
-/// The host cannot be described.
+/// A property of the host is unknown.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot find out {what} of this machine")]
 pub struct HostError {
-    /// What is missing.
+    /// The property.
     pub what: &'static str,
 }
 
 impl Host {
-    /// Describes this machine; the user is the caller's to know.
+    /// Describes this machine. The caller gives the user.
     ///
     /// # Errors
     /// [`HostError`] on an architecture that Lima has no name for.
     pub fn detect(user: HostUser) -> Result<Self, HostError> {
-        /// Assumed where the system does not say: enough for the default of a small VM.
+        /// Assumed if the system does not report its RAM. Enough for a small VM by default.
         const UNKNOWN_MEMORY: ByteSize = ByteSize::gib(8);
         let arch = Arch::of_this_build().ok_or(HostError {
             what: "the architecture",
@@ -62,8 +62,8 @@ impl Host {
 }
 
 impl HostUser {
-    /// The user of this process, out of `/etc/passwd`; `home` is taken when the user is not in there (directory
-    /// services), with the folder's name as the login name.
+    /// Returns the user of this process from `/etc/passwd`. For a user who is not in it (directory services), the home folder
+    /// is `home`, and the folder's name is the login name.
     #[cfg(unix)]
     #[must_use]
     pub fn current(home: &std::path::Path) -> Self {
@@ -92,7 +92,7 @@ fn passwd_entry(text: &str, uid: u32) -> Option<HostUser> {
         (number.parse() == Ok(uid)).then(|| HostUser {
             name: name.to_owned(),
             uid: Some(uid),
-            // The first part of GECOS is the full name.
+            // The full name is the first part of the GECOS field.
             comment: comment.split(',').next().unwrap_or_default().to_owned(),
             home: PathBuf::from(home),
         })
@@ -102,7 +102,7 @@ fn passwd_entry(text: &str, uid: u32) -> Option<HostUser> {
 #[cfg(target_os = "linux")]
 fn total_memory() -> Option<ByteSize> {
     let info = rustix::system::sysinfo();
-    // The types differ between architectures.
+    // The types depend on the architecture.
     #[allow(
         clippy::useless_conversion,
         clippy::unnecessary_fallible_conversions,
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_comes_from_passwd() {
+    fn the_user_is_read_from_passwd() {
         let text = "root:x:0:0:root:/root:/bin/bash\nbroken\nalice:x:1000:1000:Alice A,,,:/home/alice:/bin/zsh\n";
         let alice = passwd_entry(text, 1000).unwrap();
         assert_eq!(

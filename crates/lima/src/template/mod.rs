@@ -8,6 +8,8 @@ mod de;
 mod defaults;
 mod embed;
 mod expand;
+#[cfg(test)]
+mod field_table;
 mod go_template;
 mod host;
 mod parse;

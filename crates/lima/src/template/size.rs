@@ -1,4 +1,4 @@
-//! Sizes as Lima writes them: `4GiB`, `512M`, `1.5g`, `100`.
+//! Sizes in the format of Lima: `4GiB`, `512M`, `1.5g`, `100`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,17 +6,16 @@ use std::str::FromStr;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
-/// A number of bytes. Reads what Lima reads (go-units `RAMInBytes`): a number, then optionally `k`, `m`, `g`, `t` or
-/// `p` in either case, then optionally `b` or `ib`; every unit is a power of 1024. Writes the largest unit that
-/// divides it exactly.
+/// A number of bytes. Parses the format of Lima (go-units `RAMInBytes`): a number, then optionally `k`, `m`, `g`, `t` or `p` in
+/// either case, then optionally `b` or `ib`. Every unit is a power of 1024. Written with the largest unit that divides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
-/// Text that is not a size.
+/// A text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a size; write a number and a unit, such as 4GiB or 512MiB")]
 pub struct SizeError {
-    /// The text as given.
+    /// The text.
     pub text: String,
 }
 
@@ -29,13 +28,13 @@ const UNITS: [(&str, u32); 5] = [
 ];
 
 impl ByteSize {
-    /// `n` GiB.
+    /// Returns `n` GiB.
     #[must_use]
     pub const fn gib(n: u64) -> Self {
         Self(n << 30)
     }
 
-    /// `n` MiB.
+    /// Returns `n` MiB.
     #[must_use]
     pub const fn mib(n: u64) -> Self {
         Self(n << 20)
@@ -91,7 +90,7 @@ impl FromStr for ByteSize {
             reason = "the factor is a power of two below 2^53"
         )]
         let bytes = fraction * factor as f64;
-        // Beyond 2^53 a float no longer names single bytes; nobody has such a disk.
+        // Beyond 2^53 a float does not represent single bytes. No disk is that large.
         if !bytes.is_finite() || !(0.0..9.0e15).contains(&bytes) {
             return Err(error());
         }
@@ -133,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_read_as_lima_reads_them() {
+    fn sizes_are_parsed_as_in_lima() {
         for (text, bytes) in [
             ("0", 0),
             ("100", 100),
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_write_the_largest_exact_unit() {
+    fn sizes_are_written_with_the_largest_exact_unit() {
         for (bytes, text) in [
             (4 << 30, "4GiB"),
             (3 << 29, "1536MiB"),

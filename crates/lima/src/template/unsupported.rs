@@ -70,7 +70,7 @@ pub(super) fn warnings(t: &Template) -> Vec<Warning> {
     }
     for (i, step) in t.provision.iter().enumerate() {
         let mode = step.mode.unwrap_or(ProvisionMode::System);
-        if !runs(mode) {
+        if !mode.runs() {
             add(
                 &format!("provision[{i}].mode"),
                 format!("mode {mode} is {NOT_YET}"),
@@ -92,17 +92,6 @@ pub(super) fn warnings(t: &Template) -> Vec<Warning> {
         );
     }
     found
-}
-
-/// The modes whose scripts run in the guest.
-pub(crate) fn runs(mode: ProvisionMode) -> bool {
-    matches!(
-        mode,
-        ProvisionMode::Boot
-            | ProvisionMode::Dependency
-            | ProvisionMode::System
-            | ProvisionMode::User
-    )
 }
 
 fn on(value: Option<bool>) -> bool {
@@ -164,7 +153,6 @@ fn guest(t: &Template) -> Vec<(&'static str, bool)> {
         ),
         ("copyToHost", !t.copy_to_host.is_empty()),
         ("message", t.message.is_some()),
-        ("dns", !t.dns.is_empty()),
         ("caCerts", t.ca_certs != super::CaCerts::default()),
     ]
 }

@@ -21,7 +21,7 @@ const MIN_MEMORY: ByteSize = ByteSize::mib(64);
 const MAX_DISK: ByteSize = ByteSize(64 << 40);
 /// Above the RAM of any host.
 const MAX_MEMORY: ByteSize = ByteSize(64 << 40);
-/// Ids of `nobody` and of no user (Debian policy 9.2.2); the kernel uses the largest ones for "no id" and their like.
+/// The kernel's overflow id and the id of no user (Debian policy 9.2.2), and the largest ones, which mean "no id".
 const NO_USER_IDS: [u32; 4] = [65_534, 65_535, u32::MAX - 1, u32::MAX];
 
 /// Collects problems.
@@ -160,13 +160,7 @@ impl Template {
                     format!("goes with mode dependency only; the mode is {mode}"),
                 );
             }
-            let runs = matches!(
-                mode,
-                ProvisionMode::System
-                    | ProvisionMode::User
-                    | ProvisionMode::Boot
-                    | ProvisionMode::Dependency
-            );
+            let runs = mode.runs();
             match &step.script {
                 Some(script) => {
                     check.that(

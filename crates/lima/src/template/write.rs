@@ -1,17 +1,17 @@
-//! A template as text.
+//! Writes a template as YAML.
 
 use super::Template;
 
-/// A template that cannot be written as YAML; only values that YAML has no form for lead here.
+/// YAML has no form for a value of the template.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the template as YAML: {0}")]
 pub struct WriteError(#[from] serde_saphyr::SerializeError);
 
 impl Template {
-    /// The template as YAML, fields in a fixed order, what is not set left out.
+    /// Returns the template as YAML, with the fields in a fixed order and without empty ones.
     ///
     /// # Errors
-    /// [`WriteError`], which no parsed template leads to.
+    /// [`WriteError`], which no parsed template causes.
     pub fn to_yaml(&self) -> Result<String, WriteError> {
         Ok(crate::yaml::to_string(self)?)
     }

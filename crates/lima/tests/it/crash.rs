@@ -1,22 +1,21 @@
-//! Runs a part of a test in a process of its own that dies at a crash point: this very program, asked to run one
-//! ignored test.
+//! Runs a part of a test in a process that is killed at a crash point. The process is this program with one ignored test.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The folder that the child works in.
+/// The folder of the child.
 pub(crate) const FOLDER: &str = "LIMA_TEST_FOLDER";
 
-/// How the child ended.
+/// The end of the child.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It came to its end.
+    /// The child completed.
     Finished,
-    /// It died at the crash point.
+    /// The child was killed at the crash point.
     Killed,
 }
 
-/// Runs the ignored test `name` in `folder`, to die at `point`.
+/// Runs the ignored test `name` in `folder` until it is killed at `point`.
 pub(crate) fn run(name: &str, folder: &Path, point: &str) -> End {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -34,7 +33,7 @@ pub(crate) fn run(name: &str, folder: &Path, point: &str) -> End {
     match output.status.code() {
         Some(0) => End::Finished,
         None => End::Killed,
-        // Windows has no signals: the exit code with which `process` kills.
+        // Windows has no signals. This is the exit code with which `process` kills.
         Some(137) if cfg!(windows) => End::Killed,
         other => panic!(
             "{name} at {point}: {other:?}\n{}",
@@ -43,7 +42,7 @@ pub(crate) fn run(name: &str, folder: &Path, point: &str) -> End {
     }
 }
 
-/// The folder that the parent chose; for the ignored tests, which do nothing when somebody runs them by hand.
+/// Returns the folder that the parent chose. `None` if a user runs the ignored tests, which then do nothing.
 pub(crate) fn folder() -> Option<std::path::PathBuf> {
     std::env::var_os(FOLDER).map(Into::into)
 }

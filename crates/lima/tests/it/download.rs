@@ -39,7 +39,7 @@ fn get(cache: &Cache, url: &str, digest: Option<&Digest>) -> Result<Vec<u8>, Ima
     Ok(std::fs::read(fetched.path()).unwrap())
 }
 
-/// Remembers what it was told.
+/// Records the reports.
 #[derive(Default)]
 struct Told {
     phases: Mutex<Vec<Phase>>,
@@ -57,7 +57,7 @@ impl Progress for Told {
 }
 
 #[test]
-fn a_file_is_downloaded_once_and_lies_where_lima_looks_for_it() {
+fn a_file_is_downloaded_once_into_limas_layout() {
     let dir = tempfile::tempdir().unwrap();
     let (cache, body) = (cache(dir.path()), body(1 << 20));
     let server = Server::start(&body, &[Manner::Good]);
@@ -91,7 +91,7 @@ fn a_file_is_downloaded_once_and_lies_where_lima_looks_for_it() {
 }
 
 #[test]
-fn cut_off_and_stalled_downloads_go_on_where_they_ended() {
+fn cut_off_and_stalled_downloads_are_resumed() {
     let dir = tempfile::tempdir().unwrap();
     let (cache, body) = (cache(dir.path()), body(300_000));
     let manners = [
@@ -118,7 +118,7 @@ fn cut_off_and_stalled_downloads_go_on_where_they_ended() {
 }
 
 #[test]
-fn another_process_goes_on_with_what_has_arrived() {
+fn another_process_resumes_a_partial_download() {
     let dir = tempfile::tempdir().unwrap();
     let body = body(200_000);
     let server = Server::start(
@@ -151,7 +151,7 @@ fn another_process_goes_on_with_what_has_arrived() {
 }
 
 #[test]
-fn a_file_that_changed_between_two_attempts_begins_anew() {
+fn a_file_that_changed_between_two_attempts_is_downloaded_from_its_start() {
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (
         body(100_000),
@@ -177,7 +177,7 @@ fn a_file_that_changed_between_two_attempts_begins_anew() {
 }
 
 #[test]
-fn a_server_without_ranges_begins_anew_and_ends() {
+fn a_server_without_ranges_sends_the_whole_file_again() {
     let dir = tempfile::tempdir().unwrap();
     let body = body(100_000);
     let server = Server::start(&body, &[Manner::CutAfter(50_000), Manner::Plain]);
@@ -213,14 +213,14 @@ fn a_wrong_digest_names_both_and_removes_the_file() {
         "works once the cause is gone"
     );
 
-    // What lies in the cache is checked too, and fetched again when it was damaged.
+    // The cached file is verified too, and downloaded again if it was damaged.
     let entry = cache.list().unwrap().remove(0);
     std::fs::write(entry.path.join("data"), b"damaged").unwrap();
     assert_eq!(get(&cache, &url, Some(&sha256(&body))).unwrap(), body);
 }
 
 #[test]
-fn without_a_digest_it_warns_asks_again_and_lives_without_the_server() {
+fn a_file_without_digest_is_requested_again_and_used_without_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let (cache, old, new) = (cache(dir.path()), body(1000), body(2000));
     let server = Server::start(&old, &[Manner::Good]);
@@ -249,7 +249,7 @@ fn without_a_digest_it_warns_asks_again_and_lives_without_the_server() {
 }
 
 #[test]
-fn a_missing_file_is_not_asked_for_twice() {
+fn a_missing_file_is_requested_only_once() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(b"", &[Manner::Status(404)]);
     let url = server.url("gone");
@@ -293,8 +293,8 @@ fn h35_one_download_for_all_and_the_others_wait_with_progress() {
 }
 
 #[test]
-fn a_download_that_hangs_can_be_cancelled_and_keeps_what_has_arrived() {
-    /// Cancels once so many bytes have arrived.
+fn a_hanging_download_can_be_cancelled_and_keeps_the_partial_file() {
+    /// Cancels once this many bytes have arrived.
     struct CancelAt(u64, Cancel);
     impl Progress for CancelAt {
         fn report(&self, phase: Phase, _: &str, done: u64, _: Option<u64>) {
@@ -307,7 +307,7 @@ fn a_download_that_hangs_can_be_cancelled_and_keeps_what_has_arrived() {
     let body = body(100_000);
     let server = Server::start(&body, &[Manner::StallAfter(40_000), Manner::Good]);
     let (url, digest) = (server.url("x"), sha256(&body));
-    // Longer than anybody waits for a test: only the cancel ends the read.
+    // The stall limit is longer than the test's, so only the cancel ends the read.
     let patient = Limits {
         stall: Duration::from_secs(3600),
         ..limits()
@@ -352,7 +352,7 @@ fn a_download_that_hangs_can_be_cancelled_and_keeps_what_has_arrived() {
 }
 
 #[test]
-fn https_is_spoken_and_a_server_that_does_not_is_told() {
+fn https_is_used_and_a_server_without_it_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(b"x", &[Manner::Good]);
     let url = server.url("x").replace("http:", "https:");
@@ -371,7 +371,7 @@ fn fetch_in_a_child() {
 }
 
 #[test]
-fn a_process_killed_while_it_finishes_a_download_leaves_no_old_validators_with_new_data() {
+fn a_killed_finish_leaves_no_old_validators_with_new_data() {
     for point in ["image.after-data", "file.written:3", "file.synced:4"] {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start(b"old", &[Manner::Good]);
@@ -399,7 +399,7 @@ fn a_process_killed_while_it_finishes_a_download_leaves_no_old_validators_with_n
 }
 
 #[test]
-fn plain_http_without_a_digest_is_refused_before_anything_is_sent() {
+fn plain_http_without_a_digest_is_refused_before_a_request() {
     let dir = tempfile::tempdir().unwrap();
     let error = get(&cache(dir.path()), "http://images.example/disk.qcow2", None).unwrap_err();
     assert!(matches!(error, ImageError::MissingDigest { .. }), "{error}");

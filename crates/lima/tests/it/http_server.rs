@@ -1,4 +1,4 @@
-//! A small HTTP server with the manners of real ones, and the bad manners too.
+//! A small HTTP server with the behaviour and the faults of real ones.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// What the server does to a request, in the order of requests; the last one for all that follow.
+/// The server's behaviour for each request in order. The last one holds for all later requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Serves the file, or the range of it that was asked for.
+    /// Serves the file or the requested range.
     Good,
-    /// Announces the whole and closes after so many bytes.
+    /// Announces the whole length and closes the connection after this many bytes.
     CutAfter(usize),
-    /// Sends so many bytes and then nothing, with the connection open.
+    /// Sends this many bytes and then nothing, with the connection open.
     StallAfter(usize),
-    /// Answers with this status and no body.
+    /// Replies with this status and no body.
     Status(u16),
-    /// Knows no ranges and no ETag.
+    /// Supports no ranges and sends no ETag.
     Plain,
-    /// Holds the answer back until [`Server::release`].
+    /// Delays the reply until [`Server::release`].
     Hold,
 }
 
@@ -33,7 +33,7 @@ struct State {
     released: (Mutex<bool>, Condvar),
 }
 
-/// The server; ends when dropped.
+/// The server. Dropping the value stops it.
 #[derive(Debug)]
 pub(crate) struct Server {
     state: Arc<State>,
@@ -84,17 +84,17 @@ impl Server {
         self.state.requests.load(Ordering::SeqCst)
     }
 
-    /// The `Range` of each request.
+    /// Returns the `Range` of each request.
     pub(crate) fn ranges(&self) -> Vec<Option<String>> {
         self.state.ranges.lock().unwrap().clone()
     }
 
-    /// Puts another file in the place of the first.
+    /// Replaces the file.
     pub(crate) fn replace(&self, body: &[u8], etag: &str) {
         *self.state.body.lock().unwrap() = (body.to_vec(), etag.to_owned());
     }
 
-    /// Lets held answers go.
+    /// Sends delayed replies.
     pub(crate) fn release(&self) {
         *self.state.released.0.lock().unwrap() = true;
         self.state.released.1.notify_all();
@@ -206,7 +206,7 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
         Manner::CutAfter(count) => stream.write_all(&rest[..count.min(rest.len())]),
         Manner::StallAfter(count) => {
             stream.write_all(&rest[..count.min(rest.len())])?;
-            // Until the client hangs up.
+            // Until the client closes the connection.
             let _ = reader.read(&mut [0; 1]);
             Ok(())
         }

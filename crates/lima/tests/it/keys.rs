@@ -1,5 +1,5 @@
-//! Hazards 36–38. On Windows too, as far as it knows these states: a file cannot be taken from its owner there by a
-//! mode, a link needs a privilege, and there may be no ssh-keygen.
+//! Hazards 36–38. On Windows some states do not exist: a mode cannot take a file from its owner, a link needs a privilege,
+//! and ssh-keygen may be missing.
 
 #[cfg(unix)]
 use std::fs::Permissions;
@@ -15,7 +15,7 @@ use lima::keys::KeyError;
 
 use crate::crash::{self, End};
 
-/// What can be at a path.
+/// The states of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Is {
     Absent,
@@ -75,7 +75,7 @@ fn put(path: &Path, is: Is, valid: &str, others: &str) {
     }
 }
 
-/// The texts of all regular files in the folder, the unreadable ones too.
+/// Returns the texts of all regular files in the folder, also of unreadable ones.
 fn texts(dir: &Path) -> Vec<String> {
     let files = std::fs::read_dir(dir)
         .unwrap()
@@ -100,7 +100,7 @@ fn read_whatever_its_mode(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// What holds a key that can be used.
+/// Whether a state contains a usable key.
 fn is_readable(is: Is) -> bool {
     #[cfg(unix)]
     if is == Is::Unreadable {
@@ -113,13 +113,13 @@ fn count(dir: &Path) -> usize {
     std::fs::read_dir(dir).unwrap().count()
 }
 
-/// Nothing to ask here; that the pair was made by the same code on Unix has to do.
+/// Checks nothing on Windows. The same code is checked on Unix.
 #[cfg(windows)]
 fn check_with_ssh_keygen(private: &Path, line: &str) {
     assert!(private.is_file() && line.starts_with("ssh-ed25519 "));
 }
 
-/// The pair is one that the real ssh-keygen takes as such.
+/// Checks that ssh-keygen accepts the pair.
 #[cfg(unix)]
 fn check_with_ssh_keygen(private: &Path, line: &str) {
     let output = Command::new("ssh-keygen")
@@ -143,7 +143,7 @@ fn check_with_ssh_keygen(private: &Path, line: &str) {
     assert_eq!(words(&derived), words(line));
 }
 
-/// All 8 × 8 × 8 × 8 states of the two files and their temporaries (on Windows 6 × 6 × 6 × 6).
+/// Tries all 8 × 8 × 8 × 8 states of the two files and their temporaries (on Windows 6 × 6 × 6 × 6).
 #[test]
 fn h36_h37_h38_every_state_ends_with_a_valid_pair_and_loses_no_key() {
     let (ours, others) = (make_pair(), make_pair());
@@ -191,7 +191,7 @@ fn h36_h37_h38_every_state_ends_with_a_valid_pair_and_loses_no_key() {
                             "{state}"
                         );
                     }
-                    // Whatever held text before is still there, somewhere.
+                    // Every text is still in some file.
                     let after = texts(dir.path());
                     for text in before.iter().filter(|text| !text.is_empty()) {
                         assert!(after.contains(text), "{state}: lost {text:?}");
@@ -226,7 +226,7 @@ const AWKWARD: &str = if cfg!(windows) {
 };
 
 #[test]
-fn a_new_pair_is_one_for_ssh_too() {
+fn ssh_accepts_a_new_pair() {
     let dir = tempfile::tempdir().unwrap();
     let made = keys::ensure(&dir.path().join(AWKWARD)).unwrap();
     check_with_ssh_keygen(&made.private, &made.authorized_key);
@@ -244,7 +244,7 @@ fn a_new_pair_is_one_for_ssh_too() {
 
 #[cfg(unix)]
 #[test]
-fn keys_that_ssh_keygen_made_are_kept() {
+fn keys_of_ssh_keygen_are_kept() {
     for arguments in [
         vec!["-t", "ed25519"],
         vec!["-t", "rsa", "-b", "2048"],
@@ -323,7 +323,7 @@ fn h38_encrypted_and_foreign_keys_stay_and_the_message_says_what_to_do() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_a_link_and_a_huge_file_do_not_hang_it() {
+fn a_pipe_a_link_and_a_huge_file_do_not_block() {
     let ours = make_pair();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("user");
@@ -340,7 +340,7 @@ fn a_pipe_a_link_and_a_huge_file_do_not_hang_it() {
     std::fs::remove_file(&path).unwrap();
     symlink("user", &path).unwrap();
     keys::ensure(dir.path()).unwrap();
-    // A link to a key elsewhere is the user's choice.
+    // A link to a key in another folder is the user's choice.
     let elsewhere = dir.path().join("elsewhere");
     std::fs::write(&elsewhere, &ours.private).unwrap();
     std::fs::remove_file(&path).unwrap();
@@ -368,7 +368,7 @@ fn h35_many_at_once_get_one_pair() {
 }
 
 #[test]
-fn a_folder_that_is_a_file_is_told() {
+fn a_file_in_the_place_of_the_folder_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("_config");
     std::fs::write(&path, "x").unwrap();
@@ -384,7 +384,7 @@ fn ensure_in_a_child() {
     }
 }
 
-/// Killed after each step of the write path, from each state that makes it write.
+/// Kills the process after each step of the write path, from each state that leads to a write.
 #[test]
 fn h38_killed_at_each_step_the_next_call_gets_a_pair_and_keeps_the_key() {
     let ours = make_pair();

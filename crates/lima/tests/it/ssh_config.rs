@@ -67,7 +67,7 @@ fn ssh_reads_the_settings_from_a_folder_of_any_name() {
             dir.join("web/ssh.sock").to_str().unwrap(),
             "{name}"
         );
-        // ssh prints this one before it expands the percent signs.
+        // ssh prints this value before it expands the percent signs.
         let identity = dir
             .join("_config/user")
             .to_str()

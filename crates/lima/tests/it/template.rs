@@ -244,7 +244,7 @@ fn images_of_another_variant_are_no_fallback() {
 }
 
 #[test]
-fn user_ids_beyond_16_bits_are_valid_and_those_of_nobody_are_not() {
+fn user_ids_beyond_16_bits_are_valid_and_reserved_ones_are_not() {
     let with = |uid: u32| {
         read(&format!(
             "images: [{{location: /x}}]\nuser: {{uid: {uid}}}\n"

@@ -123,6 +123,17 @@ names! {
     }
 }
 
+impl ProvisionMode {
+    /// Returns whether steps of this mode are scripts that run in the guest.
+    #[must_use]
+    pub const fn runs(self) -> bool {
+        matches!(
+            self,
+            Self::Boot | Self::Dependency | Self::System | Self::User
+        )
+    }
+}
+
 names! {
     /// The purpose of a probe.
     ProbeMode {
