@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Digest, DigestError, SourceError};
-use crate::template::Arch;
+use crate::template::types::Arch;
 
 /// An image cannot be provided.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use super::error::ImageError;
 use super::publish;
 use super::source::sha256_hex;
 use crate::progress::{Cancel, Silent};
-use crate::template::Arch;
+use crate::template::types::Arch;
 
 /// The identity of an entry of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::go_template::{Fixed, Names};
 use super::validate::{Check, ValidateError};
-use super::{Host, Template};
+use super::host::Host;
+use super::types::Template;
 use crate::layout::InstanceDir;
 
 impl Template {

@@ -11,7 +11,7 @@ use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::Template;
+use super::types::Template;
 
 /// What a field does.
 enum Effect {
@@ -551,7 +551,7 @@ fn each_row_is_true() {
                 let parsed = Template::parse(text).unwrap();
                 assert_eq!(parsed.unknown, [], "{row}");
                 let field = row.split("[]").next().unwrap();
-                let warned = |warning: &super::Warning| warning.field.starts_with(field);
+                let warned = |warning: &super::unsupported::Warning| warning.field.starts_with(field);
                 assert!(
                     parsed.warnings.iter().any(warned),
                     "{row}: {:?}",

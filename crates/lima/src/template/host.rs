@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Arch, ByteSize};
+use super::size::ByteSize;
+use super::types::Arch;
 
 /// The host.
 #[derive(Debug, Clone, PartialEq, Eq)]

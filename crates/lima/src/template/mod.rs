@@ -15,7 +15,7 @@ mod host;
 mod parse;
 mod size;
 mod tree;
-mod types;
+pub(crate) mod types;
 mod unsupported;
 mod validate;
 pub(crate) mod version;
@@ -29,8 +29,3 @@ pub use types::*;
 pub use unsupported::Warning;
 pub use validate::ValidateError;
 pub use write::WriteError;
-
-/// Returns whether a field is empty, so that it is left out of the YAML.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::de::{Context, DeError, Problem, Reader};
 use super::tree::{self, Key, Node, Place, Value};
-use super::{Template, Warning, unsupported};
+use super::types::Template;
+use super::unsupported::{self, Warning};
 
 /// A parsed template, with what its author should know about it.
 #[derive(Debug, Clone, PartialEq)]

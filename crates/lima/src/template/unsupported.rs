@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::{MountType, ProvisionMode, Template, VmType, version};
+use super::types::{CaCerts, MountType, ProvisionMode, Template, VmType, VzOpts};
+use super::version;
 
 /// Something that the author of a template should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +115,7 @@ fn machine(t: &Template) -> Vec<(&'static str, bool)> {
         ("video.vnc.display", t.video.vnc.display.is_some()),
         ("networks", !t.networks.is_empty()),
         ("rosetta", on(t.rosetta.enabled) || on(t.rosetta.bin_fmt)),
-        ("vmOpts.vz", t.vm_opts.vz != super::VzOpts::default()),
+        ("vmOpts.vz", t.vm_opts.vz != VzOpts::default()),
         ("vmOpts.wsl2", !t.vm_opts.wsl2.is_empty()),
         ("vmOpts.krunkit", !t.vm_opts.krunkit.is_empty()),
         (
@@ -153,6 +154,6 @@ fn guest(t: &Template) -> Vec<(&'static str, bool)> {
         ),
         ("copyToHost", !t.copy_to_host.is_empty()),
         ("message", t.message.is_some()),
-        ("caCerts", t.ca_certs != super::CaCerts::default()),
+        ("caCerts", t.ca_certs != CaCerts::default()),
     ]
 }

@@ -4,14 +4,15 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::go_template::FIELD_LIMIT;
-use super::parse::list;
-use super::{Arch, ByteSize, Os, ProvisionMode, Template};
+use super::parse::{FieldError, list};
+use super::size::ByteSize;
+use super::types::{Arch, Os, ProvisionMode, Template};
 use crate::image::{Digest, Source};
 
 /// A template with values that are not valid. Names every problem at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("failed to validate template: {}", list(.0))]
-pub struct ValidateError(pub Vec<super::FieldError>);
+pub struct ValidateError(pub Vec<FieldError>);
 
 /// More CPUs are a typing error: QEMU's q35 supports 4096, `pc` 255.
 const MAX_CPUS: u32 = 1024;
@@ -26,7 +27,7 @@ const NO_USER_IDS: [u32; 4] = [65_534, 65_535, u32::MAX - 1, u32::MAX];
 
 /// Collects problems.
 pub(super) struct Check {
-    problems: Vec<super::FieldError>,
+    problems: Vec<FieldError>,
 }
 
 impl Check {
@@ -37,7 +38,7 @@ impl Check {
     }
 
     pub(super) fn fail(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.problems.push(super::FieldError {
+        self.problems.push(FieldError {
             field: field.into(),
             line: 0,
             message: message.into(),

@@ -1,6 +1,6 @@
 //! Writes a template as YAML.
 
-use super::Template;
+use super::types::Template;
 
 /// YAML has no form for a value of the template.
 #[derive(Debug, thiserror::Error)]

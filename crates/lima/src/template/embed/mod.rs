@@ -18,9 +18,9 @@ mod scalars;
 
 use std::collections::BTreeSet;
 
-use super::parse::root_of;
+use super::parse::{ParseError, root_of};
 use super::tree::{Key, Node, Value};
-use super::{ParseError, WriteError};
+use super::write::WriteError;
 use crate::image::{Digest, DigestError};
 pub use local_files::LocalFiles;
 use locator::Locator;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{File, Locator, ProbeMode, Proto, ProvisionMode};
-use crate::template::ByteSize;
+use crate::template::size::ByteSize;
 
 fields! {
     /// A folder of the host in the guest.

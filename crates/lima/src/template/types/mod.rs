@@ -12,7 +12,7 @@ macro_rules! fields {
             #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
             #[serde(rename_all = "camelCase", default)]
             pub struct $name {
-                $($(#[$fdoc])* #[serde(skip_serializing_if = "crate::template::is_default")] pub $field: $type,)*
+                $($(#[$fdoc])* #[serde(skip_serializing_if = "crate::template::types::is_default")] pub $field: $type,)*
             }
         )*
     };
@@ -31,7 +31,12 @@ pub use guest::*;
 pub use machine::*;
 pub use names::*;
 
-use super::ByteSize;
+use super::size::ByteSize;
+
+/// Returns whether a field is empty, so that it is left out of the YAML.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 fields! {
     /// A `lima.yaml`.
