@@ -285,7 +285,7 @@ const TABLE: &[(&str, Effect, &str)] = &[
     (
         "ssh.forwardAgent",
         Read("hostagent/src/prepare.rs", "ssh.forward_agent"),
-        "ssh_reads_the_values_for_any_folder_name",
+        "ssh_reads_the_settings_from_a_folder_of_any_name",
     ),
     (
         "ssh.forwardX11",
