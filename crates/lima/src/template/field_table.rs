@@ -27,7 +27,7 @@ use Effect::{Inert, Read, Warned};
 const FACTS: &str = "lima/src/cidata/facts.rs";
 const PREPARE: &str = "lima/src/instance/prepare.rs";
 const EMBED: &str = "lima/src/template/embed/mod.rs";
-const SPEC: &str = "driver/src/spec_from_template.rs";
+const SPEC: &str = "driver/src/qemu/from_template.rs";
 
 /// Field or group of fields, effect, test.
 const TABLE: &[(&str, Effect, &str)] = &[

@@ -162,6 +162,9 @@ impl Template {
                 );
             }
             let runs = mode.runs();
+            if step.file.is_some() {
+                check.fail(format!("{at}.file"), NOT_EMBEDDED);
+            }
             match &step.script {
                 Some(script) => {
                     check.that(
@@ -175,9 +178,7 @@ impl Template {
                         "must not contain a NUL character",
                     );
                 }
-                None if step.file.is_some() => {
-                    check.fail(format!("{at}.file"), NOT_EMBEDDED);
-                }
+                None if step.file.is_some() => {}
                 None => check.that(
                     !runs,
                     format!("{at}.script"),
@@ -186,6 +187,9 @@ impl Template {
             }
         }
         for (i, probe) in self.probes.iter().enumerate() {
+            if probe.file.is_some() {
+                check.fail(format!("probes[{i}].file"), NOT_EMBEDDED);
+            }
             let set = probe.script.is_some() || probe.file.is_some();
             check.that(set, format!("probes[{i}].script"), "must be set");
         }

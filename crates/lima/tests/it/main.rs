@@ -9,6 +9,8 @@
 
 #[cfg(unix)]
 mod cidata;
+#[cfg(unix)]
+mod corpus;
 mod crash;
 #[cfg(unix)]
 mod download;
