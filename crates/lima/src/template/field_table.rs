@@ -161,7 +161,11 @@ const TABLE: &[(&str, Effect, &str)] = &[
         Read(SPEC, "template.memory"),
         "small_hosts_and_unusual_user_names_get_fitting_defaults",
     ),
-    ("message", Warned("message: hello"), TABLE_TEST),
+    (
+        "message",
+        Read("rdd/src/commands/limavm/greeting.rs", "template.message"),
+        "a_message_has_its_lines_and_no_control_characters",
+    ),
     (
         "minimumLimaVersion",
         Warned("minimumLimaVersion: 99.0.0"),
@@ -525,7 +529,13 @@ fn each_row_is_true() {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
     let mut tests = String::new();
-    for folder in ["lima/src", "lima/tests", "driver/src", "driver/tests"] {
+    for folder in [
+        "lima/src",
+        "lima/tests",
+        "driver/src",
+        "driver/tests",
+        "rdd/src",
+    ] {
         let mut folders = vec![crates.join(folder)];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {

@@ -153,7 +153,6 @@ fn guest(t: &Template) -> Vec<(&'static str, bool)> {
             t.port_forwards.iter().any(|rule| rule.ignore != Some(true)),
         ),
         ("copyToHost", !t.copy_to_host.is_empty()),
-        ("message", t.message.is_some()),
         ("caCerts", t.ca_certs != CaCerts::default()),
     ]
 }

@@ -13,6 +13,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use tracing::{info, warn};
 
+use super::greeting;
 use super::session::Session;
 use super::template::{self, Source};
 use super::wait::{self, Goal};
@@ -97,6 +98,9 @@ pub(crate) async fn run(
             match note {
                 Some(note) => info!(target: RESULT, "LimaVM {name:?} has started: {note}"),
                 None => info!(target: RESULT, "LimaVM {name:?} has started"),
+            }
+            for line in greeting::lines(session.context, name) {
+                info!(target: RESULT, "{line}");
             }
         }
     }

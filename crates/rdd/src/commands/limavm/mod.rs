@@ -5,6 +5,7 @@ mod delete;
 mod describe;
 mod edit;
 mod find;
+mod greeting;
 mod list;
 mod logs;
 mod name;
