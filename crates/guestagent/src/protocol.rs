@@ -166,7 +166,7 @@ pub struct GuestStatus {
     pub failures: Vec<String>,
     /// The provision scripts of this boot. `None` from an agent of an older image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provisioning: Option<Provisioning>,
+    pub provisioning: Option<Box<Provisioning>>,
 }
 
 /// Returns a message as a line with its line end.
@@ -340,10 +340,10 @@ mod tests {
         };
         let status = GuestStatus {
             failures: vec!["\"".repeat(FAILURE_TEXT_LIMIT); FAILURES_LIMIT],
-            provisioning: Some(Provisioning {
+            provisioning: Some(Box::new(Provisioning {
                 failed: vec![failed; FAILURES_LIMIT],
                 ..Provisioning::default()
-            }),
+            })),
             ..status()
         };
         let line = to_line(&GuestMessage::Status { status }).unwrap();

@@ -34,10 +34,10 @@ pub(crate) fn run_boot(seed: &Seed, channel: &Channel) {
     let all = [BOOT, AS_ROOT[0], AS_ROOT[1], AS_USER];
     let total: usize = all.iter().map(|folder| scripts(seed, folder).count()).sum();
     channel.update(|state| {
-        state.provisioning = Some(Provisioning {
+        state.provisioning = Some(Box::new(Provisioning {
             total: u32::try_from(total).unwrap_or(u32::MAX),
             ..Provisioning::default()
-        });
+        }));
     });
     // Scripts that were written for Lima look for the disk here.
     let mounted = Path::new("/mnt/lima-cidata");
