@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::validate::{ValidateError, valid_uid, valid_user_name};
 use super::host::Host;
 use super::size::ByteSize;
 use super::types::{Arch, Image, Os, ProvisionMode, Template, VmType};
 use super::unsupported::Warning;
+use super::validate::{ValidateError, valid_uid, valid_user_name};
 use crate::layout::InstanceDir;
 
 /// A guest's CPUs by default: four, as in Lima, or all of the host's if it has fewer.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::go_template::{Fixed, Names};
-use super::validate::{Check, ValidateError};
 use super::host::Host;
 use super::types::Template;
+use super::validate::{Check, ValidateError};
 use crate::layout::InstanceDir;
 
 impl Template {

@@ -561,7 +561,8 @@ fn each_row_is_true() {
                 let parsed = Template::parse(text).unwrap();
                 assert_eq!(parsed.unknown, [], "{row}");
                 let field = row.split("[]").next().unwrap();
-                let warned = |warning: &super::unsupported::Warning| warning.field.starts_with(field);
+                let warned =
+                    |warning: &super::unsupported::Warning| warning.field.starts_with(field);
                 assert!(
                     parsed.warnings.iter().any(warned),
                     "{row}: {:?}",

@@ -41,12 +41,12 @@ fn get(cache: &Cache, url: &str, digest: Option<&Digest>) -> Result<Vec<u8>, Ima
 
 /// Records the reports.
 #[derive(Default)]
-struct Told {
+struct Reports {
     phases: Mutex<Vec<Phase>>,
     warnings: Mutex<Vec<String>>,
 }
 
-impl Progress for Told {
+impl Progress for Reports {
     fn report(&self, phase: Phase, _: &str, _: u64, _: Option<u64>) {
         self.phases.lock().unwrap().push(phase);
     }
@@ -225,21 +225,22 @@ fn a_file_without_digest_is_requested_again_and_used_without_the_server() {
     let (cache, old, new) = (cache(dir.path()), body(1000), body(2000));
     let server = Server::start(&old, &[Manner::Good]);
     let url = server.url("x");
-    let told = Told::default();
-    let fetch = |told: &Told| {
-        let fetched = cache.fetch(&url, None, told, &Cancel::new()).unwrap();
+    let reported = Reports::default();
+    let fetch = |reported: &Reports| {
+        let fetched = cache.fetch(&url, None, reported, &Cancel::new()).unwrap();
         std::fs::read(fetched.path()).unwrap()
     };
-    assert_eq!(fetch(&told), old);
-    assert!(told.warnings.lock().unwrap()[0].contains("no digest"));
-    assert_eq!(fetch(&told), old);
+    assert_eq!(fetch(&reported), old);
+    assert!(reported.warnings.lock().unwrap()[0].contains("no digest"));
+    assert_eq!(fetch(&reported), old);
     assert_eq!(server.requests(), 2, "asked whether it is still the same");
     server.replace(&new, "\"v2\"");
-    assert_eq!(fetch(&told), new);
+    assert_eq!(fetch(&reported), new);
     drop(server);
-    assert_eq!(fetch(&told), new);
+    assert_eq!(fetch(&reported), new);
     assert!(
-        told.warnings
+        reported
+            .warnings
             .lock()
             .unwrap()
             .last()
@@ -269,19 +270,19 @@ fn h35_one_download_for_all_and_the_others_wait_with_progress() {
     let body = body(100_000);
     let server = Server::start(&body, &[Manner::Hold]);
     let (url, digest) = (server.url("x"), sha256(&body));
-    let told = Told::default();
+    let reported = Reports::default();
     std::thread::scope(|scope| {
         let fetch = || {
             let fetched = cache(dir.path())
-                .fetch(&url, Some(&digest), &told, &Cancel::new())
+                .fetch(&url, Some(&digest), &reported, &Cancel::new())
                 .unwrap();
             assert_eq!(std::fs::read(fetched.path()).unwrap(), body);
         };
         let threads = [scope.spawn(fetch), scope.spawn(fetch), scope.spawn(fetch)];
         let end = Instant::now() + Duration::from_secs(30);
         let idle = Cancel::new();
-        while !told.phases.lock().unwrap().contains(&Phase::Waiting) {
-            assert!(Instant::now() < end, "nobody said that it waits");
+        while !reported.phases.lock().unwrap().contains(&Phase::Waiting) {
+            assert!(Instant::now() < end, "no process reports that it waits");
             let _ = idle.wait(Duration::from_millis(5));
         }
         server.release();

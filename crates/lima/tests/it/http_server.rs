@@ -151,7 +151,7 @@ fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
     if let Manner::Status(status) = manner {
         return write!(
             stream,
-            "HTTP/1.1 {status} Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "HTTP/1.1 {status} Reply\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
     }
     if manner == Manner::Plain {

@@ -285,7 +285,7 @@ fn an_image_for_another_architecture_is_not_reported_as_broken() {
 fn the_next_image_is_used_if_the_first_fails() {
     let world = World::new();
     build(&world.cache(), "d", &[7; 1 << 16]);
-    let text = "images: [{location: /no/such}, {location: image://nobody}, {location: image://d}]\ndisk: 1GiB\n";
+    let text = "images: [{location: /no/such}, {location: image://unknown}, {location: image://d}]\ndisk: 1GiB\n";
     let dir = world.prepare("web", text).unwrap();
     assert_eq!(instance::load(&dir).unwrap().hints.location, "image://d");
 }

@@ -73,7 +73,7 @@ impl Locator {
         }
     }
 
-    /// Whether whoever runs the server decides what is behind this locator.
+    /// Whether a server decides what is behind this locator.
     pub(super) fn is_remote(&self) -> bool {
         matches!(self, Self::Url(_))
     }

@@ -1,4 +1,4 @@
-//! Makes a template stand alone: its `base:` templates are merged into it, and its `file:` scripts become text.
+//! Makes a template complete by itself: its `base:` templates are merged into it, and its `file:` scripts become text.
 //!
 //! The rules are those of `limactl template copy --embed-all` (`pkg/limatmpl/embed.go`):
 //!
@@ -41,7 +41,7 @@ pub trait Loader {
     fn load(&self, locator: &str) -> Result<String, String>;
 }
 
-/// A template cannot be made to stand alone.
+/// A template cannot be completed.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
     /// A template is not one.
@@ -140,7 +140,7 @@ pub enum EmbedError {
     Write(#[from] WriteError),
 }
 
-/// Returns the template that stands alone. A template without `base:` and `file:` comes back as it is, comments included.
+/// Returns the complete template. A template without `base:` and `file:` comes back as it is, comments included.
 ///
 /// # Errors
 /// [`EmbedError`] names the template, the field, and the remedy.
