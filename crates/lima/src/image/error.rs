@@ -112,8 +112,9 @@ pub enum ImageError {
     },
     /// The disk has not enough free space.
     #[error(
-        "cannot write {path}: {} MiB are free beside the reserve for running guests, and {} MiB are needed; free some space and try again",
-        free >> 20, needed >> 20, path = path.display()
+        "no space left on the disk for {path}: {} MiB are needed, and {} MiB are free beside a reserve for running guests; free some \
+         space and try again",
+        needed >> 20, free >> 20, path = path.display()
     )]
     TooLittleSpace {
         /// The file.

@@ -342,7 +342,7 @@ mod tests {
         assert!(error.is_final(), "another image would not fit either");
         let message = error.to_string();
         assert!(
-            message.contains("31 MiB are free") && message.contains("free some space"),
+            message.contains("and 31 MiB are free") && message.contains("free some space"),
             "{message}"
         );
     }
