@@ -5,7 +5,6 @@ pub mod cli;
 pub mod git;
 pub mod input;
 pub mod pristine;
-pub mod prompt;
 pub mod run;
 pub mod settings;
 pub mod state;

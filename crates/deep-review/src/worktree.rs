@@ -16,7 +16,7 @@ pub enum Extent {
     /// Everything. Reviewers of a large repository may share what they do not write to ([`crate::pristine`]).
     #[default]
     Full,
-    /// Everything, in a checkout that is nobody else's in any way.
+    /// Everything, in a checkout that shares nothing with another reviewer.
     Own,
     /// The changed files, and the files beside and above them (where configuration lies). An analyser that looks at
     /// files one by one needs no more, and a checkout of 50,000 files takes seconds.
@@ -29,7 +29,7 @@ pub enum WorktreeError {
     /// git said no.
     #[error("cannot make a work tree: {}", crate::git::short(.0))]
     Git(#[from] GitError),
-    /// Somebody else makes or forgets work trees of the same repository all the time.
+    /// Another process holds the lock on the work trees of the repository for too long.
     #[error(transparent)]
     Busy(#[from] process::lock::LockError),
     /// The system said no.

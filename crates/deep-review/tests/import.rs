@@ -82,7 +82,7 @@ fn reviews_in_four_formats_become_one_report() {
 }
 
 #[test]
-fn a_reviewer_without_a_review_is_told_and_sinks_nothing() {
+fn reviewer_without_a_review_is_reported_and_loses_nothing_else() {
     let report = imported();
     let broken = report["reviewers"]
         .as_array()
@@ -206,7 +206,7 @@ fn nothing_to_import_is_an_error_that_says_so() {
 }
 
 #[test]
-fn what_nobody_knows_of_imported_reviews_is_not_said() {
+fn unknown_facts_of_imported_reviews_are_left_out() {
     let folder = fixtures();
     for format in ["markdown", "html"] {
         let report = text(&deep_review(&[

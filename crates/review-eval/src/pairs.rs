@@ -110,7 +110,7 @@ fn pairs(truth: &Truth<'_>, groups: &[Vec<usize>], named: &[(&str, &Finding)]) -
     for group in groups {
         for (i, a) in group.iter().enumerate() {
             for b in &group[i + 1..] {
-                // An original behind nothing was dropped by the people who merged: nobody knows what it belongs to.
+                // An original behind nothing was dropped by the people who merged: its finding is unknown.
                 let known = truth.targets[*a].is_some() && truth.targets[*b].is_some();
                 if named[*a].0 != named[*b].0 && known {
                     merged.insert((*a, *b));

@@ -270,7 +270,7 @@ fn range(text: &str) -> Option<Range> {
     }
 }
 
-/// The paths that a patch somebody wrote names in its headers, without `a/` and `b/`.
+/// The paths that a hand-written patch names in its headers, without `a/` and `b/`.
 #[must_use]
 pub fn parse_patch_paths(patch: &str) -> Vec<String> {
     let mut paths: Vec<String> = patch

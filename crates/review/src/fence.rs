@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// A line that is nowhere in the data: it depends on all of it, so nobody can put it there beforehand.
+/// A line that the data does not contain. It depends on all of the data, so the data cannot be made to contain it.
 pub fn fence(data: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
     for (title, text) in data {

@@ -14,7 +14,16 @@ use serde_json::{Value, json};
 
 use review::plain::one_line;
 
-use super::Said;
+use super::{Adapter, AskedBy, Said};
+
+/// The adapter of agents that speak the protocol.
+pub struct Acp;
+
+impl Adapter for Acp {
+    fn asked_by(&self) -> AskedBy {
+        AskedBy::Protocol
+    }
+}
 
 /// How many calls are told from one another by their ids, so that an agent that floods takes no memory for it. A review
 /// makes some hundreds.

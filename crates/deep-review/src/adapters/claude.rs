@@ -9,7 +9,48 @@ use serde_json::Value;
 
 use review::plain::one_line;
 
-use super::{Reader, Said};
+use super::{Adapter, Reader, Said};
+
+/// The adapter of `claude`.
+pub struct Claude;
+
+impl Adapter for Claude {
+    fn command(&self) -> &'static [&'static str] {
+        // `-p` without a prompt reads it from standard input; stream-json needs --verbose. With `-p` the user is not
+        // asked whether the folder is trusted: without the restriction of sources, a `.claude/settings.json` and a
+        // `.mcp.json` of the change would run their commands and choose where the key is sent.
+        &[
+            "claude",
+            "-p",
+            "--output-format",
+            "stream-json",
+            "--verbose",
+            "--setting-sources",
+            "user",
+        ]
+    }
+
+    fn environment(&self) -> &'static [&'static str] {
+        &[
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_AUTH_TOKEN",
+            "ANTHROPIC_BASE_URL",
+            "ANTHROPIC_MODEL",
+            "CLAUDE_CODE_OAUTH_TOKEN",
+            "CLAUDE_CODE_MAX_RETRIES",
+            "CLAUDE_CONFIG_DIR",
+            // Who does not want to be counted is not counted here either.
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+            "DISABLE_AUTOUPDATER",
+            "DISABLE_ERROR_REPORTING",
+            "DISABLE_TELEMETRY",
+        ]
+    }
+
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::<Events>::default()
+    }
+}
 
 /// The events so far.
 #[derive(Debug, Default)]
@@ -192,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_asked_on_the_side_counts_too() {
+    fn usage_of_helper_models_counts() {
         let mut events = Events::default();
         events.line(r#"{"type":"result","subtype":"success","result":"x","usage":{"input_tokens":10,"output_tokens":7},"modelUsage":{"opus":{"inputTokens":10,"outputTokens":7,"cacheReadInputTokens":100,"cacheCreationInputTokens":5},"haiku":{"inputTokens":1,"outputTokens":2}}}"#);
         let usage = events.said().usage;

@@ -10,7 +10,42 @@ use serde_json::Value;
 
 use review::plain::one_line;
 
-use super::{Reader, Said};
+use super::{Adapter, Reader, Said};
+
+/// The adapter of `codex`.
+pub struct Codex;
+
+impl Adapter for Codex {
+    fn command(&self) -> &'static [&'static str] {
+        // `-` reads the prompt from standard input. The sandbox keeps the model's commands from writing. Questions
+        // that are for no review are asked in an empty folder, which is no repository. An `AGENTS.md` of the change
+        // is not for its reviewers to obey.
+        &[
+            "codex",
+            "exec",
+            "--json",
+            "--sandbox",
+            "read-only",
+            "--skip-git-repo-check",
+            "-c",
+            "project_doc_max_bytes=0",
+            "-",
+        ]
+    }
+
+    fn environment(&self) -> &'static [&'static str] {
+        &[
+            "OPENAI_API_KEY",
+            "OPENAI_BASE_URL",
+            "CODEX_API_KEY",
+            "CODEX_HOME",
+        ]
+    }
+
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::<Events>::default()
+    }
+}
 
 /// The events so far.
 #[derive(Debug, Default)]

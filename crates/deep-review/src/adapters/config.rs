@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Kind;
+use super::{AskedBy, Kind};
 use crate::worktree::Extent;
 use review::parse::Format;
 
-/// What a reviewer may take when nobody says: the longest of the real reviews took half an hour.
+/// The default time limit of a reviewer: the longest of the real reviews took half an hour.
 const TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
 /// How often a reviewer is asked again after a rate limit.
@@ -191,7 +191,8 @@ impl Reviewer {
     #[must_use]
     pub fn argv(&self) -> Vec<String> {
         let mut argv = if self.command.is_empty() {
-            self.kind.command()
+            let words = self.kind.adapter().command();
+            words.iter().map(|word| (*word).to_owned()).collect()
         } else {
             self.command.clone()
         };
@@ -201,10 +202,16 @@ impl Reviewer {
         argv
     }
 
+    /// Whether it gets the changed files instead of a prompt: an analyser.
+    #[must_use]
+    pub fn looks_at_files(&self) -> bool {
+        self.kind.adapter().asked_by() == AskedBy::Files
+    }
+
     /// Whether it says the same every time. An analyser's output is a machine's also when its format is not named.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        self.format.is_exact() || (self.kind == Kind::Analyser && self.format == Format::Auto)
+        self.format.is_exact() || (self.looks_at_files() && self.format == Format::Auto)
     }
 
     /// Whether asking it runs code of the change.
@@ -214,7 +221,7 @@ impl Reviewer {
         let name = program.rsplit(['/', '\\']).next().unwrap_or(program);
         let name = name.strip_suffix(".exe").unwrap_or(name);
         self.executes
-            .unwrap_or(self.kind == Kind::Analyser && EXECUTE.contains(&name))
+            .unwrap_or(self.looks_at_files() && EXECUTE.contains(&name))
     }
 
     /// Whether a changed file is one of those it is asked about.

@@ -1,4 +1,4 @@
-//! The reviewers of a run that nobody configured: the analysers that are installed, for the languages in the change.
+//! The reviewers of a run without a configuration: the analysers that are installed, for the languages in the change.
 //! All of them work offline.
 
 use std::ffi::OsStr;

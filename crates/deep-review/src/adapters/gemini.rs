@@ -9,7 +9,46 @@ use serde_json::Value;
 
 use review::plain::one_line;
 
-use super::{Reader, Said};
+use super::{Adapter, Reader, Said};
+
+/// The adapter of `gemini`.
+pub struct Gemini;
+
+impl Adapter for Gemini {
+    fn command(&self) -> &'static [&'static str] {
+        // Without `--skip-trust` it ends with code 55 in any folder that its user has not trusted, and our work
+        // trees are new each time. The variable that does the same runs the hooks and servers of the change's
+        // `.gemini/settings.json`; the flag, which is read after the settings, does not.
+        &[
+            "gemini",
+            "--output-format",
+            "stream-json",
+            "--skip-trust",
+            "-p",
+            "Carry out the review that standard input asks for.",
+        ]
+    }
+
+    fn environment(&self) -> &'static [&'static str] {
+        &[
+            "GEMINI_API_KEY",
+            "GEMINI_CLI_HOME",
+            "GEMINI_MODEL",
+            "GEMINI_TELEMETRY_ENABLED",
+            "GOOGLE_API_KEY",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "GOOGLE_CLOUD_PROJECT",
+            "GOOGLE_CLOUD_LOCATION",
+            "GOOGLE_GEMINI_BASE_URL",
+            "GOOGLE_GENAI_USE_GCA",
+            "GOOGLE_GENAI_USE_VERTEXAI",
+        ]
+    }
+
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::<Events>::default()
+    }
+}
 
 /// The events so far.
 #[derive(Debug, Default)]

@@ -43,102 +43,51 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The command line when the configuration names none.
+    /// How reviewers of this kind are started, asked and understood.
     #[must_use]
-    pub fn command(self) -> Vec<String> {
-        let words: &[&str] = match self {
-            // `-p` without a prompt reads it from standard input; stream-json needs --verbose. With `-p` nobody is
-            // asked whether the folder is trusted: without the restriction of sources, a `.claude/settings.json` and a
-            // `.mcp.json` of the change would run their commands and choose where the key is sent.
-            Kind::Claude => &[
-                "claude",
-                "-p",
-                "--output-format",
-                "stream-json",
-                "--verbose",
-                "--setting-sources",
-                "user",
-            ],
-            // `-` reads the prompt from standard input. The sandbox keeps the model's commands from writing. Questions
-            // that are for no review are asked in an empty folder, which is no repository. An `AGENTS.md` of the change
-            // is not for its reviewers to obey.
-            Kind::Codex => &[
-                "codex",
-                "exec",
-                "--json",
-                "--sandbox",
-                "read-only",
-                "--skip-git-repo-check",
-                "-c",
-                "project_doc_max_bytes=0",
-                "-",
-            ],
-            // Without `--skip-trust` it ends with code 55 in any folder that its user has not trusted, and our work
-            // trees are new each time. The variable that does the same runs the hooks and servers of the change's
-            // `.gemini/settings.json`; the flag, which is read after the settings, does not.
-            Kind::Gemini => &[
-                "gemini",
-                "--output-format",
-                "stream-json",
-                "--skip-trust",
-                "-p",
-                "Carry out the review that standard input asks for.",
-            ],
-            Kind::Acp | Kind::Command | Kind::Analyser => &[],
-        };
-        words.iter().map(|word| (*word).to_owned()).collect()
+    pub fn adapter(self) -> &'static dyn Adapter {
+        match self {
+            Kind::Claude => &claude::Claude,
+            Kind::Codex => &codex::Codex,
+            Kind::Gemini => &gemini::Gemini,
+            Kind::Acp => &acp::Acp,
+            Kind::Command => &plain::Command,
+            Kind::Analyser => &plain::Analyser,
+        }
+    }
+}
+
+/// How a reviewer is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedBy {
+    /// It reads the prompt from its standard input.
+    Input,
+    /// It speaks the Agent Client Protocol.
+    Protocol,
+    /// It gets the changed files as arguments in place of `{files}`, and no prompt. It answers no other question.
+    Files,
+}
+
+/// How reviewers of a kind are started, asked and understood.
+pub trait Adapter: Sync {
+    /// The command line if the configuration has none; empty: it must have one.
+    fn command(&self) -> &'static [&'static str] {
+        &[]
     }
 
-    /// Variables that the tool needs beyond those that every reviewer gets.
-    #[must_use]
-    pub fn environment(self) -> &'static [&'static str] {
-        match self {
-            Kind::Claude => &[
-                "ANTHROPIC_API_KEY",
-                "ANTHROPIC_AUTH_TOKEN",
-                "ANTHROPIC_BASE_URL",
-                "ANTHROPIC_MODEL",
-                "CLAUDE_CODE_OAUTH_TOKEN",
-                "CLAUDE_CODE_MAX_RETRIES",
-                "CLAUDE_CONFIG_DIR",
-                // Who does not want to be counted is not counted here either.
-                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
-                "DISABLE_AUTOUPDATER",
-                "DISABLE_ERROR_REPORTING",
-                "DISABLE_TELEMETRY",
-            ],
-            Kind::Codex => &[
-                "OPENAI_API_KEY",
-                "OPENAI_BASE_URL",
-                "CODEX_API_KEY",
-                "CODEX_HOME",
-            ],
-            Kind::Gemini => &[
-                "GEMINI_API_KEY",
-                "GEMINI_CLI_HOME",
-                "GEMINI_MODEL",
-                "GEMINI_TELEMETRY_ENABLED",
-                "GOOGLE_API_KEY",
-                "GOOGLE_APPLICATION_CREDENTIALS",
-                "GOOGLE_CLOUD_PROJECT",
-                "GOOGLE_CLOUD_LOCATION",
-                "GOOGLE_GEMINI_BASE_URL",
-                "GOOGLE_GENAI_USE_GCA",
-                "GOOGLE_GENAI_USE_VERTEXAI",
-            ],
-            Kind::Acp | Kind::Command | Kind::Analyser => &[],
-        }
+    /// Variables that it gets beyond those of every reviewer.
+    fn environment(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// A reader of what it prints.
-    #[must_use]
-    pub fn reader(self) -> Box<dyn Reader> {
-        match self {
-            Kind::Claude => Box::<claude::Events>::default(),
-            Kind::Codex => Box::<codex::Events>::default(),
-            Kind::Gemini => Box::<gemini::Events>::default(),
-            Kind::Acp | Kind::Command | Kind::Analyser => Box::<plain::Text>::default(),
-        }
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::<plain::Text>::default()
+    }
+
+    /// How it is asked.
+    fn asked_by(&self) -> AskedBy {
+        AskedBy::Input
     }
 }
 

@@ -1,6 +1,20 @@
 //! Commands and analysers: what they print is the review.
 
-use super::{Reader, Said};
+use super::{Adapter, AskedBy, Reader, Said};
+
+/// The adapter of commands that read the prompt and print a review.
+pub struct Command;
+
+impl Adapter for Command {}
+
+/// The adapter of commands that look at files and print findings.
+pub struct Analyser;
+
+impl Adapter for Analyser {
+    fn asked_by(&self) -> AskedBy {
+        AskedBy::Files
+    }
+}
 
 /// The output so far.
 #[derive(Debug, Default)]

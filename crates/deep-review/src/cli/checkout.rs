@@ -57,7 +57,7 @@ pub(super) fn hold(args: &Hold) -> Result<u8, Failure> {
         &args.layers,
         args.memory,
         || {
-            // Nobody listening: standard input is at its end then, and we with it.
+            // The run has exited: standard input is at its end then, and this process exits too.
             let _ = notifier.take().map(|notifier| notifier.ready(""));
         },
     );

@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A command that prints. Whoever read enough of it (`| head`) is no reason to fail.
+/// Runs a command that prints. A reader that closes the pipe early (`| head`) is no error.
 fn printed(command: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> Result<u8, Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let result = command(&mut out).and_then(|()| Ok(out.flush()?));
@@ -135,7 +135,7 @@ fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// An error with its causes. Many of ours name their cause themselves; nobody needs to read it twice.
+/// An error with its causes. A cause that the error already contains is not repeated.
 fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -149,7 +149,7 @@ fn told(error: &anyhow::Error) -> String {
     text
 }
 
-/// A line on standard error. Nobody listening is no reason to fail.
+/// Writes a line to stderr. A closed stderr is no error.
 fn complain(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

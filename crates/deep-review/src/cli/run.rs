@@ -10,7 +10,6 @@ use clap::ValueEnum;
 
 use super::progress::Shown;
 use super::{FAILED, FINDINGS, Failure, INCOMPLETE, INTERRUPTED, SUCCESS, USAGE, guard, usage};
-use crate::adapters::Kind;
 use crate::adapters::config::{Config, Reviewer};
 use crate::input;
 use crate::run::redact::Redactor;
@@ -357,7 +356,7 @@ fn judge(name: &str, configured: &[Reviewer]) -> Result<Reviewer, Failure> {
     let found = chosen(std::slice::from_ref(&name), configured)?;
     found
         .into_iter()
-        .find(|reviewer| reviewer.kind != Kind::Analyser)
+        .find(|reviewer| !reviewer.looks_at_files())
         .ok_or_else(|| {
             usage(anyhow::anyhow!(
                 "{name} is an analyser and cannot answer questions; name an agent as lead and for close calls"

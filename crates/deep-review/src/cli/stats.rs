@@ -11,7 +11,7 @@ use review::model::Report;
 use review::parse::markdown::report;
 use review::stats::{By, Collector, svg, table};
 
-/// What each reviewer is worth over many reports: findings, how many nobody else had, how many were confirmed.
+/// Figures of each reviewer over many reports: findings, how many of them no other reviewer had, how many were confirmed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Stats {
     /// Folders with reports (Markdown or our JSON), or reports.

@@ -98,7 +98,7 @@ fn prepare(holder: &Identity, layers: &Path, name: &str, at: &Path) -> anyhow::R
     Ok(())
 }
 
-/// Bytes that can be had without taking them from somebody: of the machine, and of our control group.
+/// Bytes that are free without reclaiming memory of others: of the machine, and of our control group.
 #[must_use]
 pub fn memory_available() -> u64 {
     let machine = std::fs::read_to_string("/proc/meminfo")

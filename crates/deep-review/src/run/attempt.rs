@@ -11,7 +11,7 @@ use process::tree::{self, Tree};
 
 use crate::adapters::acp::{Conversation, Step};
 use crate::adapters::config::Reviewer;
-use crate::adapters::{Kind, Reader, Said};
+use crate::adapters::{AskedBy, Reader, Said};
 
 /// What a reviewer is asked with.
 pub(super) struct Question<'a> {
@@ -45,7 +45,7 @@ pub(super) type Show = Arc<dyn Fn(&str) + Send + Sync>;
 const STDERR_SHOWN: usize = 600;
 
 pub(super) async fn ask(question: Question<'_>, show: Show) -> Answer {
-    if question.reviewer.kind == Kind::Acp {
+    if question.reviewer.kind.adapter().asked_by() == AskedBy::Protocol {
         converse(question, show).await
     } else {
         listen(question, show).await
@@ -96,7 +96,7 @@ async fn listen(question: Question<'_>, show: Show) -> Answer {
     };
     let listener = Arc::new(Mutex::new(Listener {
         lines: Lines::default(),
-        reader: question.reviewer.kind.reader(),
+        reader: question.reviewer.kind.adapter().reader(),
     }));
     let stderr = Arc::new(Mutex::new(Vec::new()));
     let mut run = Run::new(program, question.timeout)
@@ -108,7 +108,7 @@ async fn listen(question: Question<'_>, show: Show) -> Answer {
     for (name, value) in &question.set {
         run = run.env(name, value);
     }
-    if question.reviewer.kind != Kind::Analyser {
+    if !question.reviewer.looks_at_files() {
         run = run.input(question.prompt.as_bytes());
     }
     let (ears, errors) = (listener.clone(), stderr.clone());

@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 60);
 /// What the reviewer may print, with all its events. An answer is at most some 30 KiB.
 const OUTPUT_LIMIT: usize = 4 * 1024 * 1024;
 
-/// Asks. The answer is text that nobody has checked; the error is the end of a sentence that begins with the
+/// Asks. The answer is unchecked text; the error is the end of a sentence that begins with the
 /// reviewer's name.
 pub(super) async fn ask(
     desk: &Desk,

@@ -1,4 +1,4 @@
-//! What a reviewer is doing, told to whoever shows it.
+//! What a reviewer is doing, for the progress display.
 
 /// Where a reviewer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

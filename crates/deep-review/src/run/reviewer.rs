@@ -11,7 +11,7 @@ use super::attempt::{self, Answer, Question, Show};
 use super::progress::{Progress, State, counted};
 use super::redact::Redactor;
 use crate::adapters::config::Reviewer;
-use crate::adapters::{Kind, detect, is_rate_limit};
+use crate::adapters::{detect, is_rate_limit};
 use crate::git::Git;
 use crate::pristine::{Pristine, Starting};
 use crate::settings::Settings;
@@ -130,7 +130,7 @@ impl Desk {
 pub(super) fn inherited(reviewer: &Reviewer) -> Vec<String> {
     ENVIRONMENT
         .iter()
-        .chain(reviewer.kind.environment())
+        .chain(reviewer.kind.adapter().environment())
         .map(|name| (*name).to_owned())
         .chain(reviewer.env.iter().cloned())
         .collect()
@@ -306,7 +306,7 @@ pub(super) async fn one(
         .argv()
         .into_iter()
         .flat_map(|word| {
-            if reviewer.kind == Kind::Analyser && word == "{files}" {
+            if reviewer.looks_at_files() && word == "{files}" {
                 // A name that begins with a dash is a name.
                 files
                     .clone()
@@ -401,7 +401,7 @@ fn usable(
             troubles.clear();
         }
     }
-    if reviewer.kind == Kind::Analyser {
+    if reviewer.looks_at_files() {
         only_changed(desk, work, &mut review);
     }
     if reviewer.is_exact() {
@@ -421,7 +421,7 @@ fn usable(
     Ok((outcome, review, original))
 }
 
-/// An analyser of the whole workspace also reports on files that the change does not touch. Nobody asked for these.
+/// An analyser of the whole workspace also reports on files that the change does not touch. These are left out.
 fn only_changed(desk: &Desk, work: &Path, review: &mut Review) {
     let before = review.findings.len();
     review.findings.retain(|finding| {

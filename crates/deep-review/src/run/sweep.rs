@@ -8,7 +8,7 @@ use crate::git::Git;
 use crate::state::{Home, RoundFolder, TargetFolder};
 use crate::worktree;
 
-/// Cleans a target whose lock the caller holds. Failures are logged: they keep nobody from reviewing.
+/// Cleans a target whose lock the caller holds. Failures are only logged, so that the review can go on.
 pub fn target(git: &Git, folder: &TargetFolder) {
     for (_, round) in folder.rounds() {
         if !left_something(&round) {
@@ -32,7 +32,7 @@ pub fn target(git: &Git, folder: &TargetFolder) {
     }
 }
 
-/// Cleans the other targets of the repository, as far as nobody is at work on them.
+/// Cleans the other targets of the repository that no process holds the lock of.
 pub fn others(git: &Git, home: &Home, mine: &TargetFolder) {
     for folder in home.targets() {
         if folder.path() == mine.path() || !folder.rounds().iter().any(|(_, r)| left_something(r)) {

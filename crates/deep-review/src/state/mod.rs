@@ -40,7 +40,7 @@ pub enum StoreError {
     /// The lock.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// Somebody is at it.
+    /// Another process is reviewing it.
     #[error("{target} is being reviewed by {holder}; wait for it, or stop it")]
     Busy {
         /// The target's name.

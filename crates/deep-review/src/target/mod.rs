@@ -162,7 +162,7 @@ pub fn pin(git: &Git, spec: &Spec) -> Result<Pinned, TargetError> {
     let site = repo.as_deref().and_then(Site::of);
     let url = site.and_then(|site| match spec {
         Spec::Pull { number, .. } => Some(site.request(*number)),
-        // What nobody has pushed has no page.
+        // A commit that was not pushed has no page.
         Spec::Revisions { .. } if git.is_at_remote(&head, remote) => {
             Some(site.comparison(&base, &head))
         }
@@ -212,7 +212,7 @@ fn at(
         },
         diff,
     };
-    // The one commit's subject; a branch of several is named by nobody but its author.
+    // The one commit's subject; a branch of several commits has no title but the one that its author gives.
     if let [only] = pinned.target.commits.as_slice() {
         pinned.target.title = only.split_once(' ').map(|(_, subject)| subject.to_owned());
     }
@@ -246,7 +246,7 @@ fn change(file: &ChangedFile) -> model::FileChange {
     }
 }
 
-/// Where branches land when nobody says: the remote's default branch, else a local one of the usual names.
+/// The base branch if none is given: the remote's default branch, else a local one of the usual names.
 fn default_base(git: &Git) -> Result<String, TargetError> {
     const USUAL: &[&str] = &[
         "refs/remotes/origin/HEAD",

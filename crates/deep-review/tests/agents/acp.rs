@@ -29,7 +29,7 @@ fn claude<'a>(repository: &'a Repository, program: &Path, model: &Model) -> Run<
         more: "env = [\"ANTHROPIC_API_KEY\", \"ANTHROPIC_BASE_URL\"]\n",
         environment: vec![
             ("ANTHROPIC_BASE_URL", model.url()),
-            ("ANTHROPIC_API_KEY", "scripted-key-of-nobody".to_owned()),
+            ("ANTHROPIC_API_KEY", "scripted-key".to_owned()),
         ],
     }
 }

@@ -160,7 +160,8 @@ pub(crate) fn command(
     program: &Path,
     args: &[&str],
 ) -> Vec<String> {
-    let mut command = kind.command();
+    let words = kind.adapter().command();
+    let mut command: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     command[0] = program.to_str().unwrap().to_owned();
     let last = command.pop_if(|word| word == "-");
     command.extend(args.iter().map(|arg| (*arg).to_owned()));

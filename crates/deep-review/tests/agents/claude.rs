@@ -20,7 +20,7 @@ fn run<'a>(repository: &'a Repository, program: &Path, model: &Model, more: &'a 
         more,
         environment: vec![
             ("ANTHROPIC_BASE_URL", model.url()),
-            ("ANTHROPIC_API_KEY", "scripted-key-of-nobody".to_owned()),
+            ("ANTHROPIC_API_KEY", "scripted-key".to_owned()),
             // Its own patience is minutes long; ours is what is looked at.
             ("CLAUDE_CODE_MAX_RETRIES", "0".to_owned()),
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1".to_owned()),

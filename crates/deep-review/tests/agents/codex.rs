@@ -27,7 +27,7 @@ fn run<'a>(repository: &'a Repository, program: &Path, model: &Model, more: &'a 
         more,
         environment: vec![
             ("CODEX_HOME", home.to_str().unwrap().to_owned()),
-            ("OPENAI_API_KEY", "scripted-key-of-nobody".to_owned()),
+            ("OPENAI_API_KEY", "scripted-key".to_owned()),
         ],
     }
 }
@@ -42,7 +42,7 @@ fn real_codex_cli_with_a_scripted_model_reads_and_reviews() {
         let run = run(&repository, program, &model, "").review_and_lead();
         assert_read(&model);
         let key = model.asked()[0].head.to_lowercase();
-        assert!(key.contains("authorization: bearer scripted-key-of-nobody"));
+        assert!(key.contains("authorization: bearer scripted-key"));
         let used = run.performance;
         assert_eq!(used.tool_calls, [("shell".to_owned(), 1)]);
         assert_eq!(used.input_tokens, Some(2 * INPUT));

@@ -18,7 +18,7 @@ pub(crate) fn environment(repository: &Repository, model: &Model) -> Vec<(&'stat
     std::fs::write(settings, login.to_string()).unwrap();
     vec![
         ("GOOGLE_GEMINI_BASE_URL", model.url()),
-        ("GEMINI_API_KEY", "scripted-key-of-nobody".to_owned()),
+        ("GEMINI_API_KEY", "scripted-key".to_owned()),
     ]
 }
 

@@ -164,7 +164,7 @@ fn tokens_reach_no_report_and_no_state() {
 }
 
 #[test]
-fn a_reviewer_that_ruins_its_work_tree_harms_nobody() {
+fn reviewer_that_ruins_its_work_tree_affects_no_other() {
     let repository = Repository::new();
     let good = repository.printer("good", REVIEW);
     let vandal = repository.script(

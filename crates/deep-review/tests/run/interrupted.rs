@@ -220,7 +220,7 @@ fn death_while_the_lead_or_the_judge_is_asked_costs_only_the_question() {
                     found => Err(format!("{role} {death}: {found:?}")),
                 }
             });
-            // No report of this round is there: nobody could take the half of it for the whole.
+            // There is no report of this round, so half of it cannot be mistaken for the whole.
             assert!(!repository.rounds()[0].join("report.json").exists());
             repository.write("late.txt", "late\n");
             repository.commit("Late");
@@ -263,12 +263,12 @@ fn a_target_is_reviewed_by_one_run_at_a_time() {
 }
 
 #[test]
-fn a_state_folder_that_was_deleted_keeps_nobody_from_reviewing() {
+fn deleted_state_folder_does_not_prevent_a_review() {
     let repository = Repository::new();
     let good = repository.printer("good", REVIEW);
     repository.configure(&entry("good", "command", &[&good], ""));
     repository.report(&[]);
-    // What a killed run leaves when its folder is deleted before anybody cleaned up: git still knows the work tree.
+    // What a killed run leaves when its folder is deleted before it was cleaned up: git still knows the work tree.
     let work = repository.rounds()[0].join("work/good");
     repository.git(&["worktree", "add", "-q", "--detach", work.to_str().unwrap()]);
     std::fs::remove_dir_all(repository.state()).unwrap();

@@ -169,7 +169,7 @@ fn a_change_that_is_published_has_a_page_and_no_token_in_it() {
         "origin",
         "https://me:s3cret-t0ken@github.com/owner/name.git",
     ]);
-    // Nobody has pushed it.
+    // It was not pushed.
     assert_eq!(repository.report(&[]).target.url, None);
     repository.git(&["update-ref", "refs/remotes/origin/feature", "feature"]);
     let report = repository.report(&["--base", "main"]);

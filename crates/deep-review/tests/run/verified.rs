@@ -24,7 +24,7 @@ fn said(title: &str, path: &str, line: u32, more: &serde_json::Value) -> serde_j
 }
 
 #[test]
-fn truths_corrections_and_lies_are_told_apart() {
+fn checks_confirm_correct_or_refute() {
     let repository = Repository::new();
     let findings = json!({"findings": [
         said("Alpha adds wrongly", "src/count.py", 4, &json!({"quote": "total += item", "fix": "--- a/src/count.py\n+++ b/src/count.py\n@@ -4 +4 @@\n-        total += item\n+        total += 1\n"})),

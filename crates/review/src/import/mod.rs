@@ -28,7 +28,7 @@ pub struct Input {
 /// reviewer each, named after the file, for the target `name`. `now` stands where a report does not say its date (RFC 3339).
 ///
 /// What is merged is held against `earlier` reports, the oldest first. There is no code to look at: what was declined
-/// stays so unless other code is quoted, and what nobody raised again stays open.
+/// stays so unless other code is quoted, and what is not raised again stays open.
 pub fn import(inputs: &[Input], name: &str, earlier: &[Report], now: &str) -> Vec<Report> {
     let mut reports = Vec::new();
     let mut single: Vec<ReviewerRun> = Vec::new();

@@ -221,7 +221,7 @@ fn unfounded(report: &Report, text: &str) -> Vec<RefusedSentence> {
 fn check(report: &Report, block: &mut String, refuse: &mut impl FnMut(&str, &str)) {
     for sentence in sentences(block) {
         if sentence.chars().any(is_hidden) {
-            refuse(sentence, "it has characters that nobody sees");
+            refuse(sentence, "it has invisible characters");
             continue;
         }
         let invented: Vec<String> = check_prose(report, sentence)
@@ -335,7 +335,7 @@ mod tests {
                 "links",
             ),
             ("I1\n\n```\ncode\n```", "I1", "code blocks"),
-            ("A C\u{200b}7.", "C", "nobody sees"),
+            ("A C\u{200b}7.", "C", "invisible"),
             ("Verdict\n=======\nI1.", "Verdict", "headings"),
         ] {
             let answer = format!("## Executive Summary\n{text}\n");

@@ -6,7 +6,7 @@
 //!
 //! What a lead writes is taken whole or not at all: who invents one file may have invented the rest, too.
 //!
-//! *Architecture invariant*: nobody is asked here, and nothing is read but the report.
+//! *Architecture invariant*: nothing here asks a reviewer or reads anything but the report.
 
 mod answer;
 mod question;

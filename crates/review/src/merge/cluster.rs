@@ -44,7 +44,7 @@ impl Default for Rule {
     }
 }
 
-/// What somebody decided about pairs of findings, by their numbers, the smaller first: whether they are one defect.
+/// Decisions about pairs of findings, by their numbers, the smaller first: whether they are one defect.
 pub type Decisions = HashMap<(usize, usize), bool>;
 
 /// Groups findings by defect. `reviewers[i]` says who said finding `i`; the result holds indices, each group and the

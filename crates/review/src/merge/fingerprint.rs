@@ -12,7 +12,7 @@ use crate::model::{Location, Voice};
 const LINES: usize = 8;
 
 /// Half a SHA-256, in hex: the path, and what stands there without white space. No line numbers, so that a finding
-/// keeps its name when code above it grows; and nothing of whoever's words lead: only what all voices say together.
+/// keeps its name when code above it grows; and not on whose words lead, only on what all voices say together.
 ///
 /// What stands there is the code of the narrowest place that a voice names, from `file`, the text of [`path`] at the
 /// head; without it the shortest quote; without one the words of the title that comes first by alphabet.

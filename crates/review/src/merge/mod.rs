@@ -27,7 +27,7 @@ pub fn merge(runs: &[ReviewerRun]) -> Vec<MergedFinding> {
     merge_with(runs, &Decisions::default())
 }
 
-/// The same, where somebody has decided some pairs; see [`close`].
+/// Merges with decisions about some pairs; see [`close`].
 pub fn merge_with(runs: &[ReviewerRun], decisions: &Decisions) -> Vec<MergedFinding> {
     let all = flat(runs);
     let features = similarity::features(all.iter().map(|(_, f)| *f));

@@ -7,7 +7,7 @@ use crate::standing::{Standing, counts, is_open, standing};
 /// How many of the worst findings the summary names.
 const MOST_NAMED: usize = 5;
 
-/// Composes the summary from the facts. `author` is `None`, by which the report says that nobody wrote it.
+/// Composes the summary from the facts. `author` is `None`, so the report says that no reviewer wrote it.
 pub fn compose(report: &Report) -> Prose {
     let mut parts = vec![who(report), what(report)];
     parts.extend(earlier(report));
@@ -23,7 +23,7 @@ fn who(report: &Report) -> String {
     let done = finished(report).len();
     let asked = report.reviewers.len();
     let files = report.target.files.len();
-    // Of reviews that were imported nobody knows what they are of.
+    // Imported reviews do not say what change they are about.
     let of = match (files, report.target.commits.len()) {
         (0, _) => String::new(),
         (_, 0) => format!(" of {}", plural(files, "changed file")),
@@ -69,7 +69,7 @@ fn what(report: &Report) -> String {
         plural(raised, "finding"),
         by_severity.join(", "),
     );
-    // One reviewer alone cannot agree with anybody.
+    // One reviewer alone has nobody to agree with.
     if finished(report).len() > 1 {
         text.push_str(&match shared {
             0 => " None was raised by more than one reviewer.".to_owned(),

@@ -94,7 +94,7 @@ pub(super) fn with_reason(run: &ReviewerRun) -> String {
 pub(super) struct Figures {
     /// Critical, important, suggestions as the reviewer judged.
     pub(super) by_severity: [usize; 3],
-    /// Merged findings that nobody else raised and no check refuted.
+    /// Merged findings that no other reviewer raised and no check refuted.
     pub(super) unique: usize,
     /// What they said and a check refuted; `None`: nothing they said was checked.
     pub(super) false_positives: Option<usize>,

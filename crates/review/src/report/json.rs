@@ -40,7 +40,7 @@ pub fn from_json(text: &str) -> Result<Report, JsonError> {
     struct Head {
         version: u32,
     }
-    // The version first: a newer shape would give a message that helps nobody.
+    // The version first: a newer shape would give an error about a field, which does not say what to do.
     let head: Head = serde_json::from_str(text)?;
     if head.version > FORMAT_VERSION {
         return Err(JsonError::Version {

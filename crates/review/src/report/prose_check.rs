@@ -18,7 +18,7 @@ use crate::standing::{Standing, counts, is_open, standing};
 pub enum Invented {
     /// `C7`, where there are six.
     Finding(String),
-    /// A path that is neither changed nor named by anybody, or a line of one that nobody names.
+    /// A path that is neither changed nor named in a review, or a line of one that no review names.
     File(String),
     /// A figure.
     Number(String),
@@ -129,7 +129,7 @@ struct Facts {
     ids: HashSet<String>,
     files: Vec<String>,
     suffixes: HashSet<String>,
-    /// Lines that somebody names, by file.
+    /// Lines that a review names, by file.
     lines: Vec<(String, u32, u32)>,
     numbers: HashSet<String>,
 }

@@ -1,5 +1,5 @@
 //! What the repository's context file should say, composed from facts: what reviewers raise again and again, what the
-//! author declined, and what nobody looked at.
+//! author declined, and which files no reviewer read.
 
 use std::collections::BTreeMap;
 
@@ -111,7 +111,7 @@ fn habits(report: &Report) -> Vec<String> {
         .collect()
 }
 
-/// Files that nobody says they read. Only when somebody says so of any file: analysers never do.
+/// Files that no reviewer says it read. Only if a reviewer says so of any file: analysers never do.
 fn unseen(report: &Report) -> Option<String> {
     let done = finished(report);
     if done.iter().all(|run| run.review.coverage.is_empty()) {

@@ -1,7 +1,7 @@
 //! Earlier rounds of the same target: which of their findings are fixed, still open, or declined.
 //!
 //! A finding is known again by its fingerprint, else by its likeness to an earlier one. What was declined is not raised
-//! again as long as the code around it is the same. What nobody raised again is fixed when its code has changed, or
+//! again as long as the code around it is the same. What is not raised again is fixed if its code has changed, or
 //! in its file, if analysers raised it and looked again; else it stays open: silence of a reviewer is no repair.
 
 //! What is put off is neither: it stays open, marked, and does not count for the verdict.

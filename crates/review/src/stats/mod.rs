@@ -31,7 +31,7 @@ pub struct Stats {
     pub findings: usize,
     /// Findings of the reports that name the reviewer.
     pub reported: usize,
-    /// Of these, those that name nobody else.
+    /// Of these, those that name no other reviewer.
     pub unique: usize,
     /// Of the reported ones that were answered: fixed, tested, documented or commented.
     pub confirmed: usize,

@@ -9,7 +9,7 @@ const BARS: usize = 460;
 const ROW: usize = 46;
 const TOP: usize = 64;
 
-/// One bar a reviewer: reported findings, split into those nobody else had and those others had too; a thin bar under
+/// One bar a reviewer: reported findings, split into those of this reviewer only and those that others had too; a thin bar under
 /// it for what was confirmed and declined. No scripts, no fonts from elsewhere, readable in light and dark.
 pub fn svg(all: &[Stats]) -> String {
     let height = TOP + all.len() * ROW + 16;
@@ -28,7 +28,7 @@ text {{ fill: #24292f }} .quiet {{ fill: #57606a }} .back {{ fill: #ffffff }}
     );
     let mut x = 16;
     for (class, name) in [
-        ("unique", "reported, found by nobody else"),
+        ("unique", "reported by this reviewer only"),
         ("shared", "reported, found by others too"),
         ("confirmed", "confirmed"),
         ("declined", "declined"),

@@ -181,7 +181,7 @@ pub(crate) fn hostile_lead() -> Report {
 }
 
 #[test]
-fn the_structure_of_the_markdown_stands() {
+fn hostile_text_leaves_the_structure_of_the_markdown_alone() {
     stands(&hostile());
     stands(&hostile_lead());
 }

@@ -47,7 +47,7 @@ fn everything_is_on_the_page() {
         "Closed since earlier rounds",
         "one process by design",
         "Recommendations for the context file",
-        "Composed from the data",
+        "Generated from the findings",
         "data-n=\"20\"",
     ] {
         assert!(page.to_lowercase().contains(&text.to_lowercase()), "{text}");

@@ -20,7 +20,7 @@ fn composed_prose_is_made_of_facts() {
 }
 
 #[test]
-fn who_agrees_is_said_where_somebody_can() {
+fn agreement_is_stated_if_there_are_two_reviewers() {
     let mut report = sample();
     let said = |report: &review::model::Report| compose(report).summary;
     assert!(said(&report).contains("were raised by more than one reviewer."));

@@ -156,7 +156,7 @@ pub(super) fn fill(finding: &mut Finding, lines: &[Line<'_>]) {
     for block in blocks(&lines) {
         match block {
             Block::Code { language, text } if matches!(language.as_str(), "diff" | "patch") => {
-                // A diff before any code is still the fix: nobody quotes code as a diff.
+                // A diff before any code is still the fix: code is not quoted as a diff.
                 fix.insert(0, text);
             }
             Block::Code { language, text } if is_console(&language) || in_evidence => {

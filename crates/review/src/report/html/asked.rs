@@ -17,7 +17,7 @@ pub(super) fn not_taken(refused: &Refused) -> String {
         })
         .collect();
     format!(
-        "Composed from the data: {} was to write it, and {}.{sentences}",
+        "Generated from the findings: {} was to write it, and {}.{sentences}",
         escape(&refused.author),
         escape(&refused.reason)
     )

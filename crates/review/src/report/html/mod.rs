@@ -129,7 +129,7 @@ fn overview(report: &Report) -> String {
     let author = match (&report.prose.author, &report.prose.refused) {
         (Some(author), _) => format!("Written by {}, checked against the data.", escape(author)),
         (None, Some(refused)) => asked::not_taken(refused),
-        (None, None) => "Composed from the data; nobody wrote it.".to_owned(),
+        (None, None) => "Generated from the findings; no reviewer wrote it.".to_owned(),
     };
     let changed: (u64, u64) = report.target.changes.iter().fold((0, 0), |(a, r), c| {
         (a + u64::from(c.added), r + u64::from(c.removed))

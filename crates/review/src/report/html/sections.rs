@@ -292,7 +292,7 @@ pub(super) fn performance(report: &Report) -> String {
         "performance",
         "Reviewer performance",
         &format!(
-            "{}{troubles}<p class=\"muted small\">Counts are as each reviewer judged. Unique: raised by nobody else and \
+            "{}{troubles}<p class=\"muted small\">Counts are as each reviewer judged. Unique: raised by no other reviewer and \
              not refuted. False positives: refuted by a check against the code. Missed: files that the reviewer covered \
              and where only others found something.</p>",
             table(&head, &rows)

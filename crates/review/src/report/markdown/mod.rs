@@ -126,7 +126,7 @@ pub(super) fn summary(report: &Report) -> String {
             refused: Some(refused),
             ..
         } => not_taken(refused),
-        _ => "_Composed from the data; nobody wrote it._".to_owned(),
+        _ => "_Generated from the findings; no reviewer wrote it._".to_owned(),
     };
     format!("{text}\n\n{author}")
         .trim_start_matches('\n')
@@ -136,7 +136,7 @@ pub(super) fn summary(report: &Report) -> String {
 /// Why the lead reviewer's text does not stand here: what was refused, sentence by sentence.
 fn not_taken(refused: &Refused) -> String {
     let mut text = format!(
-        "_Composed from the data: {} was to write it, and {}._",
+        "_Generated from the findings: {} was to write it, and {}._",
         inline(&refused.author),
         inline(&refused.reason).replace('_', "\\_")
     );

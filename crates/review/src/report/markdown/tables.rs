@@ -177,7 +177,7 @@ pub(super) fn performance(report: &Report) -> Vec<String> {
         .map(|r| (r, figures(report, r)))
         .collect();
     if all.is_empty() {
-        return vec!["Nobody reviewed.".to_owned()];
+        return vec!["No reviewer was asked.".to_owned()];
     }
     let mut head = vec![String::new()];
     head.extend(all.iter().map(|(r, _)| cell(&r.name)));

@@ -2,8 +2,8 @@
 
 use review::fence::{cut, fence};
 
+use super::Request;
 use crate::git::{Git, GitError};
-use crate::run::Request;
 use crate::target::Pinned;
 use review::model::History;
 use review::rounds::Earlier;
@@ -76,7 +76,7 @@ What the code's own comments admit.
 ";
 
 /// Builds the prompt.
-pub(crate) fn build(
+pub(super) fn build(
     git: &Git,
     pinned: &Pinned,
     request: &Request,
