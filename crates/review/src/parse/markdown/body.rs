@@ -2,6 +2,7 @@
 
 use super::headline;
 use super::lines::{Kind, Line, language};
+use super::severity::leading_severity;
 use crate::model::{Evidence, Finding, Location};
 
 /// One piece of a body.
@@ -197,7 +198,7 @@ pub(super) fn fill(finding: &mut Finding, lines: &[Line<'_>]) {
                 }
                 Some((name, rest)) if matches!(name.as_str(), "severity" | "priority") => {
                     let (line, below) = rest.split_once('\n').unwrap_or((rest, ""));
-                    if let Some(severity) = headline::leading_severity(line) {
+                    if let Some(severity) = leading_severity(line) {
                         finding.severity = severity;
                     }
                     explanation.extend((!below.is_empty()).then(|| below.to_owned()));

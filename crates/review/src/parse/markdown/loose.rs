@@ -13,10 +13,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::headline::{Headline, headline, leading_severity, placed_item, regex, severity};
+use super::headline::{Headline, headline, placed_item, regex};
 use super::lines::{Kind, Line};
 use super::place::{locations, only_places, range};
 use super::section::heading;
+use super::severity::{leading_severity, severity};
 use super::table::{Table, tables};
 use crate::model::{Location, Severity};
 

@@ -10,13 +10,15 @@ mod place;
 mod report;
 mod review;
 mod section;
+mod severity;
 mod table;
 
 pub(super) use embedded::own_json;
-pub use headline::severity;
-pub(super) use headline::{leading_severity, starts_with_an_id};
+pub(super) use headline::starts_with_an_id;
 pub use place::locations as places;
 pub use report::{Answer, Original, ReportText, report};
 pub(super) use review::is_none;
 pub use review::review;
+pub(super) use severity::leading_severity;
+pub use severity::severity;
 pub use table::Table;

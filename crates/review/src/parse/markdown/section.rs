@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::headline::{regex, severity};
+use super::headline::regex;
+use super::severity::severity;
 use crate::model::Severity;
 
 /// The parts of a review, of a report, and of what surrounds them.
