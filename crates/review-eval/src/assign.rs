@@ -1,4 +1,4 @@
-//! The assignment of the greatest sum: which original stands behind which consolidated finding.
+//! The assignment of the greatest sum: which original is behind which consolidated finding.
 
 /// Assigns rows to columns, each at most once, so that the sum of the weights is the greatest. A weight of 0 or less
 /// is no edge. The Hungarian method with potentials, O(n³); there are a few dozen rows at most.

@@ -1,4 +1,4 @@
-//! Which of the originals' findings stands behind which consolidated finding.
+//! Which of the originals' findings is behind which consolidated finding.
 //!
 //! A consolidated finding names its reviewers, not their findings. So for each reviewer (and each of their passes) the
 //! originals are assigned to the consolidated findings and design concerns that name them, such that the sum of the

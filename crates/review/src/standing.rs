@@ -13,7 +13,7 @@ pub enum Standing {
     Located,
     /// Nothing was checked, or nothing could be.
     Unchecked,
-    /// What the claim stands on is not there: the file, the quoted code, or what the repro should show.
+    /// What the claim is on is not there: the file, the quoted code, or what the repro should show.
     Refuted,
 }
 

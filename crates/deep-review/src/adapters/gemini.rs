@@ -2,7 +2,7 @@
 //!
 //! json: `response`, `stats`, and `error` when it failed. stream-json: `init`, `message` (of the assistant: pieces of
 //! the answer), `tool_use`, `tool_result`, `error` (a warning, not the end), `result` with `status` and `stats`.
-//! Gemini CLI reports no cost. What it tells of refusals that it waits for stands on standard error only.
+//! Gemini CLI reports no cost. What it tells of refusals that it waits for is on standard error only.
 //! Source: <https://geminicli.com/docs/cli/headless/> and gemini-cli `packages/core/src/output/types.ts`.
 
 use serde_json::Value;

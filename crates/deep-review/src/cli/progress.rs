@@ -221,7 +221,7 @@ struct Row {
 
 /// The rows of a terminal of this size. When there are too few of them, who is done is left out first.
 fn rows(lines: &[Line], size: Size, colour: bool) -> Vec<Row> {
-    // The cursor stands below the last row.
+    // The cursor is below the last row.
     let room = size.rows.saturating_sub(1).max(1);
     let shown: Vec<&Line> = if lines.len() <= room {
         lines.iter().collect()

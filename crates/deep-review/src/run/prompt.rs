@@ -30,7 +30,8 @@ stands, with the lines where it stands. Say nothing of what a formatter would do
 ";
 
 const FORM: &str = "\
-Answer with this Markdown and nothing else; leave out the parts that have nothing in them:
+Answer with this Markdown and nothing else; leave out the parts that have nothing in them. If there is no finding, write \
+`No issues found.` below Findings:
 
 ## Executive Summary
 A few sentences.

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-/// What stands in a token's place.
+/// What is in a token's place.
 pub const REDACTED: &str = "[redacted]";
 
 /// A shorter value is a word, and blacking it out would garble the review.

@@ -118,7 +118,7 @@ enum Part {
     Recommendations,
 }
 
-/// The sections of an answer. What stands before the first one (`Here is the text:`) and under other headings is no
+/// The sections of an answer. What is before the first one (`Here is the text:`) and under other headings is no
 /// part of it.
 fn parts(answer: &str) -> Written {
     let mut written = Written::default();

@@ -154,7 +154,7 @@ mod tests {
                 of(&[narrow.clone(), wide.clone()], file)
             );
         }
-        // The narrow one alone stands at the same code.
+        // The narrow one alone is at the same code.
         assert_eq!(
             of(&[narrow.clone(), wide], Some(FILE)),
             of(&[narrow], Some(FILE))

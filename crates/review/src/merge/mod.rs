@@ -21,7 +21,7 @@ use crate::model::{CheckResult, Finding, History, MergedFinding, ReviewerRun, Se
 use crate::standing::highest;
 
 /// Merges what the reviewers said. The result is in the order of the report: by severity, then by how many reviewers
-/// stand behind it, then by place; numbered `C1`, `I1`, `S1`. Every finding of every reviewer stands in exactly one
+/// stand behind it, then by place; numbered `C1`, `I1`, `S1`. Every finding of every reviewer is in exactly one
 /// group.
 pub fn merge(runs: &[ReviewerRun]) -> Vec<MergedFinding> {
     merge_with(runs, &Decisions::default())

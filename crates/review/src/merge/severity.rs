@@ -120,7 +120,7 @@ mod tests {
                 vec![voice("a", Critical, &[Repro]), voice("b", Suggestion, &[])],
                 Critical,
             ),
-            // A quote that stands in the file shows the place, not the damage.
+            // A quote that is in the file shows the place, not the damage.
             (
                 vec![voice("a", Critical, &[Quote]), voice("b", Important, &[])],
                 Important,

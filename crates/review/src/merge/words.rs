@@ -55,7 +55,7 @@ fn stem(word: &str) -> String {
     word.to_owned()
 }
 
-/// Names in code: what stands in backticks, and what looks like an identifier.
+/// Names in code: what is in backticks, and what looks like an identifier.
 pub(super) fn names(text: &str) -> Vec<String> {
     let mut result = Vec::new();
     for (number, part) in text.split('`').enumerate() {
@@ -168,7 +168,7 @@ impl Weighted {
         }
     }
 
-    /// How much of the lighter one's weight stands in the other one as well.
+    /// How much of the lighter one's weight is in the other one as well.
     pub(super) fn overlap(&self, other: &Weighted) -> f64 {
         let sum = |w: &Weighted| w.weights.iter().map(|(_, x)| x).sum::<f64>();
         let least = sum(self).min(sum(other));

@@ -124,7 +124,7 @@ pub struct Check {
     pub kind: CheckKind,
     /// How it came out.
     pub result: CheckResult,
-    /// What was seen, for the reader: `the quote stands at lines 40-44, not 38-42`.
+    /// What was seen, for the reader: `the quote is at lines 40-44, not 38-42`.
     pub detail: String,
 }
 
@@ -147,7 +147,7 @@ pub enum CheckKind {
     File,
     /// The lines exist in the file.
     Lines,
-    /// The quoted code stands in the file.
+    /// The quoted code is in the file.
     Quote,
     /// The place is in the diff; blame says whether the change made it.
     Diff,

@@ -57,7 +57,7 @@ const DEEPEST: usize = 8;
 /// The bytes of JSON that could not be read that the report shows.
 const UNREAD: usize = 4_000;
 
-/// Reads JSON of any shape. What holds no finding that can be read, and is no empty list of findings, stands in
+/// Reads JSON of any shape. What holds no finding that can be read, and is no empty list of findings, is in
 /// `unparsed`.
 pub(super) fn review(reviewer: &str, value: &Value) -> Review {
     let mut review = Review {

@@ -76,7 +76,7 @@ fn in_diff(report: &Report, place: &Location) -> Option<(u32, u32)> {
         .find(|(from, to)| from <= to)
 }
 
-/// A fix that GitHub offers to commit: it replaces the very lines that the comment stands on, so it is one piece of
+/// A fix that GitHub offers to commit: it replaces the very lines that the comment is on, so it is one piece of
 /// lines, all of them in one piece of the diff.
 fn suggestion(report: &Report, finding: &MergedFinding) -> Option<(String, (u32, u32), String)> {
     let all = replacements(&finding.lead)?;

@@ -15,7 +15,7 @@ use crate::plain::{is_inside, one_line};
 use crate::report::harmless::harmless;
 
 /// The open findings as a code quality report. What a check refuted is in it as `info`, and says so; a finding
-/// without a place stands at the first changed file, since GitLab needs one, and says so too.
+/// without a place is at the first changed file, since GitLab needs one, and says so too.
 pub fn gitlab(report: &Report) -> Value {
     let report = &harmless(report);
     let unread = unread(report).into_iter().map(|(reviewer, text)| {

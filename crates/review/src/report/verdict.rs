@@ -19,7 +19,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// As it stands in [`Verdict::decision`].
+    /// As it is in [`Verdict::decision`].
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Merge => "merge",

@@ -209,7 +209,7 @@ pub fn reconcile(code: &Code, report: &mut Report, earlier: &Earlier, exact: &[S
         !settled.contains(&(at - 1))
     });
     report.findings.extend(carried);
-    // Stable: within a severity the order of the merge stays, and what was carried over stands behind it.
+    // Stable: within a severity the order of the merge stays, and what was carried over is behind it.
     report.findings.sort_by_key(|finding| finding.severity);
     renumber(&mut report.findings);
     rename_new(&mut report.findings, earlier);

@@ -21,7 +21,7 @@ use crate::parse::markdown::ReportText;
 /// One reviewer's figures.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Stats {
-    /// The name as it stands in the reports, or the vendor alone.
+    /// The name as it is in the reports, or the vendor alone.
     pub reviewer: String,
     /// Reports the reviewer took part in.
     pub reports: usize,

@@ -1,11 +1,11 @@
-//! Whether quoted code stands in the file, and where: white space, line numbers, diff signs and `…` in the quote do
+//! Whether quoted code is in the file, and where: white space, line numbers, diff signs and `…` in the quote do
 //! not matter.
 
 use super::lines;
 use crate::files::Files;
 use crate::model::{Check, CheckKind, CheckResult, Finding};
 
-/// A quote that stands elsewhere counts when at least this share of its lines does.
+/// A quote that is elsewhere counts when at least this share of its lines does.
 const ENOUGH: f64 = 0.7;
 
 /// Quotes are short; of a longer one this many lines are looked for.
@@ -165,7 +165,7 @@ fn matches_at(runs: &[Vec<&str>], file: &[(u32, String)], at: usize) -> Option<(
     Some((wrong, first, last))
 }
 
-/// A run whose first line stands at `at`: its lines one after the other, some of which may be wrong. Returns the
+/// A run whose first line is at `at`: its lines one after the other, some of which may be wrong. Returns the
 /// missing ones, the index behind the match, and its last line.
 fn run_at(run: &[&str], file: &[(u32, String)], at: usize) -> Option<(usize, usize, u32)> {
     if !alike(run.first()?, &file.get(at)?.1) {

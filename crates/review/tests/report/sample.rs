@@ -459,7 +459,7 @@ pub(crate) fn sample() -> Report {
         let at = &found.lead.locations[0];
         let text = match at.path.as_str() {
             "src/download/resume.rs" => RESUME.to_owned(),
-            // The excerpt stands at line 39 of its file.
+            // The excerpt is at line 39 of its file.
             "src/cache/index.rs" => format!("{}{INDEX}", "\n".repeat(38)),
             _ => continue,
         };

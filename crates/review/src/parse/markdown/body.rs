@@ -1,4 +1,4 @@
-//! What stands under a finding's headline: quoted code, explanation, fix, evidence.
+//! What is under a finding's headline: quoted code, explanation, fix, evidence.
 
 use super::headline;
 use super::lines::{Kind, Line, language};
@@ -86,7 +86,7 @@ fn is_rule(text: &str) -> bool {
     text.len() >= 3 && (text.chars().all(|c| c == '-') || text.chars().all(|c| c == '*'))
 }
 
-/// What stands before a colon and says what follows.
+/// What is before a colon and says what follows.
 const LABELS: [&str; 22] = [
     "fix",
     "suggested fix",

@@ -103,7 +103,7 @@ pub(super) fn headline(line: &str) -> Option<Headline> {
         text = rest.trim_start_matches(['.', ':', ')', '—', '–', '-', ' ']);
         took_id = true;
     }
-    // `**C1. Title** — …`: the id stands inside the bold text.
+    // `**C1. Title** — …`: the id is inside the bold text.
     let (title, rest) = if let Some(bold) = text.strip_prefix("**") {
         let end = closing_bold(bold)?;
         let (mut inner, rest) = (bold[..end].trim(), &bold[end + 2..]);
@@ -242,7 +242,7 @@ fn take_id(text: &mut &str, result: &mut Headline) -> bool {
 fn split_dash(text: &str) -> Option<(&str, &str)> {
     text.split_once(" — ")
         .or_else(|| text.split_once(" – "))
-        // A hyphen stands in many a title; behind a place it is a dash.
+        // A hyphen is in many a title; behind a place it is a dash.
         .or_else(|| {
             text.split_once(" - ")
                 .filter(|(place, _)| only_places(place) && !locations(place).is_empty())
@@ -318,7 +318,7 @@ fn take_tail(tail: &str, result: &mut Headline) {
                 result.reviewers.extend(
                     inner
                         .split([',', '+'])
-                        // `[Claude (as S5)]`: what stands behind the name is not the name.
+                        // `[Claude (as S5)]`: what is behind the name is not the name.
                         .map(|r| r.split(" (").next().unwrap_or(r).trim().to_owned())
                         .filter(|r| !r.is_empty()),
                 );

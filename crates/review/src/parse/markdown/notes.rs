@@ -39,7 +39,7 @@ pub(super) fn notes(lines: &[Line<'_>]) -> Vec<Note> {
         .map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty() && !text.chars().all(|c| c == '-'))
         .collect();
-    // "No gaps." is nothing as long as it stands alone; among others "No test covers X" is a gap.
+    // "No gaps." is nothing as long as it is alone; among others "No test covers X" is a gap.
     let alone = texts.len() == 1;
     texts
         .into_iter()

@@ -43,7 +43,7 @@ pub struct ReportText {
     pub consolidated: Review,
     /// The appendix.
     pub originals: Vec<Original>,
-    /// What stands about the reviewers' work and about the review itself, as it is.
+    /// What is about the reviewers' work and about the review itself, as it is.
     pub process_text: String,
     /// The tables in the section about the reviewers' performance.
     pub performance: Vec<Table>,
@@ -60,7 +60,7 @@ impl ReportText {
             .map(|(_, v)| v.as_str())
     }
 
-    /// The names in the `Reviewers` row, without what stands in parentheses.
+    /// The names in the `Reviewers` row, without what is in parentheses.
     pub fn reviewers(&self) -> Vec<String> {
         let Some(row) = self.field("Reviewers") else {
             return Vec::new();

@@ -13,7 +13,7 @@ use super::place::locations;
 use super::section::{Section, heading, plain_heading, section};
 use crate::model::{Finding, Review, Severity};
 
-/// Reads a review. Never fails: what makes no sense stands in `unparsed`.
+/// Reads a review. Never fails: what makes no sense is in `unparsed`.
 pub fn review(reviewer: &str, text: &str) -> Review {
     let text = dedent(text);
     parse(reviewer, &lines(unwrap_fence(&text)))
@@ -44,7 +44,7 @@ pub(super) struct Part<'a> {
 }
 
 /// Cuts a text into its sections. A heading that names no section is text of the section around it; only where it
-/// stands beside the heading of a severity, what follows has no severity any more.
+/// is beside the heading of a severity, what follows has no severity any more.
 pub(super) fn parts<'a>(lines: &'a [Line<'a>]) -> Vec<Part<'a>> {
     let mut result = Vec::new();
     let (mut current, mut from, mut level_of_current) = (Section::Preamble, 0, 0);
@@ -319,7 +319,7 @@ fn joined(lines: &[Line<'_>], at: usize) -> String {
             || text.trim_end().ends_with(['—', ',', '–'])
             || next.text.trim_start().starts_with(['—', '[', '(', '`'])
             || text.matches('(').count() > text.matches(')').count();
-        // A heading is one line, whatever stands below it.
+        // A heading is one line, whatever is below it.
         let unfinished =
             unfinished && (!has_hashes(&text) || next.text.trim_start().starts_with('—'));
         let another = starts_with_an_id(next.text);

@@ -1,4 +1,4 @@
-//! What stands under the findings: notes, earlier rounds, coverage, performance, the originals.
+//! What is under the findings: notes, earlier rounds, coverage, performance, the originals.
 
 use super::escape::escape;
 use super::finding::{Index, card};
@@ -82,7 +82,7 @@ pub(super) fn notes_sections(report: &Report) -> String {
 }
 
 pub(super) fn closed(report: &Report, index: &Index<'_>) -> String {
-    // Open ones stand above; a finding that is still listed there and closed stands in both.
+    // Open ones stand above; a finding that is still listed there and closed is in both.
     let cards: String = report
         .closed
         .iter()

@@ -6,7 +6,7 @@ use crate::plain::place;
 use crate::report::count::word;
 use crate::standing::{Standing, standing};
 
-/// ``I1. **Title** — `path:lines` (important, regression) [A] [B]``, and what stands under it.
+/// ``I1. **Title** — `path:lines` (important, regression) [A] [B]``, and what is under it.
 pub(in crate::report) fn finding_text(finding: &MergedFinding) -> String {
     let mut parts = vec![headline(finding)];
     parts.extend(status_line(finding));
