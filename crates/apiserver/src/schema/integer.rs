@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Schema, Type};
 
-/// The largest whole float that stands for exactly one integer: 2^53 - 1.
+/// The largest whole float that represents exactly one integer: 2^53 - 1.
 const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
 
 /// Whether a value is an integer that fits into 64 bits with sign, in either notation.
@@ -15,7 +15,7 @@ pub(super) fn is_integer(value: &Value) -> bool {
     value.is_i64() || whole(value).is_some()
 }
 
-/// The integer that a float such as `3.0` stands for.
+/// The integer that a float such as `3.0` represents.
 fn whole(value: &Value) -> Option<i64> {
     let number = value.as_number().filter(|n| n.is_f64())?.as_f64()?;
     // In this range the conversion is exact.

@@ -3,7 +3,7 @@
 //! The `cel` crate has no hook to limit or interrupt an evaluation. So [`super::expression`] inserts calls of the
 //! functions below into the parsed rule: every turn of a loop, every copy, and every function whose work depends on
 //! the size of its arguments first pays for itself. When the budget is used up or the client has left, these calls
-//! fail, and since they stand in the condition of each loop, the evaluation ends after a few more steps.
+//! fail, and since they are in the condition of each loop, the evaluation ends after a few more steps.
 //!
 //! The unit and the limits are those of Kubernetes: one for each access and call, a tenth for each byte that is
 //! walked. One unit takes about 150 ns.
@@ -75,7 +75,7 @@ thread_local! {
 }
 
 /// Runs one evaluation that costs at least `price` and may cost `budget` units, at most [`PER_CALL`]. Returns what it
-/// cost and, if it had to be ended, why.
+/// cost and, if the meter ended it, why.
 pub(super) fn metered<T>(
     budget: u64,
     price: u64,
