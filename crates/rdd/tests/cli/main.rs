@@ -22,6 +22,8 @@ mod instances;
 #[cfg(unix)]
 mod limavm;
 mod logs;
+#[cfg(unix)]
+mod orphans;
 mod restart;
 mod said;
 mod service;
