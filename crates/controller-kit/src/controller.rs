@@ -45,7 +45,7 @@ pub enum RunState {
     Running,
     /// The control plane shuts down: stop all workloads (virtual machines, for example) in this time, then return.
     Stopping {
-        /// When workloads that have not ended are ended by force. It can become earlier, never later.
+        /// When workloads that are still running are killed. It can become earlier, never later.
         deadline: Instant,
     },
     /// The control plane shuts down: leave the workloads running, for the next controller to adopt, and return.

@@ -44,7 +44,7 @@ pub struct Config {
 pub enum Shutdown {
     /// Stop all workloads, at once and under one deadline. A workload's own grace period can only shorten it.
     StopWorkloads {
-        /// How long they may take before they are ended by force.
+        /// How long they may take before they are killed.
         grace: Duration,
     },
     /// Leave the workloads running, for the next manager to adopt.

@@ -8,7 +8,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{Client, CustomResourceExt};
 
 use crate::admission::{Admission, Defaulter, TemplateValidator, Validator};
-use crate::{Config, limavm};
+use crate::config::Config;
+use crate::limavm;
 
 /// Keeps each VM in the state that its LimaVM declares.
 pub struct LimaVmController {

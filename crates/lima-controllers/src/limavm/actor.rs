@@ -45,7 +45,7 @@ use super::run::Run;
 use super::status::{Known, is_urgent, status};
 use super::stopping::{grace, wants_up};
 use super::work::Work;
-use crate::Config;
+use crate::config::Config;
 
 /// How often the actor looks when nothing wakes it: changes are reported by events, and this is for a lost one.
 const RESYNC: Duration = Duration::from_secs(60);

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use super::actor::{Actor, Shared};
 use super::adopt;
 use super::names::{Holder, Names};
-use crate::Config;
+use crate::config::Config;
 use crate::host;
 
 /// Runs until the shutdown, and then until all actors have ended.

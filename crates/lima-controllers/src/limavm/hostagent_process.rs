@@ -8,7 +8,7 @@ use lima::layout::InstanceDir;
 use process::lock::Holder;
 use process::{Identity, Process, Signal};
 
-use crate::HostagentCommand;
+use crate::config::HostagentCommand;
 
 /// Starts a hostagent. It boots the machine, or adopts the one that runs.
 pub(super) async fn start(

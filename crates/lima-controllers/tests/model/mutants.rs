@@ -93,7 +93,7 @@ fn wrong_plans() -> Vec<(&'static str, Plan, Why)> {
             NeverSettles,
         ),
         (
-            "a hung hostagent is ended with the guest that should run",
+            "a hung hostagent is killed with the guest that should run",
             |desired, observed| match plan(desired, observed) {
                 Action::EndAgent => Action::Kill,
                 other => other,

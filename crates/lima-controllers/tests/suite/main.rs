@@ -1,5 +1,5 @@
 //! The LimaVM controller against a real API server (over a store in memory) and real instance folders. The hostagents are
-//! stand-ins (`stand_in.rs`): real processes that hold the real lock and speak the real protocol, without a machine. Crate
+//! fakes (`fake_hostagent.rs`): real processes that hold the real lock and speak the real protocol, without a machine. Crate
 //! `rdd` tests real hostagents with QEMU.
 
 #![expect(
@@ -13,12 +13,12 @@ mod admission;
 mod crashing;
 mod crowds;
 mod deleting;
+mod fake_hostagent;
 mod full_disk;
 mod lifecycle;
 mod names;
 mod orphans;
 mod shutdown;
-mod stand_in;
 mod stopping;
 mod story;
 mod support;

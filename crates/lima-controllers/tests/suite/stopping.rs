@@ -13,7 +13,7 @@ use crate::support::{LONG, Plane, condition, holder, status};
 /// Longer than any test waits: a VM that stops within a test has not waited for the grace period.
 const FOR_EVER: &str = "1h";
 
-async fn wait_until_nobody_lives(plane: &Plane, vm: &str, limit: Duration) {
+async fn wait_until_none_is_alive(plane: &Plane, vm: &str, limit: Duration) {
     poll_async(
         limit,
         &format!("no process of {vm} to be alive"),
@@ -44,7 +44,7 @@ async fn h17_vm_that_ignores_everything_is_gone_after_its_grace_in_every_state()
     }
     // Without the grace period, a hostagent that hangs would be given longer than this.
     let limit = Duration::from_secs(17);
-    join_all(states.map(|state| wait_until_nobody_lives(&plane, state, limit))).await;
+    join_all(states.map(|state| wait_until_none_is_alive(&plane, state, limit))).await;
     for state in states {
         plane
             .wait_reason(state, types::RUNNING, reason::STOPPED)

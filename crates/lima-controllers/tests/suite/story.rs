@@ -3,7 +3,7 @@
 use api::lima::{condition as types, reason};
 use kube::ResourceExt;
 
-use crate::stand_in::{PORT, SLOW};
+use crate::fake_hostagent::{PORT, SLOW};
 use crate::support::{Plane, condition, holder, status};
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use tower::ServiceExt;
 
 /// For waits that a passing test never reaches.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
-/// The grace period of stand-in hostagents; they need milliseconds.
+/// The grace period of fake hostagents; they need milliseconds.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// The task of the controllers.
@@ -138,7 +138,7 @@ impl Plane {
             hostagent: HostagentCommand {
                 program: std::env::current_exe().unwrap(),
                 args: [
-                    "stand_in::hostagent",
+                    "fake_hostagent::hostagent",
                     "--exact",
                     "--ignored",
                     "--nocapture",
@@ -301,7 +301,7 @@ impl Plane {
         .await;
     }
 
-    /// Makes the VM's hostagent misbehave (`stand_in.rs`) from now on.
+    /// Makes the VM's hostagent misbehave (`fake_hostagent.rs`) from now on.
     pub(crate) fn make(&self, vm: &str, behaviour: &str) {
         std::fs::write(self.dir(vm).join(behaviour), "").unwrap();
     }
@@ -325,7 +325,7 @@ impl Plane {
             .await;
     }
 
-    /// Creates a VM whose hostagent misbehaves (`stand_in.rs`), and waits until it hangs.
+    /// Creates a VM whose hostagent misbehaves (`fake_hostagent.rs`), and waits until it hangs.
     pub(crate) async fn create_hanging(&self, name: &str, behaviour: &str) {
         self.create_stopped(name).await;
         // A hostagent that should hang while the VM is up must get there first.

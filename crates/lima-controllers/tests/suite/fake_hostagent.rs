@@ -1,4 +1,4 @@
-//! A stand-in hostagent without a machine: it holds `ha.lock`, answers on `ha.sock`, logs its events, boots immediately and
+//! A fake hostagent without a machine: it holds `ha.lock`, answers on `ha.sock`, logs its events, boots immediately and
 //! stops when asked.
 //!
 //! The test program starts itself again in this role (`support.rs` has the command line). Files in the VM's folder make it
@@ -30,9 +30,9 @@ use crate::support::LONG;
 /// Between two looks at the folder: for misbehaviour, and for its removal, which means that the test has failed.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The ssh port that every stand-in reports.
+/// The ssh port that every fake reports.
 pub(crate) const PORT: u16 = 60022;
-/// The warning about the accelerator that every stand-in reports.
+/// The warning about the accelerator that every fake reports.
 pub(crate) const SLOW: &str = "the VM is emulated, which is slow";
 
 #[test]
@@ -56,7 +56,7 @@ fn hostagent() {
             }
         });
     }
-    let _lock = FileLock::try_acquire(&dir.ha_lock(), "stand-in")
+    let _lock = FileLock::try_acquire(&dir.ha_lock(), "fake hostagent")
         .unwrap()
         .expect("the lock is free");
     let mut starts = std::fs::read_to_string(dir.path().join("starts")).unwrap_or_default();
