@@ -125,6 +125,25 @@ pub fn add_user(files: &mut AccountFiles, user: &User) -> Account {
     account
 }
 
+/// Returns the ids of an owner as chown(1) takes it: `USER` or `USER:GROUP`, names or numbers. A user alone brings its
+/// primary group. An empty owner is root.
+#[must_use]
+pub fn owner_ids(owner: &str, passwd: &str, group: &str) -> Option<(u32, u32)> {
+    if owner.is_empty() {
+        return Some((0, 0));
+    }
+    let (user, group_name) = owner.split_once(':').unwrap_or((owner, ""));
+    let id = |text: &str, name: &str, index: usize| -> Option<u32> {
+        find(text, name)?.split(':').nth(index)?.parse().ok()
+    };
+    let uid = id(passwd, user, 2).or_else(|| user.parse().ok())?;
+    let gid = match group_name {
+        "" => id(passwd, user, 3).unwrap_or(uid),
+        name => id(group, name, 2).or_else(|| name.parse().ok())?,
+    };
+    Some((uid, gid))
+}
+
 fn find<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find(|line| line.split(':').next() == Some(name))
@@ -294,6 +313,23 @@ mod tests {
             );
             let expected = "dev:x:34:34:dev:/home/dev:/bin/bash\nlast:x:7:7::/:/bin/sh\n";
             assert!(edited.passwd.ends_with(expected), "{}", edited.passwd);
+        }
+    }
+
+    #[test]
+    fn owners_are_names_or_numbers() {
+        let passwd = "root:x:0:0::/:/bin/sh\ndev:x:501:20::/:/bin/sh\n";
+        let group = "root:x:0:\nadm:x:4:\n";
+        for (owner, expected) in [
+            ("", Some((0, 0))),
+            ("root:root", Some((0, 0))),
+            ("dev", Some((501, 20))),
+            ("dev:adm", Some((501, 4))),
+            ("7:8", Some((7, 8))),
+            ("dev:none", None),
+            ("none", None),
+        ] {
+            assert_eq!(owner_ids(owner, passwd, group), expected, "{owner}");
         }
     }
 

@@ -13,6 +13,7 @@
 
 mod boot;
 mod channel;
+mod data_files;
 mod files;
 mod handover;
 mod identity;

@@ -1,5 +1,5 @@
-//! Runs the template's provision scripts at each boot, as Lima does: `boot` ones before ssh, then `dependency` and
-//! `system` ones as root, then `user` ones as the user in a login environment. A script that fails is reported, and the
+//! Runs the template's provision steps at each boot, as Lima does: `boot` scripts before ssh, then the files of mode `data`,
+//! `dependency` and `system` scripts as root, and `user` scripts as the user in a login environment. A script that fails is reported, and the
 //! next one runs.
 
 use std::fs::File;
@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use guestagent::protocol::{FAILURES_LIMIT, FailedScript, LAST_LINES_LIMIT, Phase, Provisioning};
 
 use super::channel::Channel;
+use super::data_files;
 use super::seed::Seed;
 use super::{files, kernel_log};
 
@@ -27,11 +28,13 @@ enum Mode {
     Root,
     /// By its own interpreter, as the user with this id.
     User(u32),
+    /// Not a script, but the content of a file.
+    Data,
 }
 
 /// Reports how many scripts there are, and runs those of mode `boot`.
 pub(crate) fn run_boot(seed: &Seed, channel: &Channel) {
-    let all = [BOOT, AS_ROOT[0], AS_ROOT[1], AS_USER];
+    let all = [BOOT, data_files::FOLDER, AS_ROOT[0], AS_ROOT[1], AS_USER];
     let total: usize = all.iter().map(|folder| scripts(seed, folder).count()).sum();
     channel.update(|state| {
         state.provisioning = Some(Box::new(Provisioning {
@@ -51,6 +54,7 @@ pub(crate) fn run_boot(seed: &Seed, channel: &Channel) {
 /// Runs all other scripts, in the order of their names, and reports the end of the provisioning. User scripts wait for
 /// `settling`, because they may talk to the user's systemd.
 pub(crate) fn run(seed: &Seed, channel: &Channel, uid: u32, settling: JoinHandle<()>) {
+    run_folder(seed, channel, data_files::FOLDER, Mode::Data);
     for folder in AS_ROOT {
         run_folder(seed, channel, folder, Mode::Root);
     }
@@ -101,6 +105,9 @@ fn run_script(seed: &Seed, path: &str, mode: Mode) -> Result<(), FailedScript> {
         error,
         ..FailedScript::default()
     };
+    if let Mode::Data = mode {
+        return data_files::write(seed, path).map_err(not_started);
+    }
     let source = seed.folder.join(path);
     let log_path = source.with_extension("log");
     let mut command = match mode {
@@ -111,6 +118,7 @@ fn run_script(seed: &Seed, path: &str, mode: Mode) -> Result<(), FailedScript> {
         }
         Mode::Root => root_command(&source),
         Mode::User(uid) => user_command(seed, uid, &source).map_err(not_started)?,
+        Mode::Data => return Ok(()),
     };
     let not_logged = |error: std::io::Error| not_started(format!("cannot write its log: {error}"));
     let log = File::create(&log_path).map_err(not_logged)?;

@@ -82,10 +82,10 @@ report() {
 
 # run NAME COMMAND…: runs a script, and keeps the end of its output if it fails.
 run() {
-	name=$1
+	step=$1
 	shift
-	say "running $name"
-	running="\"running\":\"$name\","
+	say "running $step"
+	running="\"running\":\"$step\","
 	report false
 	output=$(mktemp /run/rdd-provision.XXXXXX)
 	"$@" >"$output" 2>&1
@@ -94,12 +94,12 @@ run() {
 	running=''
 	ended=$((ended + 1))
 	if [ "$code" != 0 ]; then
-		say "$name failed with exit code $code"
+		say "$step failed with exit code $code"
 		# ASCII without quotes, backslashes and control characters needs no escapes in JSON but for the line ends.
 		lines=$(tail -c 600 "$output" | LC_ALL=C tr -d '\000-\010\013-\037\177-\377' | LC_ALL=C tr '\t"\\' " '/" |
 			sed -e ':a' -e 'N' -e '$!ba' -e 's/\n/\\n/g')
 		[ "$(printf '%s' "$failed" | tr -cd '{' | wc -c)" -ge 16 ] ||
-			failed="$failed${failed:+,}{\"script\":\"$name\",\"exitCode\":$code,\"lastLines\":\"$lines\"}"
+			failed="$failed${failed:+,}{\"script\":\"$step\",\"exitCode\":$code,\"lastLines\":\"$lines\"}"
 	fi
 	rm -f "$output"
 }
@@ -113,8 +113,29 @@ write_block "$LIMA_CIDATA_MNT/etc_hosts" /etc/hosts
 # The user may have got another id than the requested one.
 LIMA_CIDATA_UID=$(id -u "$LIMA_CIDATA_USER" 2>/dev/null || echo "$LIMA_CIDATA_UID")
 
-for script in "$LIMA_CIDATA_MNT"/provision.dependency/* "$LIMA_CIDATA_MNT"/provision.system/* "$LIMA_CIDATA_MNT"/provision.user/*; do
+# property NAME KEY: a property of a file of mode data.
+property() {
+	printenv "LIMA_CIDATA_DATAFILE_$1_$2"
+}
+
+# write_file SOURCE: writes a file of mode data.
+write_file() {
+	name=${1##*/}
+	path=$(property "$name" PATH)
+	owner=$(property "$name" OWNER)
+	[ ! -e "$path" ] || [ "$(property "$name" OVERWRITE)" != false ] || return 0
+	sudo -u "${owner%%:*}" mkdir -p "$(dirname "$path")" || mkdir -p "$(dirname "$path")" || return 1
+	cp "$1" "$path" && chown "$owner" "$path" && chmod "$(property "$name" PERMISSIONS)" "$path"
+}
+
+for script in "$LIMA_CIDATA_MNT"/provision.data/* "$LIMA_CIDATA_MNT"/provision.dependency/* \
+	"$LIMA_CIDATA_MNT"/provision.system/* "$LIMA_CIDATA_MNT"/provision.user/*; do
 	[ ! -f "$script" ] || total=$((total + 1))
+done
+
+for file in "$LIMA_CIDATA_MNT"/provision.data/*; do
+	[ -f "$file" ] || continue
+	run "${file#"$LIMA_CIDATA_MNT"/}" write_file "$file"
 done
 
 for script in "$LIMA_CIDATA_MNT"/provision.dependency/* "$LIMA_CIDATA_MNT"/provision.system/*; do

@@ -90,6 +90,19 @@ pub(super) fn lima_env(facts: &Facts) -> Result<String, CidataError> {
     ] {
         plain_line(&mut out, &format!("LIMA_CIDATA_{key}"), value)?;
     }
+    for script in &facts.scripts {
+        let Some(file) = &script.file else { continue };
+        let overwrite = file.overwrite.to_string();
+        for (property, value) in [
+            ("PATH", &file.path),
+            ("OWNER", &file.owner),
+            ("PERMISSIONS", &file.permissions),
+            ("OVERWRITE", &overwrite),
+        ] {
+            let key = format!("LIMA_CIDATA_DATAFILE_{:08}_{property}", script.index);
+            plain_line(&mut out, &key, value)?;
+        }
+    }
     Ok(out)
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{files, iso, proxy};
 use crate::layout::InstanceDir;
-use crate::template::{ProvisionMode, Template};
+use crate::template::{Provision, ProvisionMode, Template};
 
 /// The disk cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +43,27 @@ pub enum CidataError {
 /// A provision script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// Boot, dependency, system or user.
+    /// The index in `provision`.
+    pub index: usize,
+    /// Boot, dependency, system or user; or data for the content of a file.
     pub mode: ProvisionMode,
     /// The text of the script.
     pub text: String,
+    /// The properties of the file, with mode data.
+    pub file: Option<DataFile>,
+}
+
+/// The properties of a file of mode `data`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFile {
+    /// The absolute path in the guest.
+    pub path: String,
+    /// The owner, as chown takes it.
+    pub owner: String,
+    /// The mode in octal digits.
+    pub permissions: String,
+    /// Whether an existing file is replaced.
+    pub overwrite: bool,
 }
 
 /// The guest's address on the driver's user-mode network.
@@ -134,14 +151,11 @@ impl Facts {
     ) -> Result<Self, CidataError> {
         let user = &template.user;
         let text = |value: &Option<String>, field| value.clone().ok_or(CidataError::Unset(field));
-        let scripts = template.provision.iter().filter_map(|step| {
-            let mode = step.mode.unwrap_or(ProvisionMode::System);
-            let text = step.script.as_ref().filter(|_| mode.runs())?;
-            Some(Script {
-                mode,
-                text: with_unix_line_ends(text),
-            })
-        });
+        let scripts = template
+            .provision
+            .iter()
+            .enumerate()
+            .filter_map(|(index, step)| script(index, step));
         Ok(Self {
             name: dir.name().to_owned(),
             hostname: dir.hostname(),
@@ -197,6 +211,31 @@ impl Facts {
     pub fn write_iso(&self, path: &Path) -> Result<(), CidataError> {
         Ok(process::file::write_atomic(path, &self.to_iso()?, 0o600)?)
     }
+}
+
+/// Returns what the guest runs or writes for a step; `None` for the modes that have no effect.
+fn script(index: usize, step: &Provision) -> Option<Script> {
+    let mode = step.mode.unwrap_or(ProvisionMode::System);
+    if mode == ProvisionMode::Data {
+        return Some(Script {
+            index,
+            mode,
+            text: step.content.clone()?,
+            file: Some(DataFile {
+                path: step.path.clone()?,
+                owner: step.owner.clone().unwrap_or_else(|| "root:root".to_owned()),
+                permissions: step.permissions.clone().unwrap_or_else(|| "644".to_owned()),
+                overwrite: step.overwrite != Some(false),
+            }),
+        });
+    }
+    let text = step.script.as_ref().filter(|_| mode.runs())?;
+    Some(Script {
+        index,
+        mode,
+        text: with_unix_line_ends(text),
+        file: None,
+    })
 }
 
 /// Scripts written on Windows have line ends that an interpreter's name must not have: `#!/bin/sh\r` does not exist.

@@ -41,10 +41,10 @@ pub(super) fn all(facts: &Facts) -> Result<Vec<DiskFile>, CidataError> {
             ..file("boot.sh", boot_script::BOOT.to_owned())
         },
     ];
-    for (index, script) in facts.scripts.iter().enumerate() {
-        let path = format!("{}/{index:08}", env::script_folder(script.mode));
+    for script in &facts.scripts {
+        let path = format!("{}/{:08}", env::script_folder(script.mode), script.index);
         files.push(DiskFile {
-            executable: true,
+            executable: script.file.is_none(),
             ..file(&path, script.text.clone())
         });
     }

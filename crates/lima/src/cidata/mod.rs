@@ -9,7 +9,7 @@
 //! etc_hosts                              for /etc/hosts
 //! ssh_authorized_keys                    a key a line
 //! boot.sh                                runs the scripts below in a guest with cloud-init
-//! provision.MODE/00000000                the template's scripts, in order
+//! provision.MODE/00000000                the template's scripts and files, by their index in `provision`
 //! ```
 //!
 //! Equal facts give equal bytes.
@@ -23,5 +23,5 @@ mod iso;
 mod proxy;
 mod user_data;
 
-pub use facts::{CidataError, Facts, GuestNetwork, HostFacts, Script};
+pub use facts::{CidataError, DataFile, Facts, GuestNetwork, HostFacts, Script};
 pub use proxy::PROXY_VARIABLES;

@@ -222,8 +222,8 @@ const TABLE: &[(&str, Effect, &str)] = &[
     ),
     (
         "provision[].content",
-        Warned("provision: [{mode: data, path: /x, content: y}]"),
-        TABLE_TEST,
+        Read(FACTS, "step.content"),
+        "files_of_mode_data_are_on_the_disk_with_their_properties",
     ),
     (
         "provision[].expression",
@@ -247,23 +247,23 @@ const TABLE: &[(&str, Effect, &str)] = &[
     ),
     (
         "provision[].overwrite",
-        Warned("provision: [{mode: data, path: /x, overwrite: true}]"),
-        TABLE_TEST,
+        Read(FACTS, "step.overwrite"),
+        "files_of_mode_data_are_on_the_disk_with_their_properties",
     ),
     (
         "provision[].owner",
-        Warned("provision: [{mode: data, path: /x, owner: y}]"),
-        TABLE_TEST,
+        Read(FACTS, "step.owner"),
+        "files_of_mode_data_are_on_the_disk_with_their_properties",
     ),
     (
         "provision[].path",
-        Warned("provision: [{mode: data, path: /x}]"),
-        TABLE_TEST,
+        Read(FACTS, "step.path"),
+        "files_of_mode_data_are_on_the_disk_with_their_properties",
     ),
     (
         "provision[].permissions",
-        Warned("provision: [{mode: data, path: /x, permissions: 644}]"),
-        TABLE_TEST,
+        Read(FACTS, "step.permissions"),
+        "files_of_mode_data_are_on_the_disk_with_their_properties",
     ),
     (
         "provision[].playbook",

@@ -71,7 +71,7 @@ pub(super) fn warnings(t: &Template) -> Vec<Warning> {
     }
     for (i, step) in t.provision.iter().enumerate() {
         let mode = step.mode.unwrap_or(ProvisionMode::System);
-        if !mode.runs() {
+        if !mode.runs() && mode != ProvisionMode::Data {
             add(
                 &format!("provision[{i}].mode"),
                 format!("mode {mode} is {NOT_YET}"),

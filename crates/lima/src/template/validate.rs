@@ -6,7 +6,7 @@ use std::path::Path;
 use super::go_template::FIELD_LIMIT;
 use super::parse::{FieldError, list};
 use super::size::ByteSize;
-use super::types::{Arch, Os, ProvisionMode, Template};
+use super::types::{Arch, Os, Provision, ProvisionMode, Template};
 use crate::image::{Digest, Source};
 
 /// A template with values that are not valid. Names every problem at once.
@@ -185,6 +185,9 @@ impl Template {
                     format!("must be set with mode {mode}"),
                 ),
             }
+        }
+        for (i, step) in self.provision.iter().enumerate() {
+            files_of_step(check, &format!("provision[{i}]"), step);
         }
         for (i, probe) in self.probes.iter().enumerate() {
             if probe.file.is_some() {
@@ -366,6 +369,58 @@ impl Template {
                 check.fail(format!("additionalDisks[{i}].name"), error.to_string());
             }
         }
+    }
+}
+
+/// Checks the fields that only the modes `data` and `yq` have, by Lima's rules.
+fn files_of_step(check: &mut Check, at: &str, step: &Provision) {
+    let mode = step.mode.unwrap_or(ProvisionMode::System);
+    let writes = matches!(mode, ProvisionMode::Data | ProvisionMode::Yq);
+    if writes {
+        let path = step.path.as_deref().unwrap_or_default();
+        check.that(
+            path.starts_with('/') || path.starts_with("{{"),
+            format!("{at}.path"),
+            format!("must be an absolute path with mode {mode}; got {path:?}"),
+        );
+        let (field, text) = if mode == ProvisionMode::Data {
+            ("content", &step.content)
+        } else {
+            ("expression", &step.expression)
+        };
+        check.that(
+            text.is_some(),
+            format!("{at}.{field}"),
+            format!("must be set with mode {mode}"),
+        );
+        if let Some(permissions) = &step.permissions {
+            check.that(
+                u32::from_str_radix(permissions, 8).is_ok_and(|mode| mode <= 0o7777),
+                format!("{at}.permissions"),
+                format!("must be an octal number such as 644; got {permissions:?}"),
+            );
+        }
+        for (field, text) in [("path", &step.path), ("owner", &step.owner)] {
+            if let Some(text) = text {
+                one_line(check, &format!("{at}.{field}"), text);
+            }
+        }
+        return;
+    }
+    for (field, is_set) in [
+        ("content", step.content.is_some()),
+        ("overwrite", step.overwrite.is_some()),
+        ("owner", step.owner.is_some()),
+        ("path", step.path.is_some()),
+        ("permissions", step.permissions.is_some()),
+        ("expression", step.expression.is_some()),
+        ("format", step.format.is_some()),
+    ] {
+        check.that(
+            !is_set,
+            format!("{at}.{field}"),
+            format!("goes with the modes data and yq only; the mode is {mode}"),
+        );
     }
 }
 

@@ -478,3 +478,35 @@ fn the_boot_script_reports_failed_scripts_in_the_agents_protocol() {
         "plain|two words 'and ' quotes|it's {{x}} $HOME\na 'quote'\n[1mend"
     );
 }
+
+#[test]
+fn files_of_mode_data_are_on_the_disk_with_their_properties() {
+    let text = "images: [{location: /x}]\nprovision:\n- script: a\n- {mode: data, path: /etc/x y, content: \"C\\r\\n\"}\n\
+                - {mode: data, path: /z, content: '', owner: 'dev:adm', permissions: 0600, overwrite: false}\n";
+    let dir = LimaHome::new("/l").instance("vm").unwrap();
+    let mut template = Template::parse(text).unwrap().template;
+    template
+        .fill_defaults(&host(), &dir, &BTreeMap::new())
+        .unwrap();
+    let facts = Facts::new(&dir, &template, Vec::new()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let iso = folder.path().join("x.iso");
+    facts.write_iso(&iso).unwrap();
+    let read = |path: &str| isoinfo(&iso, &["-R", "-x", path]);
+    assert_eq!(read("/provision.data/00000001"), "C\r\n");
+    let env = read("/lima.env");
+    for line in [
+        "LIMA_CIDATA_DATAFILE_00000001_PATH=/etc/x y",
+        "LIMA_CIDATA_DATAFILE_00000001_OWNER=root:root",
+        "LIMA_CIDATA_DATAFILE_00000001_PERMISSIONS=644",
+        "LIMA_CIDATA_DATAFILE_00000001_OVERWRITE=true",
+        "LIMA_CIDATA_DATAFILE_00000002_OWNER=dev:adm",
+        "LIMA_CIDATA_DATAFILE_00000002_PERMISSIONS=0600",
+        "LIMA_CIDATA_DATAFILE_00000002_OVERWRITE=false",
+    ] {
+        assert!(
+            env.lines().any(|found| found == line),
+            "{line} is not in\n{env}"
+        );
+    }
+}
