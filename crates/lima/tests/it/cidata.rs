@@ -175,7 +175,7 @@ fn the_disk_has_limas_layout_and_the_facts() {
     "#]]
     .assert_eq(&read("/network-config"));
     expect![[r#"
-        instance-id: rdd-f7df8046d01b75a2
+        instance-id: rdd-f3f97e8c32e23940
         local-hostname: lima-my-vm
     "#]]
     .assert_eq(&read("/meta-data"));

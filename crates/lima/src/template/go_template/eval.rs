@@ -298,6 +298,7 @@ impl<'r> Run<'r> {
                     None => Value::Undefined(self.undefined(name)),
                 },
                 Value::Nil | Value::Undefined(_) => Value::Nil,
+                _ if self.names.lenient => Value::Nil,
                 other => {
                     let reason = format!(".{name} is asked of {}", other.describe());
                     return Err(Fault::Reason(reason));
