@@ -1,5 +1,5 @@
-//! What `deep-review run` adds to its slowest reviewer on a repository of 50,000 files: makes one, has it reviewed by
-//! reviewers that answer at once, and prints the wall-clock time, which is then all overhead.
+//! Measures what `deep-review run` adds to its slowest reviewer on a repository of 50,000 files: makes a repository,
+//! runs reviewers that answer at once, and prints the wall-clock time, all of which is overhead.
 //!
 //! `cargo build --release -p deep-review && cargo run --release -p deep-review --example run_overhead [FILES]`
 //! (the promise: at most 2 s).
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-/// Files in the repository unless said otherwise.
+/// Files in the repository unless the argument gives another number.
 const FILES: usize = 50_000;
 
 /// Files in a folder.
 const IN_FOLDER: usize = 100;
 
-/// Measured so often; the median counts.
+/// Number of measurements; the median is reported.
 const TIMES: usize = 3;
 
 fn main() -> anyhow::Result<()> {

@@ -12,17 +12,17 @@ pub enum InputError {
     /// A file or folder that cannot be read.
     #[error("reading {path}: {source}")]
     Read {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// A file of more than [`parse::LARGEST`] bytes.
     #[error("{path} has {bytes} bytes, more than the {max} that are read", max = parse::LARGEST)]
     TooLarge {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// How many.
+        /// The size in bytes.
         bytes: u64,
     },
     /// More files than [`MOST_FILES`].
@@ -36,20 +36,20 @@ pub enum InputError {
         "there is no review in {paths}: no file that ends in .md, .markdown, .txt, .json, .jsonl, .sarif or .xml"
     )]
     Nothing {
-        /// What was searched.
+        /// The paths that were searched.
         paths: String,
     },
 }
 
-/// How many files one import reads.
+/// The largest number of files that one import reads.
 const MOST_FILES: usize = 10_000;
 
-/// How deep folders are searched.
+/// The greatest depth to which folders are searched.
 const DEEPEST: usize = 8;
 
 const SUFFIXES: [&str; 7] = ["md", "markdown", "txt", "json", "jsonl", "sarif", "xml"];
 
-/// The files that may be reviews, folders searched, in the order of their paths.
+/// Returns the files that may be reviews, with folders searched, sorted by path.
 pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
     let mut result = Vec::new();
     for top in paths {
@@ -68,7 +68,7 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
                     let entry = entry.map_err(read)?;
                     let hidden = entry.file_name().to_string_lossy().starts_with('.');
                     let file_type = entry.file_type().map_err(read)?;
-                    // Links could lead out of the folder, or round in it.
+                    // Links are skipped, because they could lead out of the folder or form a loop.
                     if !hidden && (file_type.is_dir() || file_type.is_file()) {
                         open.push((entry.path(), depth + 1));
                     }
@@ -114,7 +114,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, InputError> {
     std::fs::read(path).map_err(error)
 }
 
-/// Reads all files below `paths`. No path is no file.
+/// Reads all files below `paths`. An empty list gives no files.
 pub fn all(paths: &[PathBuf]) -> Result<Vec<Input>, InputError> {
     if paths.is_empty() {
         return Ok(Vec::new());

@@ -7,7 +7,7 @@ use review::settings::{configures, is_manifest, with_lints_of};
 
 use crate::git::{Git, GitError};
 
-/// What a work tree needs so that analysers run with the configuration of the merge base: for each file its content, or
+/// The configuration that a work tree needs so that analysers run as at the merge base: the content of each file, or
 /// `None` for a file that the change adds.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -43,17 +43,17 @@ impl Settings {
         Ok(Settings { files })
     }
 
-    /// Whether the change leaves the configuration alone.
+    /// Returns whether the change leaves the configuration alone.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// Writes them into a work tree. Links are replaced, never followed.
+    /// Writes the files into a work tree. Links are replaced, never followed.
     pub fn restore(&self, work: &Path) -> std::io::Result<()> {
         for (path, content) in &self.files {
             let file = work.join(path);
-            // A folder above it that is a link would lead out of the work tree.
+            // A parent folder that is a link would lead out of the work tree.
             let mut above = work.to_path_buf();
             let parents = Path::new(path)
                 .parent()

@@ -1,4 +1,4 @@
-//! A detached work tree for each reviewer, and its removal whatever the reviewer did to it.
+//! A detached work tree for each reviewer, and its removal, whatever state the reviewer left it in.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use review::diff::ChangedFile;
 
 use crate::git::{Git, GitError};
 
-/// What of the repository a reviewer needs to see.
+/// The part of the repository that a reviewer sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Extent {
-    /// Everything. Reviewers of a large repository may share what they do not write to ([`crate::pristine`]).
+    /// All files. Reviewers of a large repository may share what they do not write to ([`crate::pristine`]).
     #[default]
     Full,
-    /// Everything, in a checkout that shares nothing with another reviewer.
+    /// All files, in a checkout that shares nothing with another reviewer.
     Own,
     /// The changed files, and the files beside and above them (where configuration lies). An analyser that looks at
     /// files one by one needs no more, and a checkout of 50,000 files takes seconds.
@@ -26,20 +26,20 @@ pub enum Extent {
 /// Why a work tree could not be made or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorktreeError {
-    /// git said no.
+    /// A git command failed.
     #[error("cannot make a work tree: {}", crate::git::short(.0))]
     Git(#[from] GitError),
-    /// Another process holds the lock on the work trees of the repository for too long.
+    /// Another process held the lock on the repository's work trees for too long.
     #[error(transparent)]
     Busy(#[from] process::lock::LockError),
-    /// The system said no.
+    /// A file operation failed.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
@@ -56,16 +56,16 @@ pub fn add(
     if extent == Extent::Changed {
         return populate(git, path, commit, changed);
     }
-    // Not by `worktree add`, which would have to be waited for by everybody else.
+    // Not by `worktree add`, because it would hold the lock during the whole checkout.
     git.at(path)
         .bytes(["read-tree", "--reset", "-u", "--end-of-options", commit])?;
     Ok(())
 }
 
-/// Makes a work tree that git knows and that has no files and no index yet.
+/// Makes a work tree that is registered with git, without files or an index.
 pub fn register(git: &Git, path: &Path, commit: &str) -> Result<(), WorktreeError> {
     let _alone = alone(git)?;
-    // By force: git may still know a work tree at this path, of a state folder that was deleted under it.
+    // Forced: git may still have a work tree registered at this path, if a state folder was deleted.
     git.command(["worktree", "add", "--force", "--detach", "--quiet"])
         .args(["--no-checkout", "--end-of-options"])
         .arg(path)
@@ -90,7 +90,7 @@ fn populate(
     folders.sort();
     folders.dedup();
     tree.bytes(["read-tree", "--end-of-options", commit])?;
-    // One level of each folder: its own files, not those further down.
+    // One level of each folder: its own files, not those in its subfolders.
     let mut args = vec!["ls-tree".to_owned(), "-z".to_owned(), commit.to_owned()];
     args.push("--".to_owned());
     args.extend(folders);
@@ -100,7 +100,7 @@ fn populate(
         let Some(tab) = entry.iter().position(|byte| *byte == b'\t') else {
             continue;
         };
-        // A link may lead anywhere, and an analyser of files has no use for it.
+        // A link may lead outside the work tree, and an analyser of files has no use for it.
         if entry.starts_with(b"100") {
             input.extend_from_slice(&entry[tab + 1..]);
             input.push(0);
@@ -123,12 +123,12 @@ fn folders_above(path: &str) -> Vec<String> {
     result
 }
 
-/// Takes the work tree at `path` away, whatever was done to it. One that is not there is success. It is renamed
-/// into `trash` first, so that it is gone at once; [`empty`] does the slow part.
+/// Removes the work tree at `path`, whatever state it is in. If it does not exist, this is a no-op. The work tree is
+/// first renamed into `trash`, so that it disappears at once; [`empty`] does the slow part.
 pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError> {
     discard(path, trash)?;
-    // With its folder gone, git forgets it without a look at what the reviewer left in it. That it was forgotten
-    // before is the usual reason to fail here, and `git worktree prune` forgets it otherwise.
+    // Without its folder, git unregisters the work tree without reading what the reviewer left in it. The usual cause
+    // of a failure here is that it was unregistered before; in other cases `git worktree prune` unregisters it.
     process::crash::point("review.work-moved");
     let _alone = alone(git)?;
     if let Err(error) = git
@@ -147,7 +147,7 @@ pub fn remove(git: &Git, path: &Path, trash: &Path) -> Result<(), WorktreeError>
     Ok(())
 }
 
-/// Puts a folder into `trash`. One that is not there is success.
+/// Moves a folder into `trash`. If it does not exist, this is a no-op.
 pub fn discard(path: &Path, trash: &Path) -> Result<(), WorktreeError> {
     if path.symlink_metadata().is_err() {
         return Ok(());
@@ -172,7 +172,7 @@ pub fn discard(path: &Path, trash: &Path) -> Result<(), WorktreeError> {
     std::fs::rename(path, &aside).map_err(io("move away", path))
 }
 
-/// Deletes what [`remove`] put aside.
+/// Deletes the folders that [`remove`] moved into `trash`.
 pub fn empty(trash: &Path) -> Result<(), WorktreeError> {
     let Err(first) = std::fs::remove_dir_all(trash) else {
         return Ok(());
@@ -180,7 +180,7 @@ pub fn empty(trash: &Path) -> Result<(), WorktreeError> {
     if first.kind() == std::io::ErrorKind::NotFound {
         return Ok(());
     }
-    // A reviewer may have taken away our permission to delete.
+    // A reviewer may have removed the permission to delete.
     permit(trash);
     match std::fs::remove_dir_all(trash) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(WorktreeError::Io {
@@ -192,7 +192,7 @@ pub fn empty(trash: &Path) -> Result<(), WorktreeError> {
     }
 }
 
-/// Gives us back the permission to write, folder by folder; links are not followed.
+/// Restores write permission, folder by folder; links are not followed.
 fn permit(folder: &Path) {
     let Ok(meta) = folder.symlink_metadata() else {
         return;
@@ -210,20 +210,20 @@ fn permit(folder: &Path) {
     }
 }
 
-/// How long one run waits for the others: each holds the lock for some milliseconds, more on a slow disk.
+/// The time limit for the lock: each run holds it for some milliseconds, longer on a slow disk.
 const ALONE: Duration = Duration::from_secs(60);
 
-/// Held while git makes or forgets a work tree, by all runs in the repository. Each time it reads what it knows of all
-/// the others, and dies over one that another git has half made or half forgotten (`failed to read
-/// .git/worktrees/NAME/commondir`).
+/// The lock that every run in the repository holds while git registers or unregisters a work tree. git then reads the
+/// data of all other work trees, and fails if another git process has half written or half removed them (`failed to
+/// read .git/worktrees/NAME/commondir`).
 fn alone(git: &Git) -> Result<FileLock, WorktreeError> {
     let file = git.common().join("deep-review.lock");
     let deadline = Instant::now() + ALONE;
     Ok(FileLock::acquire(&file, "a run of deep-review", deadline)?)
 }
 
-/// The work trees below a folder that git knows, also those whose folder is gone: a run may die between moving a work
-/// tree away and having git forget it.
+/// Returns the registered work trees below a folder, including those whose folder is gone: a run may be killed between
+/// moving a work tree away and unregistering it.
 pub fn known(git: &Git, below: &Path) -> Vec<PathBuf> {
     let Ok(below) = below.canonicalize() else {
         return Vec::new();
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folders_above_a_file() {
+    fn folders_above_a_file_are_listed() {
         assert_eq!(folders_above("a/b/c.rs"), ["./", "a/", "a/b/"]);
         assert_eq!(folders_above("c.rs"), ["./"]);
     }

@@ -1,7 +1,7 @@
-//! `deep-review run` with the real command-line agents, the model behind them played by a script.
+//! `deep-review run` with the real command-line agents and a scripted model.
 //!
-//! The agents are the vendors' own programs, put into target/tools/agents by `scripts/install-agents`; a test whose
-//! program is not there says so and is skipped. Each runs in a network namespace with nothing but loopback, where a
+//! The agents are the vendors' own programs, which `scripts/install-agents` puts into target/tools/agents; a test whose
+//! program is not installed prints so and is skipped. Each runs in a network namespace with only loopback, where a
 //! small server speaks the vendor's protocol: no request can leave the machine, and no key is real.
 
 #![cfg(target_os = "linux")]

@@ -1,4 +1,5 @@
-//! The promises about real reports. The folder is named by `DEEP_REVIEW_CORPUS`; without it nothing is tested here.
+//! The promised figures on real reports, in the folder that `DEEP_REVIEW_CORPUS` names; without it the test does
+//! nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -1,4 +1,4 @@
-//! `deep-review import`, `stats` and `eval` as a user runs them, over reviews that were made up.
+//! `deep-review import`, `stats` and `eval` as a user runs them, on invented reviews.
 #![allow(clippy::unwrap_used, reason = "a panic is how tests fail")]
 
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ fn reviews_in_four_formats_become_one_report() {
         first["disagreement"],
         "alpha says important, beta says critical; shown as important, counts as critical"
     );
-    // The lead is the one with the fix that can be applied.
+    // The lead is the finding with the fix that can be applied.
     assert!(
         first["lead"]["fix"]
             .as_str()
@@ -82,7 +82,7 @@ fn reviews_in_four_formats_become_one_report() {
 }
 
 #[test]
-fn reviewer_without_a_review_is_reported_and_loses_nothing_else() {
+fn reviewer_without_a_review_is_reported_and_others_are_kept() {
     let report = imported();
     let broken = report["reviewers"]
         .as_array()
@@ -100,7 +100,7 @@ fn reviewer_without_a_review_is_reported_and_loses_nothing_else() {
 }
 
 #[test]
-fn a_second_import_is_the_same() {
+fn repeated_import_gives_the_same_report() {
     let (mut one, mut two) = (imported(), imported());
     one["date"].take();
     two["date"].take();
@@ -108,7 +108,7 @@ fn a_second_import_is_the_same() {
 }
 
 #[test]
-fn a_report_with_an_appendix_is_merged_anew_and_measured() {
+fn report_with_appendix_is_merged_anew_and_measured() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.md");
     std::fs::write(&path, report_with_appendix()).unwrap();
@@ -149,7 +149,7 @@ fn a_report_with_an_appendix_is_merged_anew_and_measured() {
     assert!(std::fs::read_to_string(plot).unwrap().contains("<rect"));
 }
 
-/// A report as people write it, around the made-up reviews.
+/// Returns a report in the form that people write, around the invented reviews.
 fn report_with_appendix() -> String {
     let alpha = std::fs::read_to_string(fixtures().join("alpha.md")).unwrap();
     let beta = std::fs::read_to_string(fixtures().join("beta.md")).unwrap();
@@ -197,7 +197,7 @@ S1. **Name the limit of 64** — `src/queue.rs:8` [Alpha One]
 }
 
 #[test]
-fn nothing_to_import_is_an_error_that_says_so() {
+fn import_without_reviews_fails_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let output = deep_review(&["import", folder.path().to_str().unwrap()]);
     assert!(!output.status.success());
@@ -222,7 +222,7 @@ fn unknown_facts_of_imported_reviews_are_left_out() {
 }
 
 #[test]
-fn earlier_reports_are_taken_into_account() {
+fn import_applies_earlier_reports() {
     let folder = tempfile::tempdir().unwrap();
     let earlier = folder.path().join("earlier.json");
     let mut first = imported();
@@ -266,7 +266,7 @@ fn earlier_reports_are_taken_into_account() {
 }
 
 #[test]
-fn own_reports_are_read_without_loss() {
+fn own_reports_are_imported_without_loss() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = imported();
     first["target"]["title"] = "Resume downloads".into();
@@ -282,7 +282,7 @@ fn own_reports_are_read_without_loss() {
     assert_eq!(again, first);
     std::fs::write(path("review.sarif"), render("report.json", "sarif")).unwrap();
     let mut of_sarif: Value = serde_json::from_str(&render("review.sarif", "json")).unwrap();
-    // The originals are left out of SARIF.
+    // SARIF has no originals.
     for run in of_sarif["reviewers"]
         .as_array_mut()
         .unwrap()
@@ -322,7 +322,7 @@ fn own_reports_are_read_without_loss() {
 }
 
 #[test]
-fn what_nothing_measured_is_a_dash_and_no_round_is_invented() {
+fn unmeasured_figure_is_a_dash_and_unknown_round_is_absent() {
     let report = text(&deep_review(&["import", fixtures().to_str().unwrap()]));
     let row = |name: &str| {
         report

@@ -1,5 +1,5 @@
-//! `deep-review run` and `resolve`, as users run them: real git repositories, real analysers where they are installed,
-//! and agents played by scripts that speak each adapter's documented output.
+//! `deep-review run` and `resolve`, as users run them: real git repositories, real analysers if they are installed, and
+//! scripts in place of agents that speak each adapter's documented output.
 
 #![cfg(unix)]
 #![allow(

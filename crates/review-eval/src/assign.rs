@@ -1,4 +1,4 @@
-//! The assignment of the greatest sum: which original is behind which consolidated finding.
+//! The assignment of the greatest sum, which matches originals with consolidated findings.
 
 /// Assigns rows to columns, each at most once, so that the sum of the weights is the greatest. A weight of 0 or less
 /// is no edge. The Hungarian method with potentials, O(n³); there are a few dozen rows at most.
@@ -77,14 +77,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_sum_wins_over_the_best_pair() {
-        // Greedy would take 0.9 and be left with 0.0.
+    fn greatest_sum_beats_the_best_single_pair() {
+        // A greedy choice would take 0.9 first and then only 0.0.
         let weights = vec![vec![0.9, 0.8], vec![0.7, 0.0]];
         assert_eq!(assign(&weights, 2), [Some(1), Some(0)]);
     }
 
     #[test]
-    fn nothing_is_forced() {
+    fn rows_without_an_edge_stay_unassigned() {
         let weights = vec![vec![0.0, 0.5, 0.0], vec![0.0, 0.4, 0.0]];
         assert_eq!(assign(&weights, 3), [Some(1), None]);
         assert_eq!(assign(&[], 3), []);

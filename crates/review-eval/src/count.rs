@@ -1,23 +1,23 @@
-//! An independent count of the findings in a text: the truth that the parser is measured against.
+//! An independent count of the findings in a text: the reference that the parser is measured against.
 //!
-//! It shares no code with the parser and is simpler on purpose: it looks at lines, follows the headings of severities,
-//! knows nothing of fences, and takes a line for a finding when it opens with an id or a severity and a place, a tag
-//! or reviewers stand behind its bold title.
+//! It shares no code with the parser and is simpler on purpose: it reads lines, follows the headings of severities,
+//! ignores fences, and counts a line as a finding if it opens with an id or a severity and has a place, a tag or
+//! reviewers after its bold title.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A finding as the count sees it.
+/// A finding as counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// `I1`, `3`; empty where only a severity stands.
+    /// `I1`, `3`; empty if the text has only a severity.
     pub id: String,
-    /// First letter of the severity: `c`, `i`, `s`; `?` where the text does not say.
+    /// First letter of the severity: `c`, `i`, `s`; `?` if the text names none.
     pub severity: char,
-    /// The title as it stands, with its Markdown.
+    /// The title with its Markdown.
     pub title: String,
-    /// The first file named behind the title, without lines; empty when none is.
+    /// The first file named after the title, without lines; empty if there is none.
     pub file: String,
 }
 
@@ -84,7 +84,7 @@ pub fn count(text: &str) -> Vec<Counted> {
             } else if OTHER.is_match(title) && title.chars().count() < 70 {
                 section = None;
             } else if section.is_some() && line.starts_with('#') {
-                // Some other group of findings; of what severity, the count does not guess.
+                // A heading of another group of findings; the count does not guess its severity.
                 section = Some('?');
             }
             continue;
@@ -104,7 +104,7 @@ pub fn count(text: &str) -> Vec<Counted> {
         let Some(item) = item else { continue };
         let lettered = item.get(1).is_some();
         let severe = item.get(3);
-        // The title may go on over the next lines.
+        // The title may continue on the next lines.
         let mut block = item[4].to_owned();
         for next in lines.iter().skip(at + 1).take(2) {
             if next.trim().is_empty() || ITEM.is_match(next) {
@@ -146,7 +146,7 @@ pub fn count(text: &str) -> Vec<Counted> {
 
 fn split(block: &str, line: &str) -> (String, String) {
     let (title, tail) = split_bold(block, line);
-    // The place inside the bold text, before the title or behind it.
+    // The place inside the bold text, before the title or after it.
     if let Some((place, words)) = title.split_once(" — ")
         && PLAIN_PLACE.is_match(place)
     {
@@ -194,7 +194,7 @@ fn without_margin(text: &str) -> String {
     }
 }
 
-/// A title reduced to what two readers of it must agree on.
+/// Reduces a title to the part on which parser and count must agree.
 fn normal_title(title: &str) -> String {
     title
         .chars()
@@ -204,14 +204,15 @@ fn normal_title(title: &str) -> String {
         .collect()
 }
 
-/// Whether two titles are one: a title may be counted up to its end and extracted up to the end of its sentence.
+/// Returns whether two titles are the same: the count may take a title to its end, the parser to the end of its
+/// sentence.
 pub(super) fn same_title(a: &str, b: &str) -> bool {
     let (a, b) = (normal_title(a), normal_title(b));
     let shorter = a.len().min(b.len());
     a == b || shorter >= SHORTEST_TITLE && (a.starts_with(&b) || b.starts_with(&a))
 }
 
-/// Bytes that two titles must share.
+/// The number of bytes that two titles must share.
 const SHORTEST_TITLE: usize = 10;
 
 #[cfg(test)]
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_counts() {
+    fn findings_are_counted() {
         let text = "\
 ## Important Issues
 

@@ -1,4 +1,4 @@
-//! Cross-validation: each target's reports are merged by weights and a threshold that were learned on all others.
+//! Cross-validation: merges each target's reports with weights and a threshold that were learned on all others.
 //!
 //! The weights are a logistic regression over the parts of a likeness, fitted by Newton's method with a small penalty;
 //! the threshold is the one of a fixed list that gives the best F1 on what was learned from. So nothing of what is
@@ -26,10 +26,10 @@ pub const PART_NAMES: [&str; PARTS] = [
 /// Thresholds to choose from.
 const THRESHOLDS: [f64; 7] = [0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60];
 
-/// Keeps weights small that few examples ask for.
+/// The penalty, which keeps weights small that few examples support.
 const PENALTY: f64 = 0.05;
 
-/// Newton's method is there after fewer.
+/// The most iterations; Newton's method converges in fewer.
 const STEPS: usize = 30;
 
 /// One target left out.
@@ -37,9 +37,9 @@ const STEPS: usize = 30;
 pub struct Fold {
     /// Its name.
     pub target: String,
-    /// How many reports are about it.
+    /// The number of reports about it.
     pub reports: usize,
-    /// What was learned without it.
+    /// The weights and the threshold learned without it.
     pub rule: Rule,
     /// Pairs "same defect" of its reports, by that rule.
     pub pairs: Score,
@@ -109,7 +109,7 @@ fn target(report: &ReportText, file: &str) -> String {
     let said = round
         .split_once("(of ")
         .map(|(_, name)| name.split(')').next().unwrap_or_default().trim())
-        // A report that did not know a name.
+        // The name in a report that did not know its target.
         .filter(|name| !name.is_empty() && *name != "target");
     let name =
         said.unwrap_or_else(|| file.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-'));
@@ -138,7 +138,7 @@ fn measure<'a>(
 
 type Example = ([f64; PARTS], bool);
 
-/// The pairs of one report of which the truth is known.
+/// Returns the pairs of one report whose truth is known.
 fn examples(truth: &Truth<'_>) -> Vec<Example> {
     let findings: Vec<&Finding> = truth.voices.iter().map(|v| v.finding).collect();
     let alike = merge::among(&findings);
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_has_one_name() {
+    fn target_names_are_normalised() {
         let named = |round: &str, file: &str| {
             let text =
                 format!("# R\n\n| | |\n|---|---|\n| **Round** | {round} |\n\n## Suggestions\n");
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn equations_are_solved() {
+    fn linear_equations_are_solved() {
         let mut matrix = [[0.0; PARTS]; PARTS];
         for (at, row) in matrix.iter_mut().enumerate() {
             row[at] = 2.0;
@@ -256,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn what_decides_gets_the_weight() {
-        // Words tell, lines do not; one example in ten is the other way round.
+    fn deciding_part_gets_the_weight() {
+        // The words decide, the lines do not; one example in ten is reversed.
         let examples: Vec<Example> = (0..400)
             .map(|n: u32| {
                 let words = f64::from(n % 2);

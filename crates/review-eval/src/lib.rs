@@ -16,12 +16,12 @@ use review::merge;
 use review::model::{Finding, Severity};
 use review::parse::markdown::{ReportText, report};
 
-/// How one report fared.
+/// The figures of one report.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Consolidated findings, counted and extracted with title, severity and file.
     pub consolidated: Score,
-    /// The originals' findings, the same.
+    /// The same for the originals' findings.
     pub originals: Score,
     /// Names in the `Reviewers` row, and how many of them have an original text.
     pub reviewers: (usize, usize),
@@ -29,12 +29,12 @@ pub struct Outcome {
     pub merging: Merging,
     /// How often the severity rule gives the severity that people chose, of the groups of several reviewers.
     pub severity: Score,
-    /// What was missed or not counted, one line each.
+    /// Findings that were missed or not counted, one line each.
     pub misses: Vec<String>,
 }
 
 impl Outcome {
-    /// Adds another report's figures, not its misses.
+    /// Adds another report's figures, without its misses.
     pub fn add(&mut self, other: &Outcome) {
         self.consolidated.add(other.consolidated);
         self.originals.add(other.originals);
@@ -53,7 +53,7 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// The figures, a line each, with what is demanded of them.
+    /// Returns the figures, a line each, with the required values.
     pub fn totals(&self) -> String {
         let share = |name: &str, s: Score| {
             format!(
@@ -85,7 +85,7 @@ impl Outcome {
         text
     }
 
-    /// The figures for other programs.
+    /// Returns the figures as JSON.
     pub fn as_json(&self, reports: usize) -> serde_json::Value {
         let score = |s: Score| {
             serde_json::json!({"true": s.truth, "found": s.found, "both": s.both,
@@ -146,7 +146,7 @@ pub fn evaluate(text: &str, threshold: f64) -> Outcome {
     outcome
 }
 
-/// The text before the reviewers' originals.
+/// Returns the text before the reviewers' originals.
 fn before_appendix(text: &str) -> &str {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
@@ -164,9 +164,9 @@ fn before_appendix(text: &str) -> &str {
     text
 }
 
-/// How many of the counted findings the parser has with the same title, severity and file.
+/// Returns how many of the counted findings the parser has with the same title, severity and file.
 fn extraction(
-    who: &str,
+    reviewer: &str,
     counted: &[Counted],
     parsed: &[Finding],
     misses: &mut Vec<String>,
@@ -177,21 +177,24 @@ fn extraction(
         let found = (0..parsed.len())
             .find(|i| !taken[*i] && count::same_title(&parsed[*i].title, &one.title));
         let Some(at) = found else {
-            misses.push(format!("not extracted: {who} {} {:?}", one.id, one.title));
+            misses.push(format!(
+                "not extracted: {reviewer} {} {:?}",
+                one.id, one.title
+            ));
             continue;
         };
         taken[at] = true;
         let finding = &parsed[at];
         if one.severity != '?' && one.severity != letter(finding.severity) {
             misses.push(format!(
-                "another severity: {who} {} {:?}: counted {}, extracted {:?}",
+                "another severity: {reviewer} {} {:?}: counted {}, extracted {:?}",
                 one.id, one.title, one.severity, finding.severity
             ));
             continue;
         }
         if !one.file.is_empty() && !finding.locations.iter().any(|l| l.path == one.file) {
             misses.push(format!(
-                "another file: {who} {} {:?}: counted {}, extracted {:?}",
+                "another file: {reviewer} {} {:?}: counted {}, extracted {:?}",
                 one.id,
                 one.title,
                 one.file,
@@ -204,7 +207,7 @@ fn extraction(
     for (at, finding) in parsed.iter().enumerate() {
         if !taken[at] {
             misses.push(format!(
-                "not counted: {who} {} {:?}",
+                "not counted: {reviewer} {} {:?}",
                 finding.id, finding.title
             ));
         }

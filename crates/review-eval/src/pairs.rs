@@ -1,4 +1,4 @@
-//! How well the merger does what the people who merged did.
+//! Measures how well the merger reproduces what people merged.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,34 +7,34 @@ use review::merge;
 use review::model::Finding;
 use review::parse::markdown::ReportText;
 
-/// How much there is, how much was found, how much of both.
+/// The numbers of items in the truth, found, and in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Score {
-    /// In the truth.
+    /// The number in the truth.
     pub truth: usize,
-    /// Found.
+    /// The number found.
     pub found: usize,
-    /// In both.
+    /// The number in both.
     pub both: usize,
 }
 
 impl Score {
-    /// Share of what was found that is true; 1 when nothing was found.
+    /// Returns the precision: the share of found items that are true; 1 if none was found.
     pub fn precision(&self) -> f64 {
         ratio(self.both, self.found)
     }
 
-    /// Share of the truth that was found; 1 when there is none.
+    /// Returns the recall: the share of true items that were found; 1 if there are none.
     pub fn recall(&self) -> f64 {
         ratio(self.both, self.truth)
     }
 
-    /// Harmonic mean of precision and recall.
+    /// Returns the harmonic mean of precision and recall.
     pub fn f1(&self) -> f64 {
         ratio(2 * self.both, self.truth + self.found)
     }
 
-    /// Adds another's figures.
+    /// Adds another score.
     pub fn add(&mut self, other: Score) {
         self.truth += other.truth;
         self.found += other.found;
@@ -65,7 +65,7 @@ fn ratio(part: usize, whole: usize) -> f64 {
     }
 }
 
-/// What the merger did to one report.
+/// The merger's figures for one report.
 #[derive(Clone, Debug, Default)]
 pub struct Merging {
     /// Pairs of originals of two reviewers "same defect".
@@ -76,7 +76,7 @@ pub struct Merging {
     pub bracket_pairs: Score,
     /// Names in brackets; how many of them have an original behind them.
     pub slots: (usize, usize),
-    /// Why pairs of names in brackets differ, by class.
+    /// The causes of differing pairs of names in brackets, counted by class.
     pub classes: BTreeMap<&'static str, usize>,
     /// A line for each pair that differs.
     pub misses: Vec<String>,
@@ -110,7 +110,7 @@ fn pairs(truth: &Truth<'_>, groups: &[Vec<usize>], named: &[(&str, &Finding)]) -
     for group in groups {
         for (i, a) in group.iter().enumerate() {
             for b in &group[i + 1..] {
-                // An original behind nothing was dropped by the people who merged: its finding is unknown.
+                // People dropped an original without a consolidated finding, so its finding is unknown.
                 let known = truth.targets[*a].is_some() && truth.targets[*b].is_some();
                 if named[*a].0 != named[*b].0 && known {
                     merged.insert((*a, *b));

@@ -1,4 +1,4 @@
-//! Which of the originals' findings is behind which consolidated finding.
+//! The truth about a report: which of the originals' findings belongs to which consolidated finding.
 //!
 //! A consolidated finding names its reviewers, not their findings. So for each reviewer (and each of their passes) the
 //! originals are assigned to the consolidated findings and design concerns that name them, such that the sum of the
@@ -16,13 +16,13 @@ use review::parse::markdown::ReportText;
 
 /// One of the originals' findings.
 pub(super) struct Voice<'a> {
-    /// In lower case, as the appendix names them.
+    /// The reviewer in lower case, as the appendix names it.
     pub(super) reviewer: String,
     pub(super) pass: u32,
     pub(super) finding: &'a Finding,
 }
 
-/// Where an original went.
+/// The goal of an original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// Index into the consolidated findings.
@@ -34,16 +34,16 @@ pub(super) enum Target {
 /// The truth about one report.
 pub(super) struct Truth<'a> {
     pub(super) voices: Vec<Voice<'a>>,
-    /// Beside `voices`; `None`: dropped by the people who merged, or not enough evidence.
+    /// For each of `voices`; `None`: people dropped it, or there is not enough evidence.
     pub(super) targets: Vec<Option<Target>>,
-    /// Evidence of each assignment, for the reader.
+    /// Evidence of each assignment, for display.
     pub(super) evidence: Vec<f64>,
 }
 
-/// What an assignment needs at least. Below it an original belongs to nothing: it was dropped, or became a note.
+/// The least evidence for an assignment. An original below it has no goal: it was dropped, or became a note.
 const FLOOR: f64 = 0.30;
 
-/// What the report says of an original weighs more than any likeness.
+/// The weight of the report's own statement about an original, greater than any likeness.
 const SAID: f64 = 10.0;
 
 pub(super) fn vendor(name: &str) -> String {
@@ -54,7 +54,7 @@ pub(super) fn vendor(name: &str) -> String {
         .to_lowercase()
 }
 
-/// Whether a name in brackets means the reviewer of an original, so that two Geminis stay two.
+/// Returns whether a name in brackets means the reviewer of an original, so that two Geminis stay two.
 pub(super) fn same_reviewer(original: &str, bracket: &str, all: &[String]) -> bool {
     let of_vendor = all.iter().filter(|r| vendor(r) == vendor(original)).count();
     if of_vendor > 1
@@ -154,15 +154,15 @@ pub(super) fn truth(report: &ReportText) -> Truth<'_> {
     }
 }
 
-/// How much speaks for an original standing behind a consolidated finding. The people who merged took over titles,
-/// quotes and lines, so one strong sign is enough here, other than between two reviewers.
+/// Returns the evidence that an original belongs to a consolidated finding. The people who merged kept titles, quotes
+/// and lines, so one strong sign is enough here, unlike between two reviewers.
 fn weigh(alike: &Likeness) -> f64 {
     let text = 0.5 * alike.words.max(alike.title) + 0.25 * alike.title_overlap + 0.25 * alike.names;
     let place = 0.4 * alike.lines + 0.3 * alike.quote + 0.3 * alike.file;
     0.6 * text + 0.4 * place
 }
 
-/// A note's bold words as the title of a finding, so that it can be compared.
+/// Makes a finding of a note, with the note's bold words as title, so that it can be compared.
 fn as_finding(note: &Note) -> Finding {
     let mut finding = Finding::new(
         "",
@@ -206,7 +206,7 @@ static ABOUT: LazyLock<Regex> = LazyLock::new(|| {
 )]
 static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b([CIS]\d{1,2})\b").unwrap());
 
-/// What the report's notes on reconciliation say of single originals.
+/// Returns what the report's notes on reconciliation say about single originals.
 fn said(text: &str, report: &ReportText) -> Vec<Said> {
     let mut result = Vec::new();
     for line in text.lines() {
@@ -217,7 +217,7 @@ fn said(text: &str, report: &ReportText) -> Vec<Said> {
         let fate = if words.contains("dropped") || words.contains("design observation") {
             Fate::Dropped
         } else {
-            // `important → suggestion S2`, `critical → important (I1)`: the id behind the arrow.
+            // `important → suggestion S2`, `critical → important (I1)`: the id after the arrow.
             let behind = found[4].split('→').next_back().unwrap_or("");
             let sentence = behind.split(". ").next().unwrap_or("");
             match ID.captures(sentence) {

@@ -1,11 +1,11 @@
-//! The Agent Client Protocol, version 1, by hand: JSON-RPC 2.0, one message a line, over the agent's standard input
-//! and output.
+//! The Agent Client Protocol, version 1, without a library: JSON-RPC 2.0, one message a line, over the agent's standard
+//! input and output.
 //!
-//! We say `initialize`, `session/new`, `session/set_mode` where there is one that refuses without asking, and
-//! `session/prompt`; the agent sends `session/update` notifications and answers
-//! the prompt with a stop reason. What it may ask of us: `session/request_permission`, which is granted once for
-//! reading and searching and refused for everything else. We offer no files and no terminal. The crate
-//! `agent-client-protocol` would bring a dozen dependencies for these few messages.
+//! The client sends `initialize`, `session/new`, `session/set_mode` if the agent offers a mode that refuses without
+//! asking, and `session/prompt`; the agent sends `session/update` notifications and answers the prompt with a stop
+//! reason. The only request of the agent that the client supports is `session/request_permission`: it grants reading
+//! and searching, once for each request, and refuses everything else. The client offers neither files nor a terminal.
+//! The crate `agent-client-protocol` would bring a dozen dependencies for these few messages.
 //! Source: <https://agentclientprotocol.com/protocol/overview> and the pages below it.
 
 use std::collections::HashSet;
@@ -25,26 +25,27 @@ impl Adapter for Acp {
     }
 }
 
-/// How many calls are told from one another by their ids, so that an agent that floods takes no memory for it. A review
-/// makes some hundreds.
+/// The number of tool calls whose ids are remembered to count each call once. The limit keeps an agent that floods from
+/// using up memory; a review makes some hundreds of calls.
 const CALLS: usize = 10_000;
 
-/// The mode of Claude Code's adapter in which what is not allowed is refused without a question. When we refuse, it ends
-/// the whole turn with nothing; in this mode the model is told, and goes on.
+/// The mode of Claude Code's adapter that refuses whatever the settings do not allow, without a question. When the
+/// client refuses instead, the adapter ends the whole turn without an answer; in this mode the model learns of the
+/// refusal and continues.
 const REFUSING: &str = "dontAsk";
 
-/// What is to be done after a message.
+/// The action that a message calls for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Nothing.
     Wait,
     /// Send these messages.
     Send(Vec<Value>),
-    /// The agent is done.
+    /// The agent has finished.
     Done,
 }
 
-/// One conversation: a state machine without input and output of its own.
+/// One conversation: a state machine that does no input or output itself.
 ///
 /// ```text
 /// initialize → session/new → (session/set_mode →) session/prompt → end of turn
@@ -84,7 +85,7 @@ impl State {
 }
 
 impl Conversation {
-    /// A conversation about `prompt` in the absolute path `folder`, and its first message.
+    /// Creates a conversation about `prompt` in the absolute path `folder`. Returns it with its first message.
     #[must_use]
     pub fn open(prompt: String, folder: String) -> (Self, Value) {
         let conversation = Conversation {
@@ -112,7 +113,7 @@ impl Conversation {
         json!({"jsonrpc": "2.0", "id": self.state.request(), "method": method, "params": params})
     }
 
-    /// Takes in one line of the agent.
+    /// Processes one line from the agent.
     pub fn line(&mut self, line: &str) -> Step {
         let Ok(message) = serde_json::from_str::<Value>(line) else {
             return Step::Wait;
@@ -135,7 +136,7 @@ impl Conversation {
     }
 
     fn answer(&mut self, message: &Value) -> Step {
-        // Without the mode, it asks, and we refuse.
+        // In other modes the agent asks for permission, and the client refuses.
         if !message["error"].is_null() && self.state != State::Choosing {
             let error = &message["error"];
             let text = error["message"].as_str().unwrap_or("no message");
@@ -203,7 +204,7 @@ impl Conversation {
         match update["sessionUpdate"].as_str() {
             Some("agent_message_chunk") => {
                 let piece = update["content"]["text"].as_str().unwrap_or_default();
-                // What was said before a tool call was not the answer yet.
+                // Text before a tool call is not the answer yet.
                 if std::mem::take(&mut self.after_tool) {
                     self.said.text.clear();
                 }
@@ -223,8 +224,8 @@ impl Conversation {
         }
     }
 
-    /// Whether a call is one that we have not seen: some agents announce it when the model begins to ask for it, and
-    /// once more with what it asked.
+    /// Returns whether this call has not been seen before: some agents announce a call when the model begins to request
+    /// it, and again with its arguments.
     fn is_new(&mut self, id: Option<&str>) -> bool {
         match id {
             Some(id) if self.calls.len() < CALLS => self.calls.insert(one_line(id, 200)),
@@ -233,7 +234,7 @@ impl Conversation {
         }
     }
 
-    /// What it said in all.
+    /// Returns the agent's whole answer.
     #[must_use]
     pub fn said(mut self) -> Said {
         if self.state != State::Ended && self.said.error.is_none() {
@@ -243,14 +244,14 @@ impl Conversation {
     }
 }
 
-/// What the protocol has no word for, by the name of who understands it; others skip it. Claude Code's adapter takes
-/// options of its SDK here: without them a `.claude/settings.json` and a `.mcp.json` of the change would run their
-/// commands (its `acp-agent.ts`).
+/// Vendor extensions of the protocol, by vendor; agents skip those of other vendors. Claude Code's adapter takes
+/// options of its SDK here: without them it would run the commands in a `.claude/settings.json` and a `.mcp.json` of
+/// the change (its `acp-agent.ts`).
 fn meta() -> Value {
     json!({"claudeCode": {"options": {"settingSources": ["user"]}}})
 }
 
-/// Reading is allowed, once; a review needs nothing else.
+/// Grants read access, once; a review needs nothing else.
 fn permission(message: &Value) -> Value {
     let params = &message["params"];
     let harmless = matches!(
@@ -279,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mode_that_refuses_is_chosen_where_there_is_one() {
+    fn mode_that_refuses_is_chosen_if_offered() {
         let (mut talk, _) = Conversation::open("review this".into(), "/work".into());
         talk.line(r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":1}}"#);
         let chosen = talk.line(r#"{"jsonrpc":"2.0","id":1,"result":{"sessionId":"s","modes":{"currentModeId":"default","availableModes":[{"id":"default"},{"id":"dontAsk"}]}}}"#);
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_documented_turn() {
+    fn documented_turn_is_parsed() {
         let (mut talk, first) = Conversation::open("review this".into(), "/work".into());
         assert_eq!(first["method"], "initialize");
         let sent = |step: Step| match step {

@@ -1,8 +1,8 @@
 //! `claude -p --output-format stream-json --verbose`: one event a line.
 //!
-//! `system` (init; `api_retry` when the service refused and it will ask again), `assistant` and `user` with a whole
-//! message under `message`, last a `result` with the final text, the cost and the usage. Events of other types are
-//! skipped, so that newer versions are understood too.
+//! `system` (init; `api_retry` when the service refused a request that the program will retry), `assistant` and `user`
+//! with a whole message under `message`, and at the end a `result` with the final text, the cost and the usage. Events
+//! of other types are skipped, so that newer versions are understood too.
 //! Source: <https://code.claude.com/docs/en/headless>, the Agent SDK's message types, and what version 2.1 prints.
 
 use serde_json::Value;
@@ -39,7 +39,7 @@ impl Adapter for Claude {
             "CLAUDE_CODE_OAUTH_TOKEN",
             "CLAUDE_CODE_MAX_RETRIES",
             "CLAUDE_CONFIG_DIR",
-            // Who does not want to be counted is not counted here either.
+            // Pass on the user's opt-outs of telemetry.
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
             "DISABLE_AUTOUPDATER",
             "DISABLE_ERROR_REPORTING",
@@ -57,7 +57,7 @@ impl Adapter for Claude {
 pub struct Events {
     said: Said,
     last_text: String,
-    /// Why the service was asked again, when nothing has come from it since.
+    /// The reason of the last retry, until the service responds again.
     refused: Option<String>,
     ended: bool,
 }
@@ -67,7 +67,7 @@ impl Reader for Events {
         let event: Value = serde_json::from_str(line).ok()?;
         match event["type"].as_str()? {
             "system" => self.system(&event),
-            // An error that the program tells in the model's place; the result says it again.
+            // An error that the program reports in place of the model; the result repeats it.
             "assistant" if event["message"]["model"] == "<synthetic>" => None,
             "assistant" => self.assistant(&event["message"]),
             "result" => {
@@ -96,7 +96,7 @@ impl Reader for Events {
 impl Events {
     fn system(&mut self, event: &Value) -> Option<String> {
         match event["subtype"].as_str() {
-            // The field is younger than the event.
+            // Older versions send the event without this field.
             None | Some("init") => Some(match event["model"].as_str() {
                 Some(model) => format!("started {}", one_line(model, 40)),
                 None => "started".to_owned(),
@@ -112,7 +112,7 @@ impl Events {
                 self.refused = Some(refused);
                 Some(one_line(&action, 80))
             }
-            // Hooks of the user, and what is not known yet.
+            // Hooks of the user, and events that this version does not know.
             Some(_) => None,
         }
     }
@@ -164,7 +164,7 @@ impl Events {
                 .filter_map(Value::as_str)
                 .collect();
             let errors = errors.join("; ");
-            // A refusal of the service is a `success` of the program, and an error nevertheless.
+            // When the service refuses, the program reports a `success` that is an error nevertheless.
             let subtype = Some(subtype).filter(|subtype| *subtype != "success");
             let parts = [subtype.unwrap_or_default(), text, &errors];
             self.said.error = Some(one_line(&parts.join(" "), 500));
@@ -174,8 +174,8 @@ impl Events {
     }
 }
 
-/// Tokens read and written. `modelUsage` is what the cost is for: with sub-agents and with models that are asked on the
-/// side; `usage` is the main conversation's.
+/// Returns the tokens read and written. `modelUsage` covers what the cost is for: sub-agents and helper models too;
+/// `usage` covers the main conversation only.
 fn tokens(result: &Value) -> (Option<u64>, Option<u64>) {
     let sum = |of: &Value, names: &[&str]| {
         names
@@ -183,7 +183,7 @@ fn tokens(result: &Value) -> (Option<u64>, Option<u64>) {
             .filter_map(|name| of[name].as_u64())
             .reduce(u64::saturating_add)
     };
-    // What was read from the cache is not in the first of each.
+    // The first count of each excludes tokens read from the cache.
     let inputs = [
         "inputTokens",
         "cacheCreationInputTokens",
@@ -219,7 +219,7 @@ mod tests {
 {"type":"result","subtype":"success","is_error":false,"duration_ms":1000,"num_turns":2,"result":"## Findings","total_cost_usd":0.25,"usage":{"input_tokens":10,"cache_creation_input_tokens":5,"cache_read_input_tokens":100,"output_tokens":7}}"###;
 
     #[test]
-    fn the_documented_stream() {
+    fn documented_stream_is_parsed() {
         let mut events = Events::default();
         let actions: Vec<String> = STREAM.lines().filter_map(|l| events.line(l)).collect();
         assert_eq!(actions, ["started claude-opus-4", "Read src/a.rs"]);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_of_helper_models_counts() {
+    fn usage_includes_helper_models() {
         let mut events = Events::default();
         events.line(r#"{"type":"result","subtype":"success","result":"x","usage":{"input_tokens":10,"output_tokens":7},"modelUsage":{"opus":{"inputTokens":10,"outputTokens":7,"cacheReadInputTokens":100,"cacheCreationInputTokens":5},"haiku":{"inputTokens":1,"outputTokens":2}}}"#);
         let usage = events.said().usage;
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_on_the_way_is_shown_and_named_when_nothing_follows() {
+    fn service_refusal_is_shown_and_reported_if_no_result_follows() {
         let refusal = r#"{"type":"system","subtype":"api_retry","attempt":1,"max_retries":10,"retry_delay_ms":543.7,"error_status":401,"error":"authentication_failed"}"#;
         let mut events = Events::default();
         let action = events.line(refusal).unwrap();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_not_a_review() {
+    fn failure_is_not_a_review() {
         let mut events = Events::default();
         events.line(r#"{"type":"assistant","message":{"model":"<synthetic>","content":[{"type":"text","text":"API Error: 429 rate_limit_error"}]},"error":"rate_limit"}"#);
         events.line(r#"{"type":"result","subtype":"success","is_error":true,"result":"API Error: 429 rate_limit_error"}"#);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_result_the_last_words_are_kept_and_the_end_is_named() {
+    fn stream_without_result_keeps_last_text_and_reports_failure() {
         let mut events = Events::default();
         events
             .line(r#"{"type":"assistant","message":{"content":[{"type":"text","text":"half"}]}}"#);

@@ -17,9 +17,9 @@ pub struct Codex;
 
 impl Adapter for Codex {
     fn command(&self) -> &'static [&'static str] {
-        // `-` reads the prompt from standard input. The sandbox keeps the model's commands from writing. Questions
-        // that are for no review are asked in an empty folder, which is no repository. An `AGENTS.md` of the change
-        // is not for its reviewers to obey.
+        // `-` reads the prompt from standard input. The sandbox keeps the model's commands from writing. The questions
+        // of the lead reviewer and of close calls are asked in an empty folder, which is no repository.
+        // `project_doc_max_bytes=0` keeps codex from obeying an `AGENTS.md` of the change.
         &[
             "codex",
             "exec",
@@ -74,7 +74,7 @@ impl Reader for Events {
                 self.failed(&event["error"]["message"]);
                 None
             }
-            // Also when it will ask again: `Reconnecting... 1/5`.
+            // Sent before each retry, too: `Reconnecting... 1/5`.
             "error" => {
                 self.failed(&event["message"]);
                 event["message"].as_str().map(|text| one_line(text, 80))
@@ -86,7 +86,7 @@ impl Reader for Events {
     fn said(&mut self) -> Said {
         let mut said = std::mem::take(&mut self.said);
         if self.completed {
-            // Errors on the way (a reconnect) do not matter when the turn came to its end.
+            // Errors before the end (a reconnect) do not matter once the turn has completed.
             said.error = None;
         } else if said.error.is_none() {
             said.error = Some("it ended without turn.completed".to_owned());
@@ -115,7 +115,7 @@ impl Events {
             "web_search" => ("web_search".to_owned(), text("query")),
             _ => return None,
         };
-        // Not every item is announced, but each is completed once.
+        // Some items are never announced, but each is completed once.
         if completed {
             self.said.usage.called(&tool);
         }
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_documented_stream() {
+    fn documented_stream_is_parsed() {
         let stream = r###"{"type":"thread.started","thread_id":"0199"}
 {"type":"turn.started"}
 {"type":"item.started","item":{"id":"item_1","type":"command_execution","command":"bash -lc ls","aggregated_output":"","status":"in_progress"}}
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_turn() {
+    fn failed_turn_is_reported() {
         let mut events = Events::default();
         events.line(r#"{"type":"turn.failed","error":{"message":"429 Too Many Requests"}}"#);
         assert_eq!(

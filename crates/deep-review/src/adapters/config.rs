@@ -1,7 +1,7 @@
-//! Which reviewers there are and how each is asked: the TOML that docs/deep-review-config.md describes.
+//! The configuration of reviewers: the TOML that docs/deep-review-config.md describes.
 //!
-//! Read from the user's own file only, never from the repository: a change under review could otherwise name commands
-//! for us to run.
+//! The configuration is read from the user's own file only, never from the repository: a change under review could
+//! otherwise name commands that deep-review then runs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,22 +12,22 @@ use super::{AskedBy, Kind};
 use crate::worktree::Extent;
 use review::parse::Format;
 
-/// The default time limit of a reviewer: the longest of the real reviews took half an hour.
+/// The default time limit of a reviewer: the longest real review took half an hour.
 const TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
-/// How often a reviewer is asked again after a rate limit.
+/// The default number of retries after a rate limit.
 const RETRIES: u32 = 4;
 
-/// The pause before the first of them; each is twice the one before.
+/// The default pause before the first retry; each later pause is twice the one before.
 const BACKOFF: Duration = Duration::from_secs(15);
 
-/// What a reviewer may print, with all its events.
+/// The default limit of a reviewer's output, with all its events.
 const OUTPUT_LIMIT: usize = 64 * 1024 * 1024;
 
-/// A configuration file is small; more is a mistake.
+/// The limit of the configuration file's size; a larger file is a mistake.
 const FILE_LIMIT: u64 = 1024 * 1024;
 
-/// The files that tell agents about a repository; the first that is there is given to every reviewer.
+/// The default context files, which describe a repository to agents; every reviewer gets the first that exists.
 const CONTEXT: &[&str] = &[
     "AGENTS.md",
     "CLAUDE.md",
@@ -36,7 +36,8 @@ const CONTEXT: &[&str] = &[
     "CONTRIBUTING.md",
 ];
 
-/// Programs of analysers that run code of what they look at: build scripts, plugins, configuration that is a program.
+/// Programs of analysers that run code of the repository that they analyse: build scripts, plugins, configuration that
+/// is a program.
 const EXECUTE: &[&str] = &[
     "cargo",
     "make",
@@ -70,22 +71,22 @@ const EXECUTE: &[&str] = &[
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// Files to look for as the repository's context, in this order.
+    /// Names of the repository's context files; the first that exists is used.
     #[serde(default = "context")]
     pub context: Vec<String>,
-    /// What this review is to look at most, for every reviewer's prompt.
+    /// What reviewers should look at most; part of every prompt.
     #[serde(default)]
     pub brief: String,
-    /// Values that are to be blacked out beyond those of the variables passed on.
+    /// Variables whose values are redacted, besides those passed on to reviewers.
     #[serde(default)]
     pub secret_variables: Vec<String>,
-    /// The reviewer that writes the report's prose, by name; `None`: it is composed from the data.
+    /// The name of the reviewer that writes the report's prose; `None`: the prose is composed from the data.
     #[serde(default)]
     pub lead: Option<String>,
-    /// The reviewer that decides pairs of findings that are nearly alike; `None`: the likeness does.
+    /// The name of the reviewer that decides pairs of findings that are nearly alike; `None`: the likeness decides.
     #[serde(default, alias = "close_calls")]
     pub close_calls: Option<String>,
-    /// Who reviews. Empty: the analysers found on the machine.
+    /// The reviewers. Empty: the analysers found on the machine.
     #[serde(default, rename = "reviewer")]
     pub reviewers: Vec<Reviewer>,
 }
@@ -111,43 +112,44 @@ fn context() -> Vec<String> {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Reviewer {
-    /// Shown in `[…]`.
+    /// The name, shown in `[…]`.
     pub name: String,
-    /// How it is asked.
+    /// The kind, which selects the adapter.
     pub kind: Kind,
-    /// Program and arguments, in place of the kind's own. In an analyser's, `{files}` stands for the changed files that
-    /// `only` leaves, each an argument of its own.
+    /// Program and arguments, in place of the kind's own. In an analyser's command, `{files}` is replaced by the
+    /// changed files that `only` selects, each as an argument.
     #[serde(default)]
     pub command: Vec<String>,
-    /// Added behind the command, before a last `-`.
+    /// Arguments appended to the command, before a last `-`.
     #[serde(default)]
     pub args: Vec<String>,
-    /// Names of variables that it gets beyond the usual ones (`PATH`, `HOME`, …).
+    /// Names of variables that the reviewer gets besides the usual ones (`PATH`, `HOME`, …).
     #[serde(default)]
     pub env: Vec<String>,
-    /// What it may take in all, retries included: `90s`, `45m`, `2h`.
+    /// The time limit of all attempts together: `90s`, `45m`, `2h`.
     #[serde(default = "timeout", with = "span")]
     pub timeout: Duration,
-    /// How often it is asked again after a rate limit.
+    /// The number of retries after a rate limit.
     #[serde(default = "retries")]
     pub retries: u32,
-    /// The pause before the first of them; each is twice the one before.
+    /// The pause before the first retry; each later pause is twice the one before.
     #[serde(default = "backoff", with = "span")]
     pub backoff: Duration,
-    /// What its review is written in.
+    /// The format of the review.
     #[serde(default)]
     pub format: Format,
-    /// How much of the repository it sees.
+    /// The part of the repository that the reviewer sees.
     #[serde(default)]
     pub worktree: Extent,
-    /// Ends of file names (`.sh`, `Dockerfile`); asked only when the change has such a file. Empty: always.
+    /// Suffixes of file names (`.sh`, `Dockerfile`); the reviewer runs only if the change has such a file. Empty:
+    /// always.
     #[serde(default)]
     pub only: Vec<String>,
-    /// Whether asking it runs code of the change (build scripts, configuration that is a program). `None`: as its
-    /// program is known to do.
+    /// Whether the reviewer runs code of the change (build scripts, configuration that is a program). `None`: decided
+    /// by the name of its program.
     #[serde(default)]
     pub executes: Option<bool>,
-    /// What it may print, in bytes.
+    /// The limit of its output, in bytes.
     #[serde(default = "output_limit")]
     pub output_limit: usize,
 }
@@ -166,7 +168,7 @@ fn output_limit() -> usize {
 }
 
 impl Reviewer {
-    /// A reviewer with the usual limits.
+    /// Creates a reviewer with the default limits.
     #[must_use]
     pub fn new(name: &str, kind: Kind, command: &[&str]) -> Self {
         Reviewer {
@@ -186,7 +188,7 @@ impl Reviewer {
         }
     }
 
-    /// Program and arguments, `{files}` not yet replaced. Empty when the configuration is wrong, which
+    /// Returns program and arguments, with `{files}` not yet replaced. Empty when the configuration is wrong, which
     /// [`Config::parse`] refuses.
     #[must_use]
     pub fn argv(&self) -> Vec<String> {
@@ -202,19 +204,20 @@ impl Reviewer {
         argv
     }
 
-    /// Whether it gets the changed files instead of a prompt: an analyser.
+    /// Returns whether the reviewer is an analyser: it gets the changed files instead of a prompt.
     #[must_use]
     pub fn looks_at_files(&self) -> bool {
         self.kind.adapter().asked_by() == AskedBy::Files
     }
 
-    /// Whether it says the same every time. An analyser's output is a machine's also when its format is not named.
+    /// Returns whether the reviewer gives the same output every time, as an analyser does even if its format is not
+    /// configured.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.format.is_exact() || (self.looks_at_files() && self.format == Format::Auto)
     }
 
-    /// Whether asking it runs code of the change.
+    /// Returns whether the reviewer runs code of the change.
     #[must_use]
     pub fn executes(&self) -> bool {
         let program = self.command.first().map_or("", String::as_str);
@@ -224,7 +227,7 @@ impl Reviewer {
             .unwrap_or(self.looks_at_files() && EXECUTE.contains(&name))
     }
 
-    /// Whether a changed file is one of those it is asked about.
+    /// Returns whether `only` selects a changed file.
     #[must_use]
     pub fn wants(&self, path: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|end| path.ends_with(end.as_str()))
@@ -234,26 +237,26 @@ impl Reviewer {
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the configuration {path}: {source}")]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// It is not what it should be.
+    /// The file is not a valid configuration.
     #[error("the configuration {path} is wrong: {reason}")]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the reason.
         reason: String,
     },
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let failed = |source| ConfigError::Read {
             path: path.to_owned(),
@@ -270,7 +273,7 @@ impl Config {
         })
     }
 
-    /// Reads the text of a file.
+    /// Parses the text of a file.
     pub fn parse(text: &str) -> Result<Self, String> {
         let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
         for (at, reviewer) in config.reviewers.iter().enumerate() {
@@ -291,13 +294,13 @@ impl Config {
     }
 }
 
-/// Spans of time as people write them.
+/// Durations as users write them.
 pub mod span {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    /// `500ms`, `90s`, `45m`, `2h`.
+    /// Parses `500ms`, `90s`, `45m`, `2h`.
     pub fn parse(text: &str) -> Option<Duration> {
         let split = text.find(|c: char| !c.is_ascii_digit())?;
         let (number, unit) = text.split_at(split);
@@ -311,7 +314,7 @@ pub mod span {
         }
     }
 
-    /// For serde.
+    /// Serialises a duration.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
         parse(&text).ok_or_else(|| {
@@ -319,7 +322,7 @@ pub mod span {
         })
     }
 
-    /// For serde.
+    /// Deserialises a duration.
     pub fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&format!("{}ms", span.as_millis()))
     }
@@ -330,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_with_little_in_it() {
+    fn minimal_configuration_gets_defaults() {
         let config = Config::parse(
             "[[reviewer]]\nname = \"Codex\"\nkind = \"codex\"\nargs = [\"--model\", \"x\"]\ntimeout = \"2h\"\n",
         )
@@ -357,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_example_is_right() {
+    fn documented_example_is_valid() {
         let example = include_str!("../../../../docs/deep-review.example.toml");
         let config = Config::parse(example).unwrap();
         assert_eq!(config.reviewers.len(), 7);
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn invalid_configuration_reports_the_reason() {
         for (text, said) in [
             (
                 "[[reviewer]]\nname = \"x\"\nkind = \"acp\"\n",

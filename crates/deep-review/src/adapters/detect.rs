@@ -16,7 +16,7 @@ struct Analyser {
     only: &'static [&'static str],
     extent: Extent,
     executes: bool,
-    /// A file of the repository without which it has nothing to go by.
+    /// A file that the repository must have for this analyser to be useful.
     needs: Option<&'static str>,
 }
 
@@ -34,7 +34,7 @@ const KNOWN: &[Analyser] = &[
         format: Format::Cargo,
         only: &[".rs"],
         extent: Extent::Full,
-        // Build scripts and procedural macros of the change.
+        // clippy runs build scripts and procedural macros of the change.
         executes: true,
         needs: Some("Cargo.toml"),
     },
@@ -90,7 +90,7 @@ const KNOWN: &[Analyser] = &[
         only: &[],
         extent: Extent::Changed,
         executes: false,
-        // Without rules of its own it would ask the network for some.
+        // Without the repository's own rules semgrep would download some.
         needs: Some(".semgrep.yml"),
     },
 ];
@@ -106,7 +106,8 @@ impl Analyser {
     }
 }
 
-/// Who can be asked by name without a configuration: the analysers, and the agents with their own defaults.
+/// Returns the reviewers that can be named without a configuration: the analysers, and the agents with their own
+/// defaults.
 #[must_use]
 pub fn known() -> Vec<Reviewer> {
     let agents = [
@@ -121,8 +122,9 @@ pub fn known() -> Vec<Reviewer> {
         .collect()
 }
 
-/// The analysers for a change of `files`, of those found in the folders of `path`. `is_there` says whether the
-/// repository has a file at the head. `runs_code`: whether those may take part that run code of the change.
+/// Returns the analysers for a change of `files` that are installed in the folders of `path`. `is_there` reports
+/// whether the repository has a file at the head. `runs_code`: whether to include analysers that run code of the
+/// change.
 #[must_use]
 pub fn analysers(
     files: &[&str],
@@ -150,7 +152,7 @@ fn is_installed(reviewer: &Reviewer, path: &OsStr) -> bool {
     }
 }
 
-/// The file that a program's name means in a search path.
+/// Returns the file that a program's name resolves to in a search path.
 #[must_use]
 pub fn find(program: &str, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path)

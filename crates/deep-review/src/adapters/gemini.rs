@@ -2,7 +2,7 @@
 //!
 //! json: `response`, `stats`, and `error` when it failed. stream-json: `init`, `message` (of the assistant: pieces of
 //! the answer), `tool_use`, `tool_result`, `error` (a warning, not the end), `result` with `status` and `stats`.
-//! Gemini CLI reports no cost. What it tells of refusals that it waits for is on standard error only.
+//! Gemini CLI reports no cost. It reports a rate limit that it waits for on standard error only.
 //! Source: <https://geminicli.com/docs/cli/headless/> and gemini-cli `packages/core/src/output/types.ts`.
 
 use serde_json::Value;
@@ -16,9 +16,9 @@ pub struct Gemini;
 
 impl Adapter for Gemini {
     fn command(&self) -> &'static [&'static str] {
-        // Without `--skip-trust` it ends with code 55 in any folder that its user has not trusted, and our work
-        // trees are new each time. The variable that does the same runs the hooks and servers of the change's
-        // `.gemini/settings.json`; the flag, which is read after the settings, does not.
+        // Without `--skip-trust` Gemini CLI exits with code 55 in any folder that its user has not trusted, and each
+        // work tree is a new folder. The variable of the same effect runs the hooks and servers of the change's
+        // `.gemini/settings.json`; the flag, which Gemini CLI reads after the settings, does not.
         &[
             "gemini",
             "--output-format",
@@ -54,7 +54,7 @@ impl Adapter for Gemini {
 #[derive(Debug, Default)]
 pub struct Events {
     said: Said,
-    /// Lines of the single object, which is printed over many.
+    /// Lines of the single object, which spans many lines.
     whole: String,
     streaming: bool,
     ended: bool,
@@ -81,7 +81,7 @@ impl Reader for Events {
             }),
             "message" if event["role"] == "assistant" => {
                 let piece = event["content"].as_str().unwrap_or_default();
-                // What was said before a tool call was not the answer yet.
+                // Text before a tool call is not the answer yet.
                 if std::mem::take(&mut self.after_tool) {
                     self.said.text.clear();
                 }
@@ -139,7 +139,7 @@ impl Events {
     }
 
     fn whole_object(&mut self) {
-        // Warnings may stand before the object.
+        // Warnings may precede the object.
         let Some(start) = self.whole.find('{') else {
             return;
         };
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_documented_object() {
+    fn documented_object_is_parsed() {
         let object = r###"{
   "response": "## Findings",
   "stats": {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_stream() {
+    fn documented_stream_is_parsed() {
         let stream = r###"{"type":"init","timestamp":"2025-10-10T12:00:00.000Z","session_id":"abc","model":"gemini-2.5-pro"}
 {"type":"message","role":"user","content":"List files","timestamp":"2025-10-10T12:00:01.000Z"}
 {"type":"message","role":"assistant","content":"I will look.","delta":true}
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_documented_failure() {
+    fn documented_failure_is_reported() {
         let mut events = Events::default();
         events.line(r#"{"error":{"type":"ApiError","message":"RESOURCE_EXHAUSTED","code":429}}"#);
         assert!(super::super::is_rate_limit(&events.said().error.unwrap()));

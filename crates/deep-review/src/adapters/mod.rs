@@ -1,4 +1,4 @@
-//! How each kind of reviewer is started, fed, and understood.
+//! Adapters: how each kind of reviewer is started, given its input, and parsed.
 //!
 //! | kind | asked by | speaks | source of the format |
 //! |---|---|---|---|
@@ -43,7 +43,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How reviewers of this kind are started, asked and understood.
+    /// Returns the adapter of this kind.
     #[must_use]
     pub fn adapter(self) -> &'static dyn Adapter {
         match self {
@@ -57,65 +57,66 @@ impl Kind {
     }
 }
 
-/// How a reviewer is asked.
+/// How a reviewer gets its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskedBy {
-    /// It reads the prompt from its standard input.
+    /// The reviewer reads the prompt from its standard input.
     Input,
-    /// It speaks the Agent Client Protocol.
+    /// The reviewer speaks the Agent Client Protocol.
     Protocol,
-    /// It gets the changed files as arguments in place of `{files}`, and no prompt. It answers no other question.
+    /// The reviewer gets the changed files as arguments in place of `{files}`, and no prompt. It can answer no other
+    /// question.
     Files,
 }
 
-/// How reviewers of a kind are started, asked and understood.
+/// The adapter of one kind of reviewer.
 pub trait Adapter: Sync {
-    /// The command line if the configuration has none; empty: it must have one.
+    /// Returns the command line if the configuration has none; empty: the configuration must have one.
     fn command(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Variables that it gets beyond those of every reviewer.
+    /// Returns the variables that the reviewer gets besides those of every reviewer.
     fn environment(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// A reader of what it prints.
+    /// Returns a parser of the reviewer's output.
     fn reader(&self) -> Box<dyn Reader> {
         Box::<plain::Text>::default()
     }
 
-    /// How it is asked.
+    /// Returns how the reviewer gets its question.
     fn asked_by(&self) -> AskedBy {
         AskedBy::Input
     }
 }
 
-/// Understands a reviewer's standard output, line by line as it comes.
+/// Parses a reviewer's standard output line by line.
 pub trait Reader: Send {
-    /// One line, without its end. Returns what the reviewer is doing, for the progress display.
+    /// Parses one line, without its line end. Returns what the reviewer is doing, for the progress display.
     fn line(&mut self, line: &str) -> Option<String>;
-    /// What it said in all.
+    /// Returns the whole answer.
     fn said(&mut self) -> Said;
 }
 
-/// What a reviewer said, taken out of its adapter's wrapping.
+/// A reviewer's answer, without its adapter's framing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Said {
     /// The review as text, in the reviewer's format.
     pub text: String,
-    /// The tool's own word that it failed.
+    /// The error that the tool itself reported.
     pub error: Option<String>,
-    /// Tool calls, tokens, cost.
+    /// The tool calls, tokens and cost.
     pub usage: Usage,
 }
 
-/// What a reviewer used, as its tool counts it.
+/// A reviewer's resource use, as its tool reports it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
     /// Tool calls by name.
     pub tools: BTreeMap<String, u32>,
-    /// Tokens read, cached ones included.
+    /// Tokens read, including cached ones.
     pub input_tokens: Option<u64>,
     /// Tokens written.
     pub output_tokens: Option<u64>,
@@ -124,7 +125,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// How many different tools are counted by name: what they are called is the reviewer's word.
+    /// The number of different tools counted by name: the names come from the reviewer.
     const NAMES: usize = 100;
 
     /// Counts a call.
@@ -135,7 +136,7 @@ impl Usage {
         }
     }
 
-    /// Adds what an attempt used to what those before it did.
+    /// Adds the resource use of one attempt to that of earlier attempts.
     pub fn add_to(&self, performance: &mut Performance) {
         for (name, count) in &self.tools {
             match performance.tool_calls.iter_mut().find(|(n, _)| n == name) {
@@ -156,7 +157,7 @@ impl Usage {
     }
 }
 
-/// Whether a message says that the service wants fewer requests, so that asking again later may help.
+/// Returns whether a message reports a rate limit, so that a later retry may succeed.
 #[must_use]
 pub fn is_rate_limit(message: &str) -> bool {
     let message = message.to_lowercase();
@@ -171,7 +172,7 @@ pub fn is_rate_limit(message: &str) -> bool {
         "resource exhausted",
         "quota exceeded",
     ];
-    // Agents name addresses and sessions in their errors: a status is a number of its own.
+    // Errors of agents contain addresses and session ids, so a status must be a number of its own.
     let mut numbers = message.split(|c: char| !c.is_alphanumeric());
     words.iter().any(|sign| message.contains(sign))
         || numbers.any(|number| matches!(number, "429" | "529"))
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_limit_is_not_seen_in_an_address() {
+    fn digits_in_an_address_are_no_rate_limit() {
         assert!(is_rate_limit("API Error: 529 {}"));
         assert!(is_rate_limit("status: 429, message"));
         assert!(is_rate_limit("Request rejected (429)"));
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_add_up() {
+    fn usage_of_attempts_is_summed() {
         let mut performance = Performance::default();
         let mut usage = Usage {
             input_tokens: Some(5),

@@ -1,4 +1,4 @@
-//! Commands and analysers: what they print is the review.
+//! Commands and analysers, whose whole output is the review.
 
 use super::{Adapter, AskedBy, Reader, Said};
 

@@ -1,5 +1,5 @@
-//! The hidden commands around the shared checkout ([`crate::pristine`]): processes of their own, because what is
-//! mounted is seen by whole processes.
+//! The hidden commands for the shared checkout ([`crate::pristine`]). They are processes of their own, because a mount
+//! namespace belongs to a whole process.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub(super) struct Hold {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Enter {
-    /// Who holds the checkout
+    /// The process that holds the checkout
     #[arg(long)]
     holder: String,
     /// The folder with the checkout and the reviewers' layers
@@ -57,7 +57,7 @@ pub(super) fn hold(args: &Hold) -> Result<u8, Failure> {
         &args.layers,
         args.memory,
         || {
-            // The run has exited: standard input is at its end then, and this process exits too.
+            // When the run exits, standard input reaches its end, and this process exits too.
             let _ = notifier.take().map(|notifier| notifier.ready(""));
         },
     );

@@ -1,5 +1,5 @@
-//! A small process beside each run: when the run dies without a chance to clean up (`kill -9`), it ends what reviewers
-//! left and removes their work trees.
+//! A small process beside each run: when the run dies without a chance to clean up (`kill -9`), the guard kills the
+//! reviewers' remaining processes and removes their work trees.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::git::Git;
 use crate::run::sweep;
 use crate::state::TargetFolder;
 
-/// No run takes longer; a guard that outlives this has lost its run.
+/// The longest time a guard runs. No run takes longer, so a guard that reaches the limit has lost its run.
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
-/// What a killed guard takes to be gone.
+/// The time limit for a killed guard to exit.
 const AN_INSTANT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ impl Drop for Guard {
     }
 }
 
-/// Starts the guard of this process. Without one, the next run cleans up.
+/// Starts this process's guard. Without a guard, the next run cleans up.
 pub(super) fn start(repository: &Path, target: &Path) -> Guard {
     let started = (|| -> anyhow::Result<Child> {
         let us = serde_json::to_string(&Identity::of_current()?)?;
@@ -75,7 +75,7 @@ pub(super) fn main(args: &Args) -> Result<u8, Failure> {
     }
     let git = Git::open(&args.repository)?;
     let folder = TargetFolder::at(&args.target);
-    // Taken by the next run already: then that one cleans up.
+    // The next run has the lock already and cleans up itself.
     if let Ok(_lock) = folder.lock() {
         sweep::target(&git, &folder);
     }

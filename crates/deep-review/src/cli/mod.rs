@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// All went well.
+/// Success.
 pub const SUCCESS: u8 = 0;
 /// `--fail-on`: a finding is as bad as that, or worse.
 pub const FINDINGS: u8 = 1;
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs a command that prints. A reader that closes the pipe early (`| head`) is no error.
+/// Runs a command that prints. A closed pipe (`| head`) is no error.
 fn printed(command: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> Result<u8, Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let result = command(&mut out).and_then(|()| Ok(out.flush()?));
@@ -131,12 +131,12 @@ fn usage(error: impl Into<anyhow::Error>) -> Failure {
 }
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    complain(&format!("deep-review: {}", told(error)));
+    complain(&format!("deep-review: {}", describe(error)));
     ExitCode::from(code)
 }
 
-/// An error with its causes. A cause that the error already contains is not repeated.
-fn told(error: &anyhow::Error) -> String {
+/// Formats an error with its causes. A cause that the error already contains is not repeated.
+fn describe(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();

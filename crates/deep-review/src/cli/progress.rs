@@ -1,5 +1,5 @@
-//! A line a reviewer: its state, for how long, and what it does. On a terminal the lines are drawn again; elsewhere a
-//! line is written when a state changes.
+//! The progress display: a line for each reviewer with its state, the time spent in it, and the current action. On a
+//! terminal the lines are redrawn; elsewhere a line is written for each change of state.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use crate::run::progress::{Progress, State};
 use review::plain::one_line;
 
-/// How often the lines are drawn at most.
+/// The shortest time between two redraws.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// How much of a name is shown.
+/// The longest part of a name that is shown.
 const NAME: usize = 24;
 
-/// A terminal that does not say how large it is.
+/// The size of a terminal that does not report one.
 const USUAL: Size = Size {
     columns: 80,
     rows: 24,
@@ -23,7 +23,7 @@ const USUAL: Size = Size {
 /// Shows progress on standard error.
 pub(super) struct Shown {
     started: Instant,
-    /// Whether lines can be drawn again.
+    /// Whether lines can be redrawn.
     terminal: bool,
     colour: bool,
     quiet: bool,
@@ -33,7 +33,7 @@ pub(super) struct Shown {
 #[derive(Default)]
 struct Lines {
     reviewers: Vec<Line>,
-    /// The widths of the rows that are ours, right above the cursor.
+    /// The widths of the rows drawn last, directly above the cursor.
     drawn: Vec<usize>,
     last: Option<Instant>,
 }
@@ -66,14 +66,14 @@ impl Shown {
         }
     }
 
-    /// Draws the lines again, so that the elapsed time goes on.
+    /// Redraws the lines to update the elapsed time.
     pub(super) fn tick(&self) {
         if self.terminal && !self.quiet {
             self.draw(&mut self.lines(), false);
         }
     }
 
-    /// The run is over: who is still at work was stopped.
+    /// Ends the display: shows reviewers that are still at work as stopped.
     pub(super) fn end(&self) {
         if !self.terminal || self.quiet {
             return;
@@ -86,7 +86,7 @@ impl Shown {
             }
         }
         self.draw(&mut lines, true);
-        // What comes now comes below.
+        // Later output goes below the rows.
         lines.drawn.clear();
     }
 
@@ -106,7 +106,7 @@ impl Shown {
         let rows = rows(&lines.reviewers, room, self.colour);
         let mut text = String::new();
         text.push_str(&up(&lines.drawn, size));
-        // Without wrapping: a row stays one row, whatever the width of its characters.
+        // Wrapping is off, so that a row stays one row, whatever the width of its characters.
         text.push_str("\x1b[?7l");
         for row in &rows {
             text.push_str(&format!("\x1b[2K{}\r\n", row.text));
@@ -168,7 +168,7 @@ impl Progress for Shown {
         }
         let mut lines = self.lines();
         if self.terminal && !lines.drawn.is_empty() {
-            // Above the lines, which are drawn again below it.
+            // The message goes above the rows, which are redrawn below it.
             let _ = write!(
                 std::io::stderr().lock(),
                 "{}\x1b[J",
@@ -190,38 +190,38 @@ fn size() -> Size {
     })
 }
 
-/// Moves to the first of the rows that were drawn. A window that was made narrower since has broken them in several.
+/// Moves the cursor to the first row drawn. A terminal made narrower since may have broken rows into several.
 fn up(drawn: &[usize], size: Size) -> String {
     let rows: usize = drawn
         .iter()
         .map(|width| width.div_ceil(size.columns).max(1))
         .sum();
-    // Not beyond the top of one that was made lower.
+    // The cursor cannot move above the top of a terminal that was made lower.
     match rows.min(size.rows.saturating_sub(1)) {
         0 => String::new(),
         up => format!("\r\x1b[{up}A"),
     }
 }
 
-/// Text on one line of at most `columns` characters.
+/// Shortens text to one line of at most `columns` characters.
 fn fit(text: &str, columns: usize) -> String {
     let whole = one_line(text, columns);
     if whole.chars().count() <= columns {
         return whole;
     }
-    // Its sign for what is missing is one character more.
+    // The sign for the omitted part takes one more character.
     one_line(text, columns.saturating_sub(1))
 }
 
-/// A row, and how many columns it takes.
+/// Formats a row, and returns it with its width in columns.
 struct Row {
     text: String,
     width: usize,
 }
 
-/// The rows of a terminal of this size. When there are too few of them, who is done is left out first.
+/// Returns the rows for a terminal of this size. If it has too few rows, finished reviewers are left out first.
 fn rows(lines: &[Line], size: Size, colour: bool) -> Vec<Row> {
-    // The cursor is below the last row.
+    // The cursor takes the row below the last one.
     let room = size.rows.saturating_sub(1).max(1);
     let shown: Vec<&Line> = if lines.len() <= room {
         lines.iter().collect()
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_a_narrower_window_has_broken_are_found_again() {
+    fn cursor_moves_above_rows_broken_by_a_narrower_terminal() {
         let size = Size {
             columns: 40,
             rows: 24,
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_fits_into_any_width() {
+    fn row_fits_any_width() {
         let lines = [
             line("claude", State::Working, "Read a/long/path/to/some/file.rs"),
             line(
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn when_there_are_more_reviewers_than_rows_those_at_work_are_shown() {
+    fn active_reviewers_are_shown_if_rows_are_too_few() {
         let lines = [
             line("a", State::Finished, ""),
             line("b", State::Working, ""),
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_only_where_it_is_wanted() {
+    fn colour_is_used_only_if_enabled() {
         let lines = [line("a", State::Failed, "")];
         assert!(texts(&lines, 80, 24, true)[0].contains("\x1b[31mfailed"));
         assert!(!texts(&lines, 80, 24, false)[0].contains('\x1b'));

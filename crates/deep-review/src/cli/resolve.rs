@@ -57,7 +57,8 @@ pub(super) fn main(args: Args, state: &Path) -> Result<u8, Failure> {
     };
     let reason = args.reason.unwrap_or_default();
     if reason.trim().is_empty() && !matches!(resolution, Resolution::Fixed | Resolution::Open) {
-        let why = "say why with --reason: later reviewers are told, and do not raise it again";
+        let why =
+            "say why with --reason: later reviewers see the reason, and do not raise it again";
         return Err(usage(anyhow::anyhow!(why)));
     }
     let git = Git::open(&args.repository)?;

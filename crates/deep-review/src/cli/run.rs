@@ -21,7 +21,7 @@ use review::model::{Report, Severity};
 use review::plain::one_line;
 use review::report;
 
-/// How often the progress display moves on by itself.
+/// The interval at which the progress display updates by itself.
 const TICK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
@@ -190,7 +190,7 @@ pub(super) fn main(args: &Args, state: PathBuf) -> Result<u8, Failure> {
         progress.end();
         Ok::<_, std::io::Error>(result)
     })?;
-    // A step that hangs in the system must not keep us; what it may leave, the guard removes.
+    // Exit even if a step hangs in a system call; the guard removes what it leaves.
     runtime.shutdown_timeout(Duration::from_secs(2));
     drop(guard);
     let finished = result.map_err(|error| Failure {
@@ -322,7 +322,7 @@ fn spec(args: &Args) -> Result<Spec, Failure> {
     Ok(Spec::Revisions { base, head })
 }
 
-/// The reviewers named on the command line: of the configuration, else a known analyser or agent.
+/// Returns the reviewers named on the command line: from the configuration, else a known analyser or agent.
 fn chosen(names: &[String], configured: &[Reviewer]) -> Result<Vec<Reviewer>, Failure> {
     let known = crate::adapters::detect::known();
     let mut result: Vec<Reviewer> = Vec::new();
@@ -350,7 +350,7 @@ fn chosen(names: &[String], configured: &[Reviewer]) -> Result<Vec<Reviewer>, Fa
     Ok(result)
 }
 
-/// A reviewer that can be asked something else than for a review.
+/// Returns a reviewer that can answer questions other than a review.
 fn judge(name: &str, configured: &[Reviewer]) -> Result<Reviewer, Failure> {
     let name = name.to_owned();
     let found = chosen(std::slice::from_ref(&name), configured)?;
@@ -386,7 +386,7 @@ fn write(args: &Args, from: &Report) -> Result<(), Failure> {
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    /// Like any file the user asks for, within the umask's limits.
+    /// Files that the user asks for get the permissions that the umask allows.
     const MODE: u32 = 0o644;
     process::file::write_atomic(path, text.as_bytes(), MODE)?;
     Ok(())

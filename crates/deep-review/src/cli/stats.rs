@@ -33,7 +33,7 @@ impl Stats {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let by = if self.by_model { By::Name } else { By::Vendor };
         let mut collector = Collector::new(by);
-        // A run writes one report in several formats beside each other; JSON, which comes first, says most.
+        // A run writes one report in several formats into one folder; JSON comes first and has the most data.
         let mut counted: BTreeSet<PathBuf> = BTreeSet::new();
         for path in input::files(&self.paths)? {
             let name = path.with_extension("");

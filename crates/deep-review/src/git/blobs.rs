@@ -39,7 +39,7 @@ impl Git {
     }
 }
 
-/// Whether git can be asked for the path: relative, without `..`, and not empty.
+/// Returns whether git accepts the path: relative, without `..`, and not empty.
 fn is_inside(path: &str) -> bool {
     !path.is_empty()
         && !path.starts_with('/')
@@ -56,7 +56,7 @@ fn one<'a>(rest: &'a [u8], name: &str) -> Result<Entry<'a>, GitError> {
         what: "cat-file --batch",
         reason: format!("{reason} at {name:?}"),
     };
-    // Of what is not there git repeats the name, which may hold anything, even a line end.
+    // For a missing object git repeats its name, which may contain anything, even a line end.
     for word in [" missing\n", " ambiguous\n"] {
         let missing = format!("{name}{word}");
         if let Some(after) = rest.strip_prefix(missing.as_bytes()) {

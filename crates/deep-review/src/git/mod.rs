@@ -1,5 +1,5 @@
-//! git, asked through bounded commands: argument arrays, `-z` wherever names are listed, and nothing of a hostile
-//! repository's configuration is run (no hooks, no external diff, no file-system monitor).
+//! git, run through bounded commands: argument arrays, `-z` wherever names are listed. No program that a hostile
+//! repository's configuration names is run (no hooks, no external diff, no file-system monitor).
 
 mod blobs;
 
@@ -11,17 +11,17 @@ use process::command::{CommandError, Run};
 
 use review::diff::{self, Diff, DiffError};
 
-/// What a local git command may take: a checkout of a very large repository on a slow disk.
+/// The time limit of a local git command: a checkout of a very large repository on a slow disk.
 const LOCAL: Duration = Duration::from_secs(300);
 
-/// What a fetch may take.
+/// The time limit of a fetch.
 const NETWORK: Duration = Duration::from_secs(600);
 
 /// The largest output: a diff, or the blobs of all files that findings name.
 const OUTPUT: usize = 256 * 1024 * 1024;
 
-/// What git needs of our environment. Everything else stays out: a `GIT_DIR` of a hook that calls us would make git
-/// look at another repository.
+/// The environment variables that git gets. All others are removed: with a `GIT_DIR` from a hook that calls
+/// deep-review, git would look at another repository.
 pub(crate) const ENVIRONMENT: &[&str] = &[
     "PATH",
     "HOME",
@@ -45,7 +45,7 @@ pub(crate) const ENVIRONMENT: &[&str] = &[
     "APPDATA",
 ];
 
-/// Options before the subcommand: the repository's own configuration may name programs, and none of them is run.
+/// Options before the subcommand that disable programs named in the repository's own configuration.
 const SAFE: &[&str] = &[
     "-c",
     "core.hooksPath=/dev/null",
@@ -63,23 +63,23 @@ const SAFE: &[&str] = &[
     "maintenance.auto=false",
     "-c",
     "advice.detachedHead=false",
-    // 0: as many as there are cores. A checkout of 50,000 files is what a run adds most by.
+    // 0: a worker for each core. A checkout of 50,000 files is the largest part of a run's overhead.
     "-c",
     "checkout.workers=0",
-    // Reviewers see all files, whatever the user's own checkout leaves out.
+    // Reviewers see all files, even if the user's own checkout is sparse.
     "-c",
     "core.sparseCheckout=false",
-    // An index is one file, which can be copied.
+    // A split index could not be copied as one file.
     "-c",
     "core.splitIndex=false",
     "-c",
     "submodule.recurse=false",
-    // A file of the user's that a repository need not have.
+    // A file of the user's that the repository may lack.
     "-c",
     "blame.ignoreRevsFile=",
 ];
 
-/// Why git gave no answer.
+/// Why a git command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// The command failed.
@@ -114,12 +114,12 @@ pub enum GitError {
     /// Unexpected output of a diff command.
     #[error(transparent)]
     Diff(#[from] DiffError),
-    /// Output that git should not print.
+    /// Output that git is not expected to print.
     #[error("cannot understand what git printed for {what}: {reason}")]
     Output {
-        /// What was asked.
+        /// The command.
         what: &'static str,
-        /// What is strange.
+        /// The unexpected part.
         reason: String,
     },
 }
@@ -129,12 +129,12 @@ pub enum GitError {
 pub struct Git {
     top: PathBuf,
     common: PathBuf,
-    /// Names of the filters that the configuration knows; a `.gitattributes` of the change may name any of them.
+    /// Names of the configured filters; a `.gitattributes` of the change may name any of them.
     filters: Vec<String>,
 }
 
 impl Git {
-    /// The repository that `folder` is in.
+    /// Opens the repository that contains `folder`.
     pub fn open(folder: &Path) -> Result<Self, GitError> {
         let probe = Git {
             top: folder.to_owned(),
@@ -158,7 +158,7 @@ impl Git {
         })
     }
 
-    /// The same repository, asked from another of its work trees.
+    /// Returns the same repository, accessed from another of its work trees.
     #[must_use]
     pub fn at(&self, work_tree: &Path) -> Self {
         Git {
@@ -168,19 +168,19 @@ impl Git {
         }
     }
 
-    /// The top folder of the checkout.
+    /// Returns the top folder of the checkout.
     #[must_use]
     pub fn top(&self) -> &Path {
         &self.top
     }
 
-    /// The `.git` folder that all work trees share; names the repository.
+    /// Returns the `.git` folder that all work trees share; it identifies the repository.
     #[must_use]
     pub fn common(&self) -> &Path {
         &self.common
     }
 
-    /// A git command in this repository, bounded, not yet run.
+    /// Builds a bounded git command in this repository, without running it.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
         let mut run = Run::new("git", LOCAL)
             .env_only(ENVIRONMENT)
@@ -192,7 +192,7 @@ impl Git {
             .args(args)
             .cwd(&self.top)
             .limit(OUTPUT);
-        // By variables: a name may hold what `-c` would take for the end of it.
+        // Set by variables, because `-c` would misread a name that contains `=`.
         let mut count = 0;
         for filter in &self.filters {
             for (key, value) in NO_FILTER {
@@ -208,7 +208,7 @@ impl Git {
         run.env("GIT_CONFIG_COUNT", count.to_string())
     }
 
-    /// Runs it and returns its standard output.
+    /// Runs the command and returns its standard output.
     pub fn bytes<S: AsRef<std::ffi::OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
@@ -216,7 +216,7 @@ impl Git {
         Ok(self.command(args).run()?.stdout)
     }
 
-    /// Runs it and returns its standard output as text, without the line end.
+    /// Runs the command and returns its standard output as text, without the line end.
     pub fn lines<S: AsRef<std::ffi::OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
@@ -226,7 +226,7 @@ impl Git {
         Ok(text.trim_end_matches(['\n', '\r']).to_owned())
     }
 
-    /// The commit that a revision names. Hostile revisions (`--upload-pack=…`) are only ever revisions.
+    /// Returns the commit that a revision names. A hostile revision (`--upload-pack=…`) is never parsed as an option.
     pub fn commit(&self, revision: &str) -> Result<String, GitError> {
         self.lines([
             "rev-parse",
@@ -242,13 +242,13 @@ impl Git {
         })
     }
 
-    /// The commit that a revision names, when there is one.
+    /// Returns the commit that a revision names, if it exists.
     #[must_use]
     pub fn commit_if_there(&self, revision: &str) -> Option<String> {
         self.commit(revision).ok()
     }
 
-    /// The merge base of two commits.
+    /// Returns the merge base of two commits.
     pub fn merge_base(&self, base: &str, head: &str) -> Result<String, GitError> {
         self.lines(["merge-base", "--end-of-options", base, head])
             .map_err(|_| GitError::NoMergeBase {
@@ -257,7 +257,7 @@ impl Git {
             })
     }
 
-    /// `sha subject` of the commits from `base` to `head`, oldest first.
+    /// Returns `sha subject` of the commits from `base` to `head`, oldest first.
     pub fn commits(&self, base: &str, head: &str) -> Result<Vec<String>, GitError> {
         let bytes = self.bytes([
             "log",
@@ -271,7 +271,7 @@ impl Git {
         Ok(diff::fields(&bytes).collect())
     }
 
-    /// The commits with their messages, for the prompt.
+    /// Returns the commits with their messages, for the prompt.
     pub fn messages(&self, base: &str, head: &str) -> Result<String, GitError> {
         self.lines([
             "log",
@@ -283,7 +283,7 @@ impl Git {
         ])
     }
 
-    /// The branch that is checked out.
+    /// Returns the branch that is checked out.
     #[must_use]
     pub fn branch(&self) -> Option<String> {
         self.lines(["symbolic-ref", "--quiet", "--short", "HEAD"])
@@ -291,7 +291,7 @@ impl Git {
             .filter(|name| !name.is_empty())
     }
 
-    /// The address of a remote, without the user and password in it.
+    /// Returns the address of a remote, without the user and password in it.
     #[must_use]
     pub fn remote_address(&self, remote: &str) -> Option<String> {
         let address = self
@@ -300,7 +300,7 @@ impl Git {
         Some(without_credentials(&address))
     }
 
-    /// Whether a branch of the remote, as it was last fetched or pushed, has the commit.
+    /// Returns whether a remote-tracking branch contains the commit.
     #[must_use]
     pub fn is_at_remote(&self, commit: &str, remote: &str) -> bool {
         let found = self.lines([
@@ -340,9 +340,9 @@ impl Git {
         Ok(())
     }
 
-    /// Whether every commit from `base` to `head` was made in this repository by its author: the reflog has it as a commit
-    /// or as part of a rebase, and its author is its committer. A fetched commit is in no such entry, whatever name it
-    /// carries.
+    /// Returns whether every commit from `base` to `head` was made in this repository by its author: the reflog has it
+    /// as a commit or as part of a rebase, and its author is its committer. A fetched commit is in no such entry,
+    /// whatever name it carries.
     pub fn is_own_work(&self, base: &str, head: &str) -> Result<bool, GitError> {
         let range = format!("{base}..{head}");
         let format = "--format=%H%x09%ae%x09%ce";
@@ -362,7 +362,7 @@ impl Git {
         }))
     }
 
-    /// What changed from `base` to `head`, with the hunks.
+    /// Returns what changed from `base` to `head`, with the hunks.
     pub fn diff(&self, base: &str, head: &str) -> Result<Diff, GitError> {
         let common = [
             "diff-tree",
@@ -385,7 +385,7 @@ impl Git {
     }
 }
 
-/// What makes a filter none (gitattributes(5), "filter"): the file's content is then what the commit holds.
+/// Settings that disable a filter (gitattributes(5), "filter"): the file's content is then the commit's own.
 const NO_FILTER: [(&str, &str); 4] = [
     ("smudge", ""),
     ("clean", ""),
@@ -393,8 +393,8 @@ const NO_FILTER: [(&str, &str); 4] = [
     ("required", "false"),
 ];
 
-/// The filters that are configured, here or for the user. A checkout would run those that the change asks for, and
-/// what they do with a hostile change (fetch from an address that it names) is not ours to risk.
+/// Returns the filters that are configured, for the repository or the user. A checkout would run those that the change
+/// names, and what they do with a hostile change (fetch from an address that it names) is an unacceptable risk.
 fn filters(git: &Git) -> Vec<String> {
     let listed = git.bytes([
         "config",
@@ -415,7 +415,7 @@ fn filters(git: &Git) -> Vec<String> {
     names
 }
 
-/// The line in which git says why, else its last, without our command line before it.
+/// Returns the line in which git gives the reason, else the last line, without the command line before it.
 pub(crate) fn short(error: &GitError) -> String {
     match error {
         GitError::Command(CommandError::Failed { stderr, status, .. }) => {
@@ -447,7 +447,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_shown_without_its_credentials() {
+    fn credentials_are_removed_from_an_address() {
         for (address, shown) in [
             ("https://me:tok@host/a/b.git", "https://host/a/b.git"),
             ("https://host/a@b.git", "https://host/a@b.git"),

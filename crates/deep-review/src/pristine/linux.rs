@@ -1,4 +1,4 @@
-//! The two processes that see the shared checkout: its holder, and a reviewer before it becomes the agent.
+//! The two processes that see the shared checkout: its holder, and a reviewer's process before it executes the agent.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -12,8 +12,8 @@ use process::{Identity, Process, mounts};
 use super::{INDEX, PRISTINE};
 use crate::git::{Git, GitError};
 
-/// Makes the checkout, says so by `ready`, and holds it until the other end of standard input is closed. `memory`: how
-/// many bytes it takes there; 0: it is made on the disk.
+/// Makes the checkout, reports it through `ready`, and holds it until the other end of standard input is closed.
+/// `memory`: the bytes that the checkout takes in memory; 0: the checkout is made on the disk.
 pub fn hold(
     repository: &Path,
     commit: &str,
@@ -28,7 +28,7 @@ pub fn hold(
     if memory > 0 {
         mounts::memory(pristine, memory).context("cannot mount a file system in memory")?;
     }
-    // Before the work, not after it.
+    // Checked before the checkout, because the checkout takes seconds.
     let probe = Path::new(".probe");
     for name in ["upper", "work", "at"] {
         std::fs::create_dir_all(probe.join(name))?;
@@ -42,7 +42,7 @@ pub fn hold(
         mounts::seal(pristine).context("cannot make the checkout read-only")?;
     }
     ready();
-    // Nothing is ever written to it.
+    // The run writes nothing to this pipe: it only closes it.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     Ok(())
 }
@@ -61,7 +61,7 @@ fn check_out(git: &Git, commit: &str, layers: &Path) -> Result<(), GitError> {
     Ok(())
 }
 
-/// Becomes the program `argv` in the work tree of the reviewer `name`, at `at`. Returns only when that fails.
+/// Executes the program `argv` in the work tree of the reviewer `name`, at `at`. Returns only when that fails.
 pub fn enter(
     holder: &Identity,
     layers: &Path,
@@ -81,24 +81,24 @@ pub fn enter(
 }
 
 fn prepare(holder: &Identity, layers: &Path, name: &str, at: &Path) -> anyhow::Result<()> {
-    let holder = Process::open(holder)?.context("who holds it is gone")?;
+    let holder = Process::open(holder)?.context("the process that holds it has exited")?;
     mounts::join(&holder).context("cannot join its mounts")?;
     std::env::set_current_dir(layers)?;
     let (pristine, mine) = (Path::new(PRISTINE), PathBuf::from(name));
     mounts::overlay(pristine, &mine.join("upper"), &mine.join("work"), at)
         .context("cannot mount the overlay")?;
-    // Only through the overlay is it to be seen. One on the disk is not mounted.
+    // Hides the checkout, which reviewers may access only through the overlay. A checkout on the disk is not mounted.
     if let Err(error) = mounts::hide(pristine)
         && error.kind() != std::io::ErrorKind::InvalidInput
     {
         return Err(error).context("cannot hide what is under the overlay");
     }
-    // Gone to again: what was the current folder is under the mount now.
+    // Changes into the folder again: the mount has covered the former current folder.
     std::env::set_current_dir(at)?;
     Ok(())
 }
 
-/// Bytes that are free without reclaiming memory of others: of the machine, and of our control group.
+/// Returns the bytes that are free without reclaiming memory of others, both on the machine and in this control group.
 #[must_use]
 pub fn memory_available() -> u64 {
     let machine = std::fs::read_to_string("/proc/meminfo")
@@ -114,7 +114,7 @@ pub fn memory_available() -> u64 {
     machine.min(group_available().unwrap_or(u64::MAX))
 }
 
-/// What the nearest limit of a control group (version 2) leaves; `None` without a limit.
+/// Returns what the nearest limit of a control group (version 2) leaves; `None` without a limit.
 fn group_available() -> Option<u64> {
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;

@@ -1,8 +1,8 @@
-//! One checkout for all reviewers of a round, each of whom sees it as a work tree of their own.
+//! One checkout shared by all reviewers of a round; each reviewer sees it as its own work tree.
 //!
-//! Writing 50,000 files takes seconds, for each reviewer again. So a large commit is checked out once, into memory when
-//! there is plenty, and each reviewer sees it through an overlay: what they write goes to a folder of theirs, and
-//! the checkout under it cannot be written to.
+//! Writing 50,000 files takes seconds for each reviewer. So a large commit is checked out once, into memory if enough
+//! is free, and each reviewer sees the checkout through an overlay: its writes go to its own folder, and the checkout
+//! below cannot be written to.
 //!
 //! ```text
 //! run ── starts ──► holder: own mounts; .pristine = memory ◄── git checkout; sealed; "ready"; waits for our end
@@ -10,9 +10,9 @@
 //!                           becomes the agent
 //! ```
 //!
-//! *Architecture invariant*: whatever dies, nothing stays mounted. Mounts are seen by the holder and the reviewers only,
-//! and the kernel takes them away with the last of them. Where the system does not allow it, or the commit is small, each
-//! reviewer gets an ordinary checkout.
+//! *Architecture invariant*: whichever process dies, nothing stays mounted. The mounts are visible to the holder and
+//! the reviewers only, and the kernel unmounts them when the last of these processes exits. If the system does not
+//! allow it, or the commit is small, each reviewer gets an ordinary checkout.
 
 #[cfg(target_os = "linux")]
 pub mod linux;
@@ -29,16 +29,16 @@ use crate::git::{ENVIRONMENT, Git, GitError};
 use crate::state::{RoundFolder, slug};
 use crate::worktree::{Extent, WorktreeError};
 
-/// A commit with fewer files is checked out faster (a tenth of a second) than the sharing of it is worth.
+/// The smallest number of files worth sharing: a smaller checkout takes a tenth of a second, less than the sharing.
 pub const MANY: u64 = 2_000;
 
-/// Memory is taken only when this many times as much is free.
+/// The checkout is made in memory only if this many times its size is free.
 const PLENTY: u64 = 4;
 
-/// What the holder may take: git's own limit for a checkout, and its start.
+/// The time limit of the holder: git's own limit for a checkout, and the holder's start.
 const STARTING: Duration = Duration::from_secs(320);
 
-/// What a killed holder takes to be gone.
+/// The time limit for a killed holder to exit.
 const AN_INSTANT: Duration = Duration::from_secs(5);
 
 /// The variable that names the holder's end of the readiness pipe.
@@ -50,11 +50,11 @@ pub const PRISTINE: &str = ".pristine";
 /// The name of its index, beside it.
 pub const INDEX: &str = ".index";
 
-/// A holder on its way.
+/// A holder that is still making the checkout.
 pub struct Starting {
     child: Child,
     readiness: Option<Readiness>,
-    /// Closed when we end, however that is; the holder ends with it.
+    /// Closed when this process ends, however it ends; the holder then exits.
     life: PipeWriter,
     layers: PathBuf,
     program: PathBuf,
@@ -68,8 +68,8 @@ pub struct Pristine {
     program: PathBuf,
 }
 
-/// Begins to check out `commit` for `reviewers` that need all of it. `None`: each is to get a checkout of their own.
-/// `program` is this program; `mark` says to which run the holder belongs.
+/// Starts a checkout of `commit` for `reviewers` that need all of it. `None`: each reviewer gets its own checkout.
+/// `program` is this program; `mark` identifies the run that the holder belongs to.
 pub fn begin(
     git: &Git,
     round: &RoundFolder,
@@ -105,7 +105,7 @@ fn try_begin(
     let bytes = if extent.bytes.saturating_mul(PLENTY) <= memory_available() {
         extent.bytes
     } else if reviewers > 1 {
-        // On the disk, but once.
+        // There is too little memory. One checkout on the disk is still less work than one for each reviewer.
         0
     } else {
         return Ok(None);
@@ -142,7 +142,7 @@ impl Starting {
         let start = self
             .readiness
             .map(|readiness| readiness.wait(Instant::now() + STARTING));
-        // Without it `self.child` is dropped, and the closed pipe ends the holder.
+        // On failure `self.child` is dropped, and the closed pipe ends the holder.
         let reason = match start {
             Some(Start::Ready(_)) => {
                 return Some(Pristine {
@@ -161,7 +161,8 @@ impl Starting {
 }
 
 impl Pristine {
-    /// Makes a work tree at `work` that has no files outside and all of them for who is started with [`Pristine::argv`].
+    /// Makes a work tree at `work` that looks empty from outside; a process started with [`Pristine::argv`] sees all
+    /// files in it.
     pub fn lay(
         &self,
         git: &Git,
@@ -183,7 +184,7 @@ impl Pristine {
             let folder = mine.join(folder);
             std::fs::create_dir_all(&folder).map_err(io("make the folder", &folder))?;
         }
-        // The file by which git knows the work tree, and an index that knows the files by their numbers and times.
+        // The file by which git identifies the work tree, and an index with the files' inode numbers and times.
         let link = work.join(".git");
         std::fs::copy(&link, mine.join("upper/.git")).map_err(io("copy", &link))?;
         let admin = git.at(work).lines(["rev-parse", "--absolute-git-dir"])?;
@@ -192,7 +193,7 @@ impl Pristine {
         Ok(())
     }
 
-    /// The command that runs `argv` in the work tree of `name`, at `work`.
+    /// Returns the command that runs `argv` in the work tree of `name`, at `work`.
     #[must_use]
     pub fn argv(&self, name: &str, work: &Path, argv: Vec<String>) -> Vec<String> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -224,7 +225,7 @@ impl Drop for Pristine {
     }
 }
 
-/// How many reviewers need all files.
+/// Returns how many reviewers need all files.
 #[must_use]
 pub fn sharers<'a>(extents: impl Iterator<Item = &'a Extent>) -> usize {
     extents.filter(|extent| **extent == Extent::Full).count()
@@ -232,13 +233,13 @@ pub fn sharers<'a>(extents: impl Iterator<Item = &'a Extent>) -> usize {
 
 struct Size {
     files: u64,
-    /// As memory holds them: whole pages.
+    /// The size in memory, in whole pages.
     bytes: u64,
 }
 
 fn measure(git: &Git, commit: &str) -> Result<Size, GitError> {
     const PAGE: u64 = 4096;
-    /// For each file and folder, what the kernel keeps beside the content.
+    /// The kernel's overhead for each file and folder, besides the content.
     const ENTRY: u64 = 1024;
     let listing = git.bytes([
         "ls-tree",

@@ -1,4 +1,5 @@
-//! One question to one reviewer: started in a tree of its own, fed, listened to, ended.
+//! One question to one reviewer: starts it in a process tree of its own, gives it the prompt, reads its output, and
+//! kills the tree.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -13,35 +14,35 @@ use crate::adapters::acp::{Conversation, Step};
 use crate::adapters::config::Reviewer;
 use crate::adapters::{AskedBy, Reader, Said};
 
-/// What a reviewer is asked with.
+/// The question to a reviewer, and how to start it.
 pub(super) struct Question<'a> {
     pub(super) reviewer: &'a Reviewer,
     pub(super) argv: Vec<String>,
     pub(super) prompt: &'a str,
     pub(super) folder: &'a Path,
-    /// Variables that it gets from us.
+    /// Variables inherited from this process.
     pub(super) inherit: Vec<String>,
-    /// Variables that are set for it.
+    /// Variables set for the reviewer.
     pub(super) set: Vec<(String, String)>,
     pub(super) timeout: Duration,
 }
 
-/// How it went.
+/// The result of an attempt.
 pub(super) struct Answer {
     pub(super) said: Said,
-    /// How it ended, if not well: an exit status, a timeout, too much output.
+    /// How the reviewer failed, if it did: an exit status, a timeout, too much output.
     pub(super) trouble: Option<String>,
-    /// It did not end by itself: killed by a signal, at its time limit, for too much output.
+    /// Whether the reviewer was killed: by a signal, at its time limit, or for too much output.
     pub(super) cut: bool,
-    /// The program is not there.
+    /// The program does not exist.
     pub(super) missing: bool,
-    /// The end of its standard error.
+    /// The last part of its standard error.
     pub(super) stderr: String,
 }
 
 pub(super) type Show = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// How much of standard error a message shows.
+/// The length of the part of standard error that a message shows.
 const STDERR_SHOWN: usize = 600;
 
 pub(super) async fn ask(question: Question<'_>, show: Show) -> Answer {
@@ -52,7 +53,7 @@ pub(super) async fn ask(question: Question<'_>, show: Show) -> Answer {
     }
 }
 
-/// Cuts a stream into lines.
+/// Splits a stream into lines.
 #[derive(Default)]
 struct Lines {
     rest: Vec<u8>,
@@ -62,7 +63,8 @@ impl Lines {
     fn push(&mut self, bytes: &[u8], mut line: impl FnMut(&str)) {
         self.rest.extend_from_slice(bytes);
         let mut start = 0;
-        // Only what is new can hold an end: a flood without one must not be searched again and again.
+        // Only the new part is searched for a line end, so that a flood without one is not searched again for each
+        // chunk.
         let mut from = self.rest.len() - bytes.len();
         while let Some(end) = self.rest[from..].iter().position(|byte| *byte == b'\n') {
             let end = from + end;
@@ -145,7 +147,7 @@ async fn listen(question: Question<'_>, show: Show) -> Answer {
         reader.said()
     };
     let stderr = tail(&lock(&stderr));
-    // A shell passes on the death of its child by a signal as 128 and the signal's number.
+    // A shell reports that a signal killed its child as 128 plus the signal's number.
     let cut = match &result {
         Ok(output) => output.status.code().is_none_or(|code| code >= 128),
         Err(_) => true,
@@ -241,7 +243,7 @@ async fn converse(question: Question<'_>, show: Show) -> Answer {
     let limit = question.reviewer.output_limit;
     let talk = Arc::new(Mutex::new(conversation));
     let ours = talk.clone();
-    // Blocks on the agent's pipe, which ends when the agent is killed.
+    // Blocks on the agent's pipe until the agent exits or is killed.
     let talking = tokio::task::spawn_blocking(move || {
         dialogue(to_agent, from_agent, &first, &ours, limit, &show)
     });
@@ -279,7 +281,7 @@ fn into_file(pipe: impl Into<std::os::windows::io::OwnedHandle>) -> std::fs::Fil
     std::fs::File::from(pipe.into())
 }
 
-/// Kills the agent when the conversation is over, also by cancellation.
+/// Kills the agent when the conversation ends, including by cancellation.
 struct Ending(Tree);
 
 impl Drop for Ending {
@@ -344,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_whole_however_they_come() {
+    fn lines_are_joined_across_chunks() {
         let mut lines = Lines::default();
         let mut seen = Vec::new();
         for piece in ["a", "b\nc\r\n", "", "d\n\ne"] {

@@ -1,4 +1,4 @@
-//! Everything after the last reviewer answered: close calls, merge, earlier rounds, verdict, prose.
+//! The steps after the last reviewer answered: close calls, merge, earlier rounds, verdict, prose.
 
 use std::time::Instant;
 
@@ -7,19 +7,19 @@ use review::model::{Excerpt, Location, Report, ReviewerRun};
 use review::rounds;
 
 use super::open::earlier;
-use super::reviewer::Desk;
+use super::reviewer::RunContext;
 use super::{Request, RunError, judge};
 use crate::adapters::config::Reviewer;
 use crate::git::{Git, GitError};
 use crate::state::{Plan, TargetFolder};
 
-/// How much code around a finding the report shows.
+/// The number of lines of code that the report shows around a finding.
 const EXCERPT_MARGIN: u32 = 4;
 
-/// The longest piece of code that it shows.
+/// The most lines of code that it shows.
 const EXCERPT_LIMIT: u32 = 40;
 
-/// The names of those who say the same every time.
+/// Returns the names of the deterministic reviewers.
 pub(super) fn exact(reviewers: &[Reviewer]) -> Vec<String> {
     reviewers
         .iter()
@@ -28,9 +28,9 @@ pub(super) fn exact(reviewers: &[Reviewer]) -> Vec<String> {
         .collect()
 }
 
-/// Has pairs of findings that are nearly alike decided by the reviewer who is configured for it.
+/// Asks the configured reviewer to decide pairs of findings that are nearly alike.
 pub(super) async fn close_calls(
-    desk: &Desk,
+    context: &RunContext,
     request: &Request,
     runs: &[ReviewerRun],
 ) -> Option<Close> {
@@ -40,7 +40,7 @@ pub(super) async fn close_calls(
         return None;
     }
     let question = close::question(runs, &pairs);
-    let (answer, asked) = judge::ask(desk, judge, "close calls", &question).await;
+    let (answer, asked) = judge::ask(context, judge, "close calls", &question).await;
     let (decisions, calls) = close::decide(runs, &pairs, &judge.name, answer);
     Some(Close {
         decisions,
@@ -49,20 +49,19 @@ pub(super) async fn close_calls(
     })
 }
 
-/// What came of the close calls.
+/// The outcome of the close calls.
 pub(super) struct Close {
     decisions: review::merge::Decisions,
     calls: review::model::CloseCalls,
     asked: review::model::Asked,
 }
 
-/// Has the prose written by the lead reviewer who is configured for it. Without a usable review there is nothing to
-/// write about.
-pub(super) async fn lead(desk: &Desk, request: &Request, mut report: Report) -> Report {
+/// Asks the configured lead reviewer to write the prose. Without a usable review there is nothing to write about.
+pub(super) async fn lead(context: &RunContext, request: &Request, mut report: Report) -> Report {
     let reviewed = report.reviewers.iter().any(|run| run.outcome.is_complete());
     if let Some(judge) = request.lead.as_ref().filter(|_| reviewed) {
         let question = review::lead::question(&report);
-        let (answer, asked) = judge::ask(desk, judge, "lead", &question).await;
+        let (answer, asked) = judge::ask(context, judge, "lead", &question).await;
         report.asked.push(asked);
         review::lead::take(&mut report, &judge.name, answer);
     }
@@ -119,7 +118,7 @@ pub(super) fn conclude(
     Ok(report)
 }
 
-/// The code around each finding, as it is at the head.
+/// Returns the code around each finding at the head.
 fn excerpts(git: &Git, report: &mut Report) -> Result<(), GitError> {
     let places: Vec<(String, Location)> = report
         .findings

@@ -1,4 +1,5 @@
-//! One round: pin the target, ask all reviewers at once, check what they say, merge it, hold it against earlier rounds.
+//! One round: pins the target, asks all reviewers at once, checks their findings, merges them, and compares them with
+//! earlier rounds.
 //!
 //! ```text
 //! lock → sweep → resume or pin → plan.json → reviewers (each: work tree, attempts, NAME.json)
@@ -6,7 +7,7 @@
 //! ```
 //!
 //! *Architecture invariant*: everything that must survive `kill -9` is a whole file of the state folder
-//! ([`crate::state`]) before the next step begins; everything that must not survive is found by what is in that folder.
+//! ([`crate::state`]) before the next step begins; whatever must not survive can be found from that folder.
 
 mod attempt;
 mod conclude;
@@ -35,69 +36,69 @@ use open::Opened;
 use progress::{Progress, State};
 use redact::Redactor;
 use review::model::{Outcome, Report, ReviewerRun};
-use reviewer::Desk;
+use reviewer::RunContext;
 
-/// What the user wants.
+/// A user's request for a review.
 pub struct Request {
     /// A folder in the repository.
     pub folder: PathBuf,
-    /// Where state is kept.
+    /// The state folder.
     pub state: PathBuf,
-    /// What to review.
+    /// The target.
     pub spec: Spec,
-    /// Who reviews; `None`: the analysers found on the machine.
+    /// The reviewers; `None`: the analysers found on the machine.
     pub reviewers: Option<Vec<Reviewer>>,
-    /// The search path for those.
+    /// The search path for these analysers.
     pub path: std::ffi::OsString,
     /// Whether code of the change may be run, regardless of its author.
     pub trusted: bool,
     /// Names of context files.
     pub context: Vec<String>,
-    /// What to look at most.
+    /// What reviewers should look at most.
     pub brief: String,
-    /// Which round; `None`: the one after the last, or the one that was interrupted.
+    /// The round; `None`: the interrupted one, else the one after the last.
     pub round: Option<u32>,
-    /// Forget an interrupted round instead of going on with it.
+    /// Discard an interrupted round instead of resuming it.
     pub fresh: bool,
     /// Reports of earlier rounds that are not in the state folder, the oldest first.
     pub earlier: Vec<Report>,
-    /// Who writes the prose of the report; `None`: it is composed from the data.
+    /// The reviewer that writes the prose of the report; `None`: it is composed from the data.
     pub lead: Option<Reviewer>,
-    /// Who decides pairs of findings that are nearly alike; `None`: the likeness does.
+    /// The reviewer that decides pairs of findings that are nearly alike; `None`: the likeness decides.
     pub close_calls: Option<Reviewer>,
-    /// What to check beyond the usual.
+    /// The optional checks.
     pub checks: verify::Options,
-    /// Blacks out tokens.
+    /// Redacts tokens.
     pub redactor: Redactor,
-    /// The value of the process tree variable in our own environment.
+    /// The value of the process tree variable in this process's environment.
     pub above: Option<String>,
-    /// RFC 3339.
+    /// The current time, RFC 3339.
     pub date: String,
-    /// Who shows how it goes.
+    /// Receives the progress.
     pub progress: Arc<dyn Progress>,
-    /// This program, which the holder of a shared checkout is another run of; `None`: nothing is shared.
+    /// This program, which is started again as the holder of a shared checkout; `None`: nothing is shared.
     pub program: Option<PathBuf>,
 }
 
-/// A finished round.
+/// The result of a finished round.
 #[derive(Debug)]
 pub struct Finished {
-    /// What came out.
+    /// The report.
     pub report: Report,
-    /// Where it is kept.
+    /// The folder with the round's files.
     pub file: PathBuf,
 }
 
-/// Why there is no report.
+/// Why a run has no report.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// There is nothing to review.
+    /// There is no change to review.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// git failed.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// The state folder.
+    /// The state folder is unusable.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// No reviewer is configured, and no analyser is installed.
@@ -105,30 +106,30 @@ pub enum RunError {
         "no reviewer: none is configured, and no analyser for the files of this change is installed ({files}); write a configuration (see deep-review run --help) or install one of {known}"
     )]
     NoReviewer {
-        /// What changed.
+        /// The change.
         files: String,
-        /// What would be used.
+        /// The analysers that would be used.
         known: &'static str,
     },
-    /// The round is there already.
+    /// The round exists already.
     #[error("round {round} of {target} is finished already; its report is {file}")]
     Done {
-        /// Which.
+        /// The round's number.
         round: u32,
-        /// Of what.
+        /// The target's name.
         target: String,
-        /// The report.
+        /// The path of the report.
         file: PathBuf,
     },
-    /// A part of the program died.
+    /// A task of the program panicked or failed.
     #[error("a step of the run failed: {0}")]
     Lost(#[from] tokio::task::JoinError),
-    /// The user stopped it.
+    /// The user stopped the run.
     #[error("interrupted; what has been answered is kept, and the same command goes on from here")]
     Interrupted,
 }
 
-/// Runs a round. When `stop` comes first, everything that was started is ended and what was answered is kept.
+/// Runs a round. When `stop` completes first, kills everything that the run started and keeps the answers so far.
 pub async fn run(
     request: Request,
     stop: impl Future<Output = ()>,
@@ -159,7 +160,7 @@ pub async fn run(
     if let Err(error) = cleaned {
         tracing::warn!(%error, "cannot clean up");
     }
-    // The lock is released last, so that the next holder finds nothing half done.
+    // Release the lock last, so that the next holder finds a clean state.
     drop(opened);
     result
 }
@@ -171,7 +172,7 @@ async fn review(
 ) -> Result<Finished, RunError> {
     let checkout = opened.checkout.take();
     let opened = &*opened;
-    let desk = Arc::new(Desk {
+    let context = Arc::new(RunContext {
         git: opened.git.clone(),
         pinned: opened.pinned.clone(),
         round: opened.round.clone(),
@@ -185,14 +186,14 @@ async fn review(
         checkout: Mutex::new(checkout),
         pristine: OnceCell::new(),
     });
-    // In the order of the configuration, whichever reviewer starts first.
+    // Shown in the order of the configuration, whichever reviewer starts first.
     for reviewer in &opened.reviewers {
         request.progress.show(&reviewer.name, State::Preparing, "");
     }
     let mut runs = Vec::new();
     let mut asked: JoinSet<Result<ReviewerRun, RunError>> = JoinSet::new();
     for reviewer in &opened.reviewers {
-        // Who failed before is asked again: a second run may have a remedy.
+        // Reviewers that failed in an earlier run are retried: the cause may be gone.
         if let Some(run) = opened.round.recorded(&reviewer.name)?
             && run.outcome.is_complete()
         {
@@ -208,18 +209,18 @@ async fn review(
             runs.push(run);
             continue;
         }
-        let (desk, reviewer) = (desk.clone(), reviewer.clone());
+        let (context, reviewer) = (context.clone(), reviewer.clone());
         asked.spawn(async move {
-            let run = reviewer::ask(desk.clone(), reviewer).await;
+            let run = reviewer::ask(context.clone(), reviewer).await;
             tokio::task::spawn_blocking(move || {
-                desk.round.record(&run)?;
+                context.round.record(&run)?;
                 process::crash::point("review.recorded");
-                let work = desk.round.work(&run.name);
-                let layer = desk.round.layers().join(state::slug(&run.name));
-                // While others are still at work, so that the end of the run is not kept waiting.
-                let trash = desk.round.trash_of(&run.name);
+                let work = context.round.work(&run.name);
+                let layer = context.round.layers().join(state::slug(&run.name));
+                // Removed while other reviewers are still at work, so that it does not delay the end of the run.
+                let trash = context.round.trash_of(&run.name);
                 for removed in [
-                    crate::worktree::remove(&desk.git, &work, &trash),
+                    crate::worktree::remove(&context.git, &work, &trash),
                     crate::worktree::discard(&layer, &trash),
                 ] {
                     if let Err(error) = removed {
@@ -231,7 +232,7 @@ async fn review(
             .await?
         });
     }
-    // Deleting a large work tree takes a while: begun as soon as its reviewer is done, not at the end.
+    // Deleting a large work tree takes a while, so it begins as soon as the reviewer is done.
     let mut emptying = JoinSet::new();
     while let Some(run) = asked.join_next().await {
         let run = run??;
@@ -239,10 +240,10 @@ async fn review(
         emptying.spawn_blocking(move || crate::worktree::empty(&trash));
         runs.push(run);
     }
-    let questions = desk.for_questions();
-    // No reviewer uses the checkout any more: its memory is freed while the findings are checked.
+    let questions = context.for_questions();
+    // No reviewer uses the checkout any more, so its memory is freed while the findings are checked.
     emptying.spawn_blocking(move || {
-        drop(desk);
+        drop(context);
         Ok(())
     });
     let place = |run: &ReviewerRun| opened.reviewers.iter().position(|r| r.name == run.name);
@@ -290,7 +291,7 @@ async fn review(
     })
 }
 
-/// The part of a reviewer that is not asked, because asking it runs code that the user did not write.
+/// The result of a reviewer that is skipped, because it would run code that the user did not write.
 fn untrusted(name: &str) -> ReviewerRun {
     ReviewerRun {
         name: name.to_owned(),
@@ -308,7 +309,7 @@ fn untrusted(name: &str) -> ReviewerRun {
     }
 }
 
-/// Ends everything of the round that runs, and removes its work trees and scratch folders.
+/// Kills every process of the round, and removes its work trees and scratch folders.
 fn clean(git: &Git, round: &RoundFolder, mark: Mark) {
     if let Err(error) = process::tree::kill_tree(&Tree::marked(mark), Duration::ZERO) {
         tracing::warn!(%error, "what reviewers started cannot be killed");

@@ -1,4 +1,4 @@
-//! Everything before the first reviewer is started: lock, sweep, resume or pin, and who is asked.
+//! Everything before the first reviewer starts: lock, sweep, resume or pin, and the choice of reviewers.
 
 use process::tree::Mark;
 
@@ -12,7 +12,7 @@ use crate::target::{self, Pinned, Spec};
 use review::model::Report;
 use review::rounds::{self, Earlier};
 
-/// What a round works on.
+/// The state that a round starts from.
 pub(super) struct Opened {
     pub(super) git: Git,
     pub(super) home: Home,
@@ -24,12 +24,12 @@ pub(super) struct Opened {
     pub(super) prompt: String,
     pub(super) checkout: Option<Starting>,
     pub(super) settings: Settings,
-    /// Whether analysers that run code of the change are asked.
+    /// Whether analysers that run code of the change take part.
     pub(super) trusted: bool,
     _lock: process::FileLock,
 }
 
-/// Everything before the first reviewer is started.
+/// Does everything that comes before the first reviewer starts.
 pub(super) fn open(request: &Request) -> Result<Opened, RunError> {
     let git = Git::open(&request.folder)?;
     let home = Home::open(&request.state, &git)?;
@@ -57,7 +57,7 @@ pub(super) fn open(request: &Request) -> Result<Opened, RunError> {
             plan.target.name,
             target::abbreviated(&plan.target.head)
         ));
-        // Processes of the killed run carry its mark; ours get another.
+        // Processes of the killed run carry its mark, so this run takes another.
         let plan = Plan {
             mark: Mark::new(),
             ..plan
@@ -101,7 +101,7 @@ pub(super) fn open(request: &Request) -> Result<Opened, RunError> {
             file: round.report_file(),
         });
     }
-    // Answers to another pin, or to another question, are no answers to this one.
+    // Answers to another pin or another question are not valid for this round.
     let _ = std::fs::remove_dir_all(round.path());
     let plan = Plan {
         version: PLAN_VERSION,
@@ -142,7 +142,7 @@ pub(super) fn open(request: &Request) -> Result<Opened, RunError> {
     })
 }
 
-/// What is known before a round.
+/// What the pin needs before the round begins.
 pub(super) fn earlier(
     folder: &TargetFolder,
     round: u32,
@@ -152,7 +152,7 @@ pub(super) fn earlier(
     Ok(rounds::earlier(round, folder.reports()?, given, &answers))
 }
 
-/// Begins the checkout that reviewers share, so that it is on its way while they are started.
+/// Starts the checkout that reviewers share, so that it proceeds while the reviewers are started.
 fn checkout(
     request: &Request,
     git: &Git,
@@ -170,8 +170,8 @@ fn checkout(
     pristine::begin(git, round, &plan.target.head, program, &mark, sharers)
 }
 
-/// The configuration of analysers that the change edits, and whether code of the change may be run: if the user says so,
-/// or made all its commits here.
+/// Returns the configuration of analysers that the change edits, and whether code of the change may be run: if the user
+/// allows it, or made all its commits here.
 fn trust(request: &Request, git: &Git, pinned: &Pinned) -> Result<(Settings, bool), RunError> {
     let target = &pinned.target;
     let settings = Settings::read(git, &target.base, &target.head, &pinned.diff)?;

@@ -1,28 +1,28 @@
-//! What a reviewer is doing, for the progress display.
+//! The state of a reviewer, for the progress display.
 
-/// Where a reviewer stands.
+/// The state of a reviewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Its work tree is being made.
     Preparing,
-    /// It is at work.
+    /// The reviewer is at work.
     Working,
-    /// It is asked again after a pause.
+    /// The reviewer is retried after a pause.
     Pausing,
-    /// It gave a review.
+    /// The reviewer gave a review.
     Finished,
-    /// It gave none.
+    /// The reviewer gave no review.
     Failed,
-    /// It is not installed.
+    /// The reviewer is not installed.
     Missing,
-    /// It gave its review in an earlier run.
+    /// The reviewer gave its review in an earlier run.
     Resumed,
-    /// It was at work when the run was stopped.
+    /// The reviewer was at work when the run was stopped.
     Stopped,
 }
 
 impl State {
-    /// As it is shown.
+    /// Returns the word that the display shows.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,14 +37,14 @@ impl State {
         }
     }
 
-    /// Whether nothing follows.
+    /// Returns whether this state is the last.
     #[must_use]
     pub fn is_final(self) -> bool {
         !matches!(self, State::Preparing | State::Working | State::Pausing)
     }
 }
 
-/// `1 finding`, `2 findings`.
+/// Formats `1 finding`, `2 findings`.
 pub(crate) fn counted(findings: usize) -> String {
     match findings {
         1 => "1 finding".to_owned(),
@@ -52,15 +52,15 @@ pub(crate) fn counted(findings: usize) -> String {
     }
 }
 
-/// Shows what reviewers do. Called from several threads.
+/// Receives the progress of reviewers. Called from several threads.
 pub trait Progress: Send + Sync {
-    /// A reviewer is at `action` now; one line, without control characters, without tokens.
+    /// Reports a reviewer's state and its current `action`: one line, without control characters, without tokens.
     fn show(&self, reviewer: &str, state: State, action: &str);
-    /// Something about the run as a whole.
+    /// Reports something about the run as a whole.
     fn say(&self, message: &str);
 }
 
-/// Shows nothing.
+/// A [`Progress`] that shows nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 

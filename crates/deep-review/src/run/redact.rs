@@ -1,14 +1,14 @@
-//! Tokens never reach logs, state or reports: whatever a reviewer prints passes through here first.
+//! Redacts tokens from everything that a reviewer prints, before it reaches logs, state or reports.
 
 use regex::Regex;
 
-/// What is in a token's place.
+/// The replacement of a token.
 pub const REDACTED: &str = "[redacted]";
 
-/// A shorter value is a word, and blacking it out would garble the review.
+/// The shortest value that is redacted: a shorter one is a word, whose redaction would garble the review.
 const SHORTEST: usize = 8;
 
-/// What tokens of well-known services look like, for those that are in no variable of ours.
+/// Patterns of the tokens of well-known services, for tokens that are in no environment variable.
 const SHAPES: &[&str] = &[
     r"\bsk-[A-Za-z0-9_-]{20,}",
     r"\bgh[pousr]_[A-Za-z0-9]{30,}",
@@ -22,7 +22,7 @@ const SHAPES: &[&str] = &[
     r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
 ];
 
-/// Knows what must not be shown.
+/// Removes secrets from text.
 #[derive(Clone, Debug, Default)]
 pub struct Redactor {
     values: Vec<String>,
@@ -30,8 +30,8 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// A redactor of the variables that look like secrets, by name or by an address with a password, and of those
-    /// named in `also`.
+    /// Creates a redactor of the values of variables that look like secrets, by name or by an address with a password,
+    /// and of the variables named in `also`.
     #[must_use]
     pub fn new(variables: impl IntoIterator<Item = (String, String)>, also: &[String]) -> Self {
         let mut values: Vec<String> = variables
@@ -40,7 +40,7 @@ impl Redactor {
             .map(|(_, value)| value.trim().to_owned())
             .filter(|value| value.len() >= SHORTEST)
             .flat_map(|value| {
-                // As a JSON string writes it, too.
+                // Also as JSON escapes the value.
                 let quoted = serde_json::Value::from(value.as_str()).to_string();
                 [quoted.trim_matches('"').to_owned(), value]
             })
@@ -56,7 +56,7 @@ impl Redactor {
         }
     }
 
-    /// The text without tokens.
+    /// Returns the text without tokens.
     #[must_use]
     pub fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
@@ -86,7 +86,7 @@ fn is_secret(name: &str, value: &str) -> bool {
     ];
     let name = name.to_uppercase();
     let by_name = SIGNS.iter().any(|sign| name.contains(sign));
-    // The path of an agent's socket or of a file is no secret, and is needed in messages.
+    // Paths, as of an agent's socket, are not secrets, and messages need them.
     let is_path = value.starts_with('/');
     let by_value = value.split_once("://").is_some_and(|(_, rest)| {
         rest.split('/')
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_blacked_out_and_words_are_not() {
+    fn tokens_are_redacted_and_words_are_kept() {
         let variables = [
             ("ANTHROPIC_API_KEY", "very-secret\"value"),
             ("SSH_AUTH_SOCK", "/tmp/agent.sock"),

@@ -1,4 +1,4 @@
-//! One reviewer from its work tree to its review: asked, asked again after a rate limit, understood.
+//! One reviewer from its work tree to its review: asks it, retries after a rate limit, and parses its answer.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use review::model::{Note, Outcome, Performance, Review, ReviewerRun};
 use review::parse;
 use review::plain::one_line;
 
-/// Variables that every reviewer gets. Everything else of our environment stays with us.
+/// Variables that every reviewer gets. It inherits no other variable.
 const ENVIRONMENT: &[&str] = &[
     "PATH",
     "HOME",
@@ -55,33 +55,33 @@ const ENVIRONMENT: &[&str] = &[
     "COMSPEC",
 ];
 
-/// A rate limit lasts minutes; longer pauses than this would only use up the reviewer's time.
+/// The longest pause after a rate limit, which lasts minutes; a longer pause would only use up the reviewer's time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// What all reviewers of a round share.
-pub(super) struct Desk {
+/// The state that all reviewers of a round share.
+pub(super) struct RunContext {
     pub(super) git: Git,
     pub(super) pinned: Pinned,
     pub(super) round: RoundFolder,
     pub(super) prompt: String,
     pub(super) mark: Mark,
-    /// The marks of the trees that we belong to ourselves.
+    /// The marks of the process trees that this process belongs to.
     pub(super) above: Option<String>,
     pub(super) cache: std::path::PathBuf,
     pub(super) redactor: Redactor,
     pub(super) progress: Arc<dyn Progress>,
     /// Configuration of analysers that the change edits, as it is at the merge base.
     pub(super) settings: Settings,
-    /// The shared checkout on its way, for who needs it first.
+    /// The shared checkout while it is being made; the first reviewer that needs it takes it from here.
     pub(super) checkout: Mutex<Option<Starting>>,
     /// The shared checkout; `None` inside: there is none.
     pub(super) pristine: OnceCell<Option<Pristine>>,
 }
 
-impl Desk {
-    /// What a question needs that is not for a review: all but the shared checkout, which may go before.
-    pub(super) fn for_questions(&self) -> Desk {
-        Desk {
+impl RunContext {
+    /// Returns the context of questions other than a review: without the shared checkout, which may be removed before.
+    pub(super) fn for_questions(&self) -> RunContext {
+        RunContext {
             git: self.git.clone(),
             pinned: self.pinned.clone(),
             round: self.round.clone(),
@@ -97,7 +97,7 @@ impl Desk {
         }
     }
 
-    /// Waits for the shared checkout, when a reviewer of this extent takes part in it.
+    /// Waits for the shared checkout if a reviewer with this view of the work tree uses it.
     async fn await_checkout(&self, extent: Extent) {
         if extent != Extent::Full {
             return;
@@ -117,8 +117,8 @@ impl Desk {
             .await;
     }
 
-    /// The checkout that a reviewer shares with others. An analyser has its own if the change edits its configuration,
-    /// which is put back there.
+    /// Returns the checkout that a reviewer shares with others. An analyser has its own if the change edits its
+    /// configuration, because that is restored there.
     fn shared(&self, reviewer: &Reviewer) -> Option<&Pristine> {
         let made = self.pristine.get().and_then(Option::as_ref);
         let own = reviewer.is_exact() && !self.settings.is_empty();
@@ -126,7 +126,7 @@ impl Desk {
     }
 }
 
-/// Names of the variables that a reviewer gets.
+/// Returns the names of the variables that a reviewer inherits.
 pub(super) fn inherited(reviewer: &Reviewer) -> Vec<String> {
     ENVIRONMENT
         .iter()
@@ -136,27 +136,27 @@ pub(super) fn inherited(reviewer: &Reviewer) -> Vec<String> {
         .collect()
 }
 
-/// Asks a reviewer. Whatever goes wrong is in the result.
-pub(super) async fn ask(desk: Arc<Desk>, reviewer: Reviewer) -> ReviewerRun {
+/// Asks a reviewer. The result reports any failure.
+pub(super) async fn ask(context: Arc<RunContext>, reviewer: Reviewer) -> ReviewerRun {
     let started = Instant::now();
     let name = reviewer.name.clone();
-    desk.progress.show(&name, State::Preparing, "");
-    let work = desk.round.work(&name);
-    let scratch = desk.round.scratch(&name);
+    context.progress.show(&name, State::Preparing, "");
+    let work = context.round.work(&name);
+    let scratch = context.round.scratch(&name);
     let mut performance = Performance::default();
-    desk.await_checkout(reviewer.worktree).await;
+    context.await_checkout(reviewer.worktree).await;
     let prepared = {
-        let (desk, work, scratch, reviewer) = (
-            desk.clone(),
+        let (context, work, scratch, reviewer) = (
+            context.clone(),
             work.clone(),
             scratch.clone(),
             reviewer.clone(),
         );
-        tokio::task::spawn_blocking(move || prepare(&desk, &work, &scratch, &reviewer)).await
+        tokio::task::spawn_blocking(move || prepare(&context, &work, &scratch, &reviewer)).await
     };
-    // What an interrupted future leaves is removed by the run itself.
+    // The run itself removes what a cancelled future leaves.
     let result = match prepared {
-        Ok(Ok(())) => attempts(&desk, &reviewer, &work, &scratch, &mut performance).await,
+        Ok(Ok(())) => attempts(&context, &reviewer, &work, &scratch, &mut performance).await,
         Ok(Err(reason)) => Err(Outcome::Failed { reason }),
         Err(error) => Err(Outcome::Failed {
             reason: error.to_string(),
@@ -185,7 +185,7 @@ pub(super) async fn ask(desk: Arc<Desk>, reviewer: Reviewer) -> ReviewerRun {
         .chain(outcome.trouble())
         .collect();
     let action = said.join("; ");
-    desk.progress.show(&name, state, &one_line(&action, 200));
+    context.progress.show(&name, state, &one_line(&action, 200));
     ReviewerRun {
         name,
         outcome,
@@ -195,30 +195,35 @@ pub(super) async fn ask(desk: Arc<Desk>, reviewer: Reviewer) -> ReviewerRun {
     }
 }
 
-fn prepare(desk: &Desk, work: &Path, scratch: &Path, reviewer: &Reviewer) -> Result<(), String> {
+fn prepare(
+    context: &RunContext,
+    work: &Path,
+    scratch: &Path,
+    reviewer: &Reviewer,
+) -> Result<(), String> {
     for folder in [work.parent(), Some(scratch)].into_iter().flatten() {
         process::file::create_private_dir(folder).map_err(|error| error.to_string())?;
     }
-    let (git, head) = (&desk.git, &desk.pinned.target.head);
-    let changed = &desk.pinned.diff.files;
-    match desk.shared(reviewer) {
+    let (git, head) = (&context.git, &context.pinned.target.head);
+    let changed = &context.pinned.diff.files;
+    match context.shared(reviewer) {
         Some(pristine) => pristine.lay(git, &reviewer.name, work, head),
         None => worktree::add(git, work, head, reviewer.worktree, changed),
     }
     .map_err(|error| error.to_string())?;
     if reviewer.is_exact() {
-        desk.settings.restore(work).map_err(|error| {
+        context.settings.restore(work).map_err(|error| {
             format!("cannot put its configuration back to the merge base: {error}")
         })?;
     }
     Ok(())
 }
 
-/// The outcome, the review and its original text.
+/// Returns the outcome, the review and its original text.
 type Usable = (Outcome, Review, String);
 
 async fn attempts(
-    desk: &Desk,
+    context: &RunContext,
     reviewer: &Reviewer,
     work: &Path,
     scratch: &Path,
@@ -229,10 +234,10 @@ async fn attempts(
     let mut retries = 0;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        desk.progress.show(&reviewer.name, State::Working, "");
-        let answer = one(desk, reviewer, work, scratch, &desk.prompt, left).await;
+        context.progress.show(&reviewer.name, State::Working, "");
+        let answer = one(context, reviewer, work, scratch, &context.prompt, left).await;
         answer.said.usage.add_to(performance);
-        let failure = match usable(desk, reviewer, work, answer) {
+        let failure = match usable(context, reviewer, work, answer) {
             Ok(usable) => return Ok(usable),
             Err(outcome @ Outcome::Missing { .. }) => return Err(outcome),
             Err(outcome) => outcome,
@@ -250,19 +255,19 @@ async fn attempts(
             });
         }
         retries += 1;
-        desk.progress.show(
+        context.progress.show(
             &reviewer.name,
             State::Pausing,
-            &format!("rate limit; asked again in {} s", pause.as_secs()),
+            &format!("rate limit; retrying in {} s", pause.as_secs()),
         );
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// One question, and the end of all that was started for it.
+/// Asks one question, and kills every process that was started for it.
 pub(super) async fn one(
-    desk: &Desk,
+    context: &RunContext,
     reviewer: &Reviewer,
     work: &Path,
     scratch: &Path,
@@ -270,7 +275,7 @@ pub(super) async fn one(
     timeout: Duration,
 ) -> Answer {
     let mark = Mark::new();
-    let above = desk.mark.below(desk.above.as_deref());
+    let above = context.mark.below(context.above.as_deref());
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut set = vec![
         (tree::VARIABLE.to_owned(), mark.below(Some(&above))),
@@ -278,11 +283,11 @@ pub(super) async fn one(
         ("DEEP_REVIEW_SCRATCH".to_owned(), text(scratch)),
         (
             "DEEP_REVIEW_BASE".to_owned(),
-            desk.pinned.target.base.clone(),
+            context.pinned.target.base.clone(),
         ),
         (
             "DEEP_REVIEW_HEAD".to_owned(),
-            desk.pinned.target.head.clone(),
+            context.pinned.target.head.clone(),
         ),
         ("NO_COLOR".to_owned(), "1".to_owned()),
         ("CARGO_TERM_COLOR".to_owned(), "never".to_owned()),
@@ -292,11 +297,11 @@ pub(super) async fn one(
         set.push(("RUSTUP_AUTO_INSTALL".to_owned(), "0".to_owned()));
     }
     if reviewer.executes() {
-        // What was built for an earlier round is built already.
-        let target = desk.cache.join(crate::state::slug(&reviewer.name));
+        // Builds of earlier rounds are reused.
+        let target = context.cache.join(crate::state::slug(&reviewer.name));
         set.push(("CARGO_TARGET_DIR".to_owned(), text(&target)));
     }
-    let files = desk
+    let files = context
         .pinned
         .diff
         .files
@@ -307,7 +312,7 @@ pub(super) async fn one(
         .into_iter()
         .flat_map(|word| {
             if reviewer.looks_at_files() && word == "{files}" {
-                // A name that begins with a dash is a name.
+                // With `./`, a file name that begins with a dash is not read as an option.
                 files
                     .clone()
                     .map(|file| format!("./{}", file.path))
@@ -317,13 +322,13 @@ pub(super) async fn one(
             }
         })
         .collect();
-    let argv = match desk.shared(reviewer) {
+    let argv = match context.shared(reviewer) {
         Some(pristine) if is_there(&argv) => pristine.argv(&reviewer.name, work, argv),
-        // One that is not installed is told best by the one who looks for it.
+        // If the program is not installed, starting it directly gives the best error.
         _ => argv,
     };
     let show: Show = {
-        let (progress, redactor) = (desk.progress.clone(), desk.redactor.clone());
+        let (progress, redactor) = (context.progress.clone(), context.redactor.clone());
         let name = reviewer.name.clone();
         Arc::new(move |action: &str| progress.show(&name, State::Working, &redactor.clean(action)))
     };
@@ -340,14 +345,14 @@ pub(super) async fn one(
         show,
     )
     .await;
-    // What it left in the background ends with it.
+    // Background processes that the reviewer left are killed with its tree.
     if let Err(error) = tree::kill_tree_async(&Tree::marked(mark), Duration::ZERO).await {
         tracing::warn!(reviewer = reviewer.name, %error, "what a reviewer left cannot be killed");
     }
     answer
 }
 
-/// Whether the command's program can be found.
+/// Returns whether the command's program can be found.
 fn is_there(argv: &[String]) -> bool {
     let Some(program) = argv.first() else {
         return false;
@@ -360,7 +365,7 @@ fn is_there(argv: &[String]) -> bool {
 }
 
 fn usable(
-    desk: &Desk,
+    context: &RunContext,
     reviewer: &Reviewer,
     work: &Path,
     answer: Answer,
@@ -370,8 +375,8 @@ fn usable(
             reason: answer.trouble.unwrap_or_default(),
         });
     }
-    let original = desk.redactor.clean(&answer.said.text);
-    let clean = |text: &str| one_line(&desk.redactor.clean(text), 800);
+    let original = context.redactor.clean(&answer.said.text);
+    let clean = |text: &str| one_line(&context.redactor.clean(text), 800);
     let mut troubles: Vec<String> = Vec::new();
     troubles.extend(answer.said.error.as_deref().map(clean));
     troubles.extend(answer.trouble.as_deref().map(clean));
@@ -392,26 +397,26 @@ fn usable(
     review.analyser |= reviewer.is_exact();
     let errs = answer.said.error.is_some();
     if reviewer.is_exact() {
-        // An analyser that could not look (a build without its dependencies) finds nothing, too.
+        // An analyser that could not run (a build without its dependencies) has no findings, too.
         if review.findings.is_empty() && !troubles.is_empty() {
             return failed("it found nothing, and did not end well".to_owned());
         }
-        // Analysers say by their exit status that they found something.
+        // Analysers report findings by their exit status.
         if !answer.cut && !errs {
             troubles.clear();
         }
     }
     if reviewer.looks_at_files() {
-        only_changed(desk, work, &mut review);
+        only_changed(context, work, &mut review);
     }
     if reviewer.is_exact() {
-        let effects = review::settings::effects(&desk.pinned.diff);
+        let effects = review::settings::effects(&context.pinned.diff);
         review.concerns.extend(effects.into_iter().map(|text| Note {
             text,
             reviewers: Vec::new(),
         }));
     }
-    // Only an answer that reached its end is complete: an agent that crashed may have had more to say.
+    // An answer is complete only if the agent exited normally: an agent that crashed may have had more findings.
     let outcome = match troubles.is_empty() {
         true => Outcome::Finished { warning: None },
         false => Outcome::Partial {
@@ -421,13 +426,13 @@ fn usable(
     Ok((outcome, review, original))
 }
 
-/// An analyser of the whole workspace also reports on files that the change does not touch. These are left out.
-fn only_changed(desk: &Desk, work: &Path, review: &mut Review) {
+/// Removes findings in files that the change does not touch: an analyser of the whole workspace reports these, too.
+fn only_changed(context: &RunContext, work: &Path, review: &mut Review) {
     let before = review.findings.len();
     review.findings.retain(|finding| {
         finding.locations.first().is_none_or(|place| {
             let path = review::verify::place::inside(&place.path, &[work]);
-            desk.pinned.diff.file(&path).is_some()
+            context.pinned.diff.file(&path).is_some()
         })
     });
     review.left_out = before - review.findings.len();

@@ -1,4 +1,4 @@
-//! What a dead run left: processes that carry its mark, work trees, scratch folders.
+//! Cleans up after a dead run: processes that carry its mark, work trees, scratch folders.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::git::Git;
 use crate::state::{Home, RoundFolder, TargetFolder};
 use crate::worktree;
 
-/// Cleans a target whose lock the caller holds. Failures are only logged, so that the review can go on.
+/// Cleans a target whose lock the caller holds. Failures are only logged, so that the review can proceed.
 pub fn target(git: &Git, folder: &TargetFolder) {
     for (_, round) in folder.rounds() {
         if !left_something(&round) {
@@ -32,7 +32,7 @@ pub fn target(git: &Git, folder: &TargetFolder) {
     }
 }
 
-/// Cleans the other targets of the repository that no process holds the lock of.
+/// Cleans the other targets of the repository whose lock is free.
 pub fn others(git: &Git, home: &Home, mine: &TargetFolder) {
     for folder in home.targets() {
         if folder.path() == mine.path() || !folder.rounds().iter().any(|(_, r)| left_something(r)) {
@@ -44,8 +44,8 @@ pub fn others(git: &Git, home: &Home, mine: &TargetFolder) {
     }
 }
 
-/// A round that cleaned up after itself has none of these, and a round that was interrupted between two steps has no
-/// report.
+/// A round that cleaned up after itself has none of these folders, and a round that was interrupted between two steps
+/// has no report.
 fn left_something(round: &RoundFolder) -> bool {
     let there = |name: &str| round.path().join(name).symlink_metadata().is_ok();
     there("work") || there("layers") || there("trash") || there("scratch") || !there("report.json")

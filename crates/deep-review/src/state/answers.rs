@@ -9,33 +9,33 @@ use review::rounds::answers::{Answer, Answers};
 
 use super::{StoreError, TargetFolder, read_json, write_json};
 
-/// Writing an answer takes an instant; a process that holds the lock longer hangs.
+/// The time limit for the lock: writing an answer takes an instant, so a process that holds the lock longer hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why an answer was not taken.
+/// Why an answer was not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The state folder.
+    /// The state folder is unusable.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Nothing was ever found.
+    /// The target has no report yet.
     #[error("{target} has no finished review in this repository's state; known: {known}")]
     NoReport {
-        /// Its name.
+        /// The target's name.
         target: String,
-        /// Other names.
+        /// The names of other targets.
         known: String,
     },
-    /// There is no such finding.
+    /// The last report has no such finding.
     #[error("round {round} of {target} has no finding {id}; it has {known}")]
     NoFinding {
-        /// As given.
+        /// The finding as given.
         id: String,
-        /// The target.
+        /// The target's name.
         target: String,
-        /// The last round.
+        /// The number of the last round.
         round: u32,
-        /// Its findings.
+        /// The ids of its findings.
         known: String,
     },
 }

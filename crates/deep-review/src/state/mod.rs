@@ -1,4 +1,4 @@
-//! The state folder: what a run has pinned and what its reviewers have answered, so that a second run goes on where a
+//! The state folder: the pinned target of a run and the answers of its reviewers, so that a second run resumes where a
 //! killed one stopped.
 //!
 //! ```text
@@ -25,7 +25,7 @@ use crate::git::Git;
 use crate::target::Spec;
 use review::model::{Report, ReviewerRun, Target};
 
-/// A state file is what we wrote ourselves: reviews with their texts.
+/// The size limit of a state file: it holds reviews with their texts, written by this program.
 const FILE_LIMIT: u64 = 512 * 1024 * 1024;
 
 /// The permissions of everything here: reviews may quote code that is not public.
@@ -34,59 +34,59 @@ const PRIVATE: u32 = 0o600;
 /// Why the state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A file or folder.
+    /// A file or folder cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The lock.
+    /// The lock cannot be taken.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// Another process is reviewing it.
+    /// Another process is reviewing the target.
     #[error("{target} is being reviewed by {holder}; wait for it, or stop it")]
     Busy {
         /// The target's name.
         target: String,
-        /// Who.
+        /// The lock holder.
         holder: Holder,
     },
-    /// A file cannot be read or understood.
+    /// A file cannot be read or parsed.
     #[error("cannot read {path}: {reason}; remove it, and what it holds is asked for again")]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What belongs to one repository.
+/// The state of one repository.
 #[derive(Clone, Debug)]
 pub struct Home {
     root: PathBuf,
 }
 
-/// What belongs to one target.
+/// The state of one target.
 #[derive(Clone, Debug)]
 pub struct TargetFolder {
     name: String,
     path: PathBuf,
 }
 
-/// What was pinned before the first reviewer was asked.
+/// The plan of a round, pinned before the first reviewer is asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// Version of this format.
     pub version: u32,
-    /// As the user asked.
+    /// The target as the user gave it.
     pub spec: Spec,
-    /// As it was pinned.
+    /// The target as pinned.
     pub target: Target,
-    /// Counts from 1.
+    /// The round's number, from 1.
     pub round: u32,
-    /// Carried by every process of the round.
+    /// The mark that every process of the round carries.
     pub mark: Mark,
 }
 
-/// The version of [`Plan`].
+/// The current version of [`Plan`].
 pub const PLAN_VERSION: u32 = 1;
 
 /// One round of a target.
@@ -96,7 +96,7 @@ pub struct RoundFolder {
 }
 
 impl Home {
-    /// The folder of a repository below `state`.
+    /// Opens the folder of a repository below `state`.
     pub fn open(state: &Path, git: &Git) -> Result<Self, StoreError> {
         let name = git
             .top()
@@ -109,12 +109,12 @@ impl Home {
         );
         let root = state.join(id);
         file::create_private_dir(&root)?;
-        // What reviewers print about their work tree has no links in it.
+        // Links are resolved, because reviewers print resolved paths of their work tree.
         let root = root.canonicalize().unwrap_or(root);
         Ok(Home { root })
     }
 
-    /// The folder of a target, made when it is not there.
+    /// Returns the folder of a target, and creates it if it does not exist.
     pub fn target(&self, name: &str) -> Result<TargetFolder, StoreError> {
         let path = self.root.join(slug(name));
         file::create_private_dir(&path)?;
@@ -124,13 +124,13 @@ impl Home {
         })
     }
 
-    /// Where analysers that build keep what they built, from one run to the next.
+    /// Returns the folder in which analysers that build keep their build products between runs.
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.root.join(".cache")
     }
 
-    /// All targets of the repository.
+    /// Returns all targets of the repository.
     #[must_use]
     pub fn targets(&self) -> Vec<TargetFolder> {
         let mut result: Vec<TargetFolder> = std::fs::read_dir(&self.root)
@@ -153,7 +153,7 @@ impl Home {
 }
 
 impl TargetFolder {
-    /// The folder at a path, for who was told it.
+    /// Returns the target whose folder has this path, for the guard, which gets the path as an argument.
     #[must_use]
     pub fn at(path: &Path) -> Self {
         TargetFolder {
@@ -164,13 +164,13 @@ impl TargetFolder {
         }
     }
 
-    /// Where it is.
+    /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes the target for this process.
+    /// Takes the lock on the target for this process.
     pub fn lock(&self) -> Result<FileLock, StoreError> {
         let path = self.path.join("lock");
         match FileLock::try_acquire(&path, "deep-review run")? {
@@ -182,7 +182,7 @@ impl TargetFolder {
         }
     }
 
-    /// Its rounds, oldest first.
+    /// Returns the rounds, oldest first.
     #[must_use]
     pub fn rounds(&self) -> Vec<(u32, RoundFolder)> {
         let mut result: Vec<(u32, RoundFolder)> = std::fs::read_dir(&self.path)
@@ -199,7 +199,7 @@ impl TargetFolder {
         result
     }
 
-    /// The folder of a round.
+    /// Returns the folder of a round.
     #[must_use]
     pub fn round(&self, number: u32) -> RoundFolder {
         RoundFolder {
@@ -207,7 +207,7 @@ impl TargetFolder {
         }
     }
 
-    /// The reports of the finished rounds, oldest first.
+    /// Returns the reports of the finished rounds, oldest first.
     pub fn reports(&self) -> Result<Vec<Report>, StoreError> {
         let mut reports = Vec::new();
         for (_, round) in self.rounds() {
@@ -216,7 +216,7 @@ impl TargetFolder {
         Ok(reports)
     }
 
-    /// The file with the author's answers.
+    /// Returns the path of the file with the author's answers.
     #[must_use]
     pub fn answers(&self) -> PathBuf {
         self.path.join("answers.json")
@@ -224,7 +224,7 @@ impl TargetFolder {
 }
 
 impl RoundFolder {
-    /// Where it is.
+    /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -238,12 +238,12 @@ impl RoundFolder {
         write_json(&self.path.join("plan.json"), plan)
     }
 
-    /// What was pinned; `None` when the round was never begun.
+    /// Returns the plan; `None` if the round was never begun.
     pub fn plan(&self) -> Result<Option<Plan>, StoreError> {
         read_json(&self.path.join("plan.json"))
     }
 
-    /// The prompt of the round.
+    /// Returns the prompt of the round.
     pub fn prompt(&self) -> Result<String, StoreError> {
         let path = self.path.join("prompt.md");
         std::fs::read_to_string(&path).map_err(|error| StoreError::Read {
@@ -252,43 +252,43 @@ impl RoundFolder {
         })
     }
 
-    /// Writes down what a reviewer answered.
+    /// Records a reviewer's answer.
     pub fn record(&self, run: &ReviewerRun) -> Result<(), StoreError> {
         let path = self.path.join("reviewers");
         write_json(&path.join(format!("{}.json", slug(&run.name))), run)
     }
 
-    /// What a reviewer answered, when it did.
+    /// Returns a reviewer's answer, if there is one.
     pub fn recorded(&self, name: &str) -> Result<Option<ReviewerRun>, StoreError> {
         let path = self.path.join("reviewers");
         read_json(&path.join(format!("{}.json", slug(name))))
     }
 
-    /// Where a reviewer's work tree is.
+    /// Returns the path of a reviewer's work tree.
     #[must_use]
     pub fn work(&self, name: &str) -> PathBuf {
         self.path.join("work").join(slug(name))
     }
 
-    /// Where the checkout is that reviewers share, and what each writes over it.
+    /// Returns the folder of the shared checkout and of the reviewers' overlay layers.
     #[must_use]
     pub fn layers(&self) -> PathBuf {
         self.path.join("layers")
     }
 
-    /// Where a reviewer may write.
+    /// Returns a reviewer's scratch folder.
     #[must_use]
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.path.join("scratch").join(slug(name))
     }
 
-    /// Where work trees are put to be deleted.
+    /// Returns the folder to which work trees are moved before they are deleted.
     #[must_use]
     pub fn trash(&self) -> PathBuf {
         self.path.join("trash")
     }
 
-    /// Where a reviewer's work tree is put to be deleted.
+    /// Returns the folder to which a reviewer's work tree is moved before it is deleted.
     #[must_use]
     pub fn trash_of(&self, name: &str) -> PathBuf {
         self.trash().join(slug(name))
@@ -299,13 +299,13 @@ impl RoundFolder {
         write_json(&self.path.join("report.json"), report)
     }
 
-    /// Where the report is.
+    /// Returns the path of the report.
     #[must_use]
     pub fn report_file(&self) -> PathBuf {
         self.path.join("report.json")
     }
 
-    /// The report, when the round is done.
+    /// Returns the report, if the round is finished.
     pub fn report(&self) -> Result<Option<Report>, StoreError> {
         read_json(&self.report_file())
     }
@@ -320,7 +320,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StoreError>
     Ok(file::write_atomic(path, &bytes, PRIVATE)?)
 }
 
-/// Reads what [`write_json`] wrote; `None` when it is not there.
+/// Reads a value that [`write_json`] wrote; `None` if the file does not exist.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     let wrong = |reason: String| StoreError::Read {
         path: path.to_owned(),
@@ -340,7 +340,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreErr
         .map_err(|error| wrong(error.to_string()))
 }
 
-/// A name as a file name: harmless, short, and another for each name.
+/// Returns a file name for a name: safe, short, and different for each name.
 #[must_use]
 pub fn slug(name: &str) -> String {
     let plain: String = name
@@ -375,7 +375,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slug_is_harmless_and_unique() {
+    fn slug_is_safe_and_unique() {
         assert_eq!(slug("pr-12"), "pr-12");
         for name in ["../../etc", "a b", "a-b/", "", ".cache", "-x"] {
             let slug = slug(name);

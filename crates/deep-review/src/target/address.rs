@@ -1,6 +1,6 @@
-//! Where people read a change: the web address that goes with a remote's.
+//! Web pages of a change, derived from the address of a remote.
 
-/// A server that shows changes, and how it names them.
+/// A server that shows changes, with the paths of its pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Server {
     GitHub,
@@ -8,7 +8,7 @@ enum Server {
     Gitea,
 }
 
-/// A repository on one of them.
+/// A repository on one of these servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Site {
     server: Server,
@@ -17,7 +17,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// The site of a remote's address; `None` when its host tells no server that is known.
+    /// Returns the site of a remote's address; `None` if its host is no known server.
     pub(super) fn of(address: &str) -> Option<Self> {
         let (host, path) = match address.split_once("://") {
             Some((scheme, rest)) => {
@@ -26,7 +26,7 @@ impl Site {
                 }
                 let (host, path) = rest.split_once('/')?;
                 let host = host.rsplit('@').next()?;
-                // The port is that of the protocol, not of the pages.
+                // The port belongs to the protocol, not to the web pages.
                 (host.split(':').next()?, path)
             }
             // `git@host:owner/name`, unless it is a path.
@@ -57,7 +57,7 @@ impl Site {
         })
     }
 
-    /// The page of a pull or merge request.
+    /// Returns the page of a pull or merge request.
     pub(super) fn request(&self, number: u64) -> String {
         let page = &self.page;
         match self.server {
@@ -67,7 +67,7 @@ impl Site {
         }
     }
 
-    /// The page that shows what lies between two commits.
+    /// Returns the page that shows the changes between two commits.
     pub(super) fn comparison(&self, base: &str, head: &str) -> String {
         let page = &self.page;
         match self.server {
@@ -76,7 +76,7 @@ impl Site {
         }
     }
 
-    /// The ref under which the server publishes a request's head. GitHub and Gitea: `refs/pull/N/head`.
+    /// Returns the ref under which the server publishes a request's head. GitHub and Gitea: `refs/pull/N/head`.
     pub(super) fn request_ref(site: Option<&Self>, number: u64) -> String {
         match site.map(|site| site.server) {
             Some(Server::GitLab) => format!("refs/merge-requests/{number}/head"),
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_remote_has_a_page() {
+    fn known_remote_has_a_page() {
         for (address, page) in [
             (
                 "https://github.com/a/b.git",
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_known_server_has_none() {
+    fn unknown_server_has_no_page() {
         for address in [
             "/srv/github/a.git",
             "file:///srv/github/a/b",

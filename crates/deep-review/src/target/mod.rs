@@ -1,5 +1,5 @@
-//! What is reviewed, pinned: a head and the merge base with the branch it is to land on. What the branches do
-//! afterwards changes nothing.
+//! The target of a review, pinned: a head and its merge base with the target branch. Later moves of the branches do not
+//! affect it.
 
 mod address;
 mod patch;
@@ -15,31 +15,31 @@ use crate::git::{Git, GitError};
 use address::Site;
 use review::model;
 
-/// What the user asked to have reviewed.
+/// The target that the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Spec {
-    /// A head against a base; without a head what is checked out.
+    /// A head against a base; without a head, the current checkout.
     Revisions {
-        /// As given.
+        /// The base as given.
         base: Option<String>,
-        /// As given.
+        /// The head as given.
         head: Option<String>,
     },
     /// A pull request of the remote.
     Pull {
         /// Its number.
         number: u64,
-        /// Where from.
+        /// The remote.
         remote: String,
-        /// As given; else the remote's default branch.
+        /// The base as given; else the remote's default branch.
         base: Option<String>,
     },
     /// A patch file, applied to the base.
     Patch {
         /// The file, absolute.
         file: PathBuf,
-        /// As given; else what is checked out.
+        /// The base as given; else the current checkout.
         base: Option<String>,
     },
 }
@@ -47,15 +47,15 @@ pub enum Spec {
 /// Why there is nothing to review.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// git said no.
+    /// A git command failed.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// No branch was named and none can be guessed.
+    /// No base was given, and no usual branch exists.
     #[error(
         "cannot tell which branch this is to land on: none of {tried} is there; name it with --base"
     )]
     NoBase {
-        /// What was looked for.
+        /// The branches that were tried.
         tried: String,
     },
     /// The request could not be fetched.
@@ -67,11 +67,11 @@ pub enum TargetError {
     Request {
         /// Its number.
         number: u64,
-        /// Where from.
+        /// The remote.
         remote: String,
-        /// The ref that was asked for.
+        /// The ref that was fetched.
         published: String,
-        /// What git said.
+        /// git's error.
         reason: String,
     },
     /// Head and base are the same.
@@ -89,7 +89,7 @@ pub enum TargetError {
         file: PathBuf,
         /// The commit.
         base: String,
-        /// What git said.
+        /// git's error.
         reason: String,
     },
     /// The patch cannot be read.
@@ -97,7 +97,7 @@ pub enum TargetError {
     Read {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
@@ -105,13 +105,13 @@ pub enum TargetError {
 /// A pinned target with its diff.
 #[derive(Clone, Debug)]
 pub struct Pinned {
-    /// What the report shows.
+    /// The description for the report.
     pub target: model::Target,
-    /// What changed.
+    /// The diff.
     pub diff: Diff,
 }
 
-/// What a target is called over all its rounds.
+/// Returns the name that a target has in all its rounds.
 pub fn name(git: &Git, spec: &Spec) -> Result<String, TargetError> {
     Ok(match spec {
         Spec::Revisions { head, .. } => match head.as_deref() {
@@ -131,7 +131,7 @@ pub fn name(git: &Git, spec: &Spec) -> Result<String, TargetError> {
     })
 }
 
-/// Pins what was asked for. Only a pull request is fetched; nothing else touches the network.
+/// Pins a target. Only a pull request is fetched; nothing else uses the network.
 pub fn pin(git: &Git, spec: &Spec) -> Result<Pinned, TargetError> {
     let name = name(git, spec)?;
     let (base, head, remote) = match spec {
@@ -173,7 +173,7 @@ pub fn pin(git: &Git, spec: &Spec) -> Result<Pinned, TargetError> {
     Ok(pinned)
 }
 
-/// The target that an earlier run pinned.
+/// Returns the target that an earlier run pinned.
 pub fn at_pin(git: &Git, target: &model::Target) -> Result<Pinned, TargetError> {
     let (base, head) = (git.commit(&target.base)?, git.commit(&target.head)?);
     let mut pinned = at(git, target.name.clone(), target.repo.clone(), &base, &head)?;
@@ -212,7 +212,7 @@ fn at(
         },
         diff,
     };
-    // The one commit's subject; a branch of several commits has no title but the one that its author gives.
+    // The subject of a single commit; the title of several commits can only come from their author.
     if let [only] = pinned.target.commits.as_slice() {
         pinned.target.title = only.split_once(' ').map(|(_, subject)| subject.to_owned());
     }
@@ -246,7 +246,7 @@ fn change(file: &ChangedFile) -> model::FileChange {
     }
 }
 
-/// The base branch if none is given: the remote's default branch, else a local one of the usual names.
+/// Returns the base branch if none is given: the remote's default branch, else a local one of the usual names.
 fn default_base(git: &Git) -> Result<String, TargetError> {
     const USUAL: &[&str] = &[
         "refs/remotes/origin/HEAD",
@@ -264,7 +264,7 @@ fn default_base(git: &Git) -> Result<String, TargetError> {
         })
 }
 
-/// A commit as people name it.
+/// Formats a commit for messages.
 #[must_use]
 pub fn abbreviated(sha: &str) -> String {
     sha.chars().take(10).collect()

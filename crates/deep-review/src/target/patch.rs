@@ -5,10 +5,11 @@ use std::path::Path;
 use super::TargetError;
 use crate::git::{Git, GitError};
 
-/// A patch is read whole.
+/// The size limit of a patch, which is read whole.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
-/// The commit that holds the patch. The same patch on the same base is the same commit, so that a run can be resumed.
+/// Returns the commit of the patch. The same patch on the same base gives the same commit, so that a run can be
+/// resumed.
 pub(super) fn commit(git: &Git, file: &Path, base: &str) -> Result<String, TargetError> {
     let failed = |source| TargetError::Read {
         file: file.to_owned(),
@@ -25,7 +26,7 @@ pub(super) fn commit(git: &Git, file: &Path, base: &str) -> Result<String, Targe
         .common()
         .join(format!("deep-review-{}.index", std::process::id()));
     let result = in_index(git, &index, &patch, file, base);
-    // Left by a crash it is a stray file in .git that nothing reads.
+    // After a crash this is a stray file in .git that no program reads.
     let _ = process::file::remove_if_there(&index);
     let lock = index.with_extension("index.lock");
     let _ = process::file::remove_if_there(&lock);

@@ -1,4 +1,4 @@
-//! A pull request, fetched when it was asked for and at no other time.
+//! A pull request, which is fetched only when the user asks for it.
 
 use super::TargetError;
 use super::address::Site;
@@ -18,7 +18,7 @@ pub(super) fn fetch(
     let published = Site::request_ref(site.as_ref(), number);
     let mut refs = vec![format!("+{published}:{head_ref}")];
     if base.is_none() {
-        // What a stale remote-tracking branch says would show others' commits as part of the request.
+        // A stale remote-tracking branch would show others' commits as part of the request.
         refs.push(format!("+HEAD:{base_ref}"));
     }
     git.fetch(remote, &refs)

@@ -8,8 +8,8 @@ use review::verify::blame;
 use crate::git::{Git, GitError};
 use crate::target::Pinned;
 
-/// The files that are blamed at most: blame with copies takes long on a huge file, and findings in generated code are
-/// not worth it.
+/// The most files that are blamed: blame with copies takes long on a huge file, and is not worth it for findings in
+/// generated code.
 const FILES: usize = 200;
 
 pub(super) fn check(git: &Git, pinned: &Pinned, runs: &mut [ReviewerRun]) {
@@ -21,7 +21,7 @@ pub(super) fn check(git: &Git, pinned: &Pinned, runs: &mut [ReviewerRun]) {
     }
     let mut moved: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
     for (path, ranges) in wanted.into_iter().take(FILES) {
-        // Without an answer the diff alone decides.
+        // If blame fails, the diff alone decides.
         match moved_lines(git, pinned, &path, &ranges) {
             Ok(lines) => {
                 moved.insert(path, lines);
@@ -37,7 +37,7 @@ pub(super) fn check(git: &Git, pinned: &Pinned, runs: &mut [ReviewerRun]) {
     }
 }
 
-/// Lines of a file that blame attributes to the merge base or to an earlier commit.
+/// Returns the lines of a file that blame attributes to the merge base or to an earlier commit.
 fn moved_lines(
     git: &Git,
     pinned: &Pinned,

@@ -1,4 +1,5 @@
-//! Checks that run something: only what the user asked for, in a scratch work tree, with a limit, without our secrets.
+//! Checks that run commands: only those that the user allowed, in a scratch work tree, with a time limit, without
+//! secrets.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,19 +16,19 @@ use crate::target::Pinned;
 use crate::worktree::{self, Extent};
 use review::model::{Check, CheckKind, CheckResult, Finding, ReviewerRun};
 
-/// What the user's command may take for one fix: a build with its tests.
+/// The time limit of the user's command for one fix: a build with its tests.
 const CHECK_FIX: Duration = Duration::from_secs(20 * 60);
 
-/// What a repro may take.
+/// The time limit of a repro.
 const REPRO: Duration = Duration::from_secs(60);
 
-/// What either may print.
+/// The output limit of both.
 const OUTPUT: usize = 4 * 1024 * 1024;
 
-/// How many commands of one finding are run.
+/// The most commands of one finding that are run.
 const REPROS: usize = 3;
 
-/// No secrets: what runs here was written by reviewers, or by the author of the change.
+/// Variables without secrets: the commands were written by reviewers, or by the author of the change.
 const ENVIRONMENT: &[&str] = &[
     "PATH",
     "HOME",
@@ -156,7 +157,7 @@ impl<'a> Scratch<'a> {
         Ok(())
     }
 
-    /// The head with a fix. The error says why there is none.
+    /// Applies a fix to the head. The error says why that failed.
     fn with_fix(&self, patch: &str) -> Result<(), String> {
         let tree = self.git.at(&self.path);
         self.reset()
@@ -176,7 +177,7 @@ impl<'a> Scratch<'a> {
         }
     }
 
-    /// Whether the user's command fails without any fix.
+    /// Returns whether the user's command fails without any fix.
     fn fails(&self, command: &[String]) -> bool {
         let Some((program, args)) = command.split_first() else {
             return false;
@@ -187,7 +188,8 @@ impl<'a> Scratch<'a> {
                 .is_ok_and(|output| !output.status.success())
     }
 
-    /// Whether the user's command passes with the fix. `fails`: it fails without, so that this proves something.
+    /// Returns whether the user's command passes with the fix. `fails`: the command fails without the fix, so that
+    /// passing proves something.
     fn passes(&self, patch: &str, command: &[String], fails: bool) -> (CheckResult, String) {
         let Some((program, args)) = command.split_first() else {
             return (CheckResult::Unchecked, "there is no command".to_owned());
@@ -222,8 +224,8 @@ impl<'a> Scratch<'a> {
         result
     }
 
-    /// Runs a repro at the head and with the fix. It proves the claim if it shows the defect at the head, and with the fix
-    /// succeeds and shows it no more: a command that prints its claim in any case proves nothing.
+    /// Runs a repro at the head and with the fix. It proves the claim if the defect shows at the head and the command
+    /// succeeds without it once the fix is applied: a command that always prints its claim proves nothing.
     fn repro(
         &self,
         command: &str,
@@ -298,7 +300,7 @@ impl<'a> Scratch<'a> {
     }
 }
 
-/// The lines that a repro should print, white space apart.
+/// Returns the lines that a repro should print, white space normalised.
 fn lines(claimed: &str) -> Vec<String> {
     let lines = claimed.lines().map(flat);
     lines
@@ -310,7 +312,7 @@ fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// How many of the lines a command printed.
+/// Returns how many of the lines a command printed.
 fn printed(output: &Output, lines: &[String]) -> usize {
     let said = flat(&format!(
         "{}\n{}",

@@ -1,4 +1,4 @@
-//! Whether a proposed fix applies to the head: as it is, or once its headers and line numbers are put right.
+//! Checks whether a proposed fix applies to the head: as it is, or after its headers and line numbers are corrected.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use review::verify::fix::{ended, is_diff, path_of, rebuild, with_headers};
 use crate::git::{Git, GitError};
 use crate::target::Pinned;
 
-/// A fix is short; a longer diff is not looked at.
+/// The size limit of a fix; a longer diff is not checked.
 const LONGEST: usize = 256 * 1024;
 
 pub(super) fn check(
@@ -27,7 +27,7 @@ pub(super) fn check(
     {
         return Ok(());
     }
-    // An index of its own: fixes are tried against the head without a checkout.
+    // A separate index: fixes are applied to the head without a checkout.
     let index = Index::read(git, folder, &pinned.target.head)?;
     for finding in runs.iter_mut().flat_map(|run| &mut run.review.findings) {
         if let Some((result, detail)) = judge(&index, finding, files) {
@@ -52,7 +52,7 @@ fn judge(index: &Index<'_>, finding: &mut Finding, files: &Files) -> Option<(Che
     }
     let given = ended(&fix);
     let has_headers = given.lines().any(|line| line.starts_with("+++ "));
-    // Without context lines git wants to be told that there are none.
+    // git needs an option for patches without context lines.
     if has_headers
         && (index.applies(&given, &[]).is_ok()
             || index.applies(&given, &["--unidiff-zero"]).is_ok())

@@ -1,5 +1,5 @@
-//! What reviewers say, checked against the code before anything is merged. Each finding carries what was checked and
-//! how it came out; nothing is dropped.
+//! Checks of the findings against the code before the merge. Each finding carries its checks with their results; no
+//! finding is dropped.
 //!
 //! | check | asks | by |
 //! |---|---|---|
@@ -24,7 +24,7 @@ use crate::git::{Git, GitError};
 use crate::state::RoundFolder;
 use crate::target::Pinned;
 
-/// What to check beyond what is always checked.
+/// The optional checks.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The command that must pass with a fix applied, program and arguments.
@@ -57,7 +57,7 @@ pub fn verify(
         .flat_map(|finding| finding.locations.iter().map(|l| l.path.clone()))
         .collect();
     let mut files = git.files(head, named.iter().map(String::as_str))?;
-    // A path that is not there may be cut short or have another beginning.
+    // A path that does not exist may be shortened or have another prefix.
     let missing: Vec<&String> = named
         .iter()
         .filter(|path| files.bytes(path).is_none())

@@ -1,4 +1,4 @@
-//! A network namespace with loopback only, and what every test in one begins with.
+//! A network namespace with loopback only, and the set-up that every test in one shares.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,17 +8,17 @@ use review::model::{Outcome, Report, ReviewerRun};
 use crate::model::Model;
 use crate::repository::{Repository, entry};
 
-/// Set in the test's second life, inside.
+/// Set when the test runs again inside the namespace.
 const INSIDE: &str = "DEEP_REVIEW_TEST_CAGED";
 
-/// Ways to get a namespace: root needs no more, others need a user namespace of their own.
+/// Ways to create a namespace: root needs no more, other users need a user namespace.
 const WAYS: &[&[&str]] = &[&["--net"], &["--user", "--map-root-user", "--net"]];
 
-/// Brings up loopback, then becomes the rest of its arguments.
+/// Brings up loopback, then executes the remaining arguments.
 const ENTER: &str = "ip link set lo up && exec \"$@\"";
 
-/// Runs `body` in a namespace, with the path of the agent: the test starts itself there once more, by its name.
-/// Without the agent or without namespaces it the test is skipped.
+/// Runs `body` in a namespace, with the path of the agent: the test executes itself there once more, by its name. If
+/// the agent or namespaces are missing, the test is skipped.
 pub(crate) fn caged(test: &str, agent: &str, body: impl FnOnce(&Path)) {
     let path = agents().join(agent);
     if !path.exists() {
@@ -44,7 +44,7 @@ pub(crate) fn caged(test: &str, agent: &str, body: impl FnOnce(&Path)) {
     );
     let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    // Zero tests would be a success, too.
+    // A run of zero tests would succeed, too.
     assert!(
         output.status.success() && said.contains("1 passed"),
         "in the namespace: {}\n{said}\n{errors}",
@@ -67,12 +67,12 @@ fn enter(way: &[&str], program: &Path, args: &[&str]) -> Output {
         })
 }
 
-/// Where the agents are.
+/// Returns the folder of the agents.
 fn agents() -> PathBuf {
     testutils::tools_dir().join("agents/node_modules/.bin")
 }
 
-/// Loopback is the only device, so nothing can leave.
+/// Checks that loopback is the only device, so that no packet can leave.
 fn assert_alone() {
     let devices = std::fs::read_to_string("/proc/self/net/dev").unwrap();
     let devices: Vec<&str> = devices
@@ -95,7 +95,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The reviewer's part of the report. `top`: lines above its entry.
+    /// Returns the reviewer's part of the report. `top`: lines above its entry.
     fn ask(&self, top: &str) -> (Report, ReviewerRun) {
         let command: Vec<&str> = self.command.iter().map(String::as_str).collect();
         let repository = self.repository;
@@ -117,12 +117,13 @@ impl Run<'_> {
         (report, run)
     }
 
-    /// For a review that must come to its end without trouble.
+    /// Runs a review that must succeed.
     pub(crate) fn review(&self) -> ReviewerRun {
         self.finish("").1
     }
 
-    /// The same, and the agent is asked for the report's prose, too: in a folder that is no repository.
+    /// Runs a review that must succeed, and asks the agent for the report's prose, too: in a folder that is no
+    /// repository.
     pub(crate) fn review_and_lead(&self) -> ReviewerRun {
         let (report, run) = self.finish("lead = \"agent\"\n");
         assert_eq!(report.asked.len(), 1);
@@ -138,7 +139,7 @@ impl Run<'_> {
         (report, run)
     }
 
-    /// Why it failed.
+    /// Returns why the reviewer failed.
     pub(crate) fn failure(&self) -> String {
         match self.ask("").1.outcome {
             Outcome::Failed { reason } => reason,
@@ -147,14 +148,14 @@ impl Run<'_> {
     }
 }
 
-/// For an answer that never ends. On a busy machine an agent may not even be up by the first of them.
+/// The time limit for an answer that never ends: on a busy machine an agent may take most of it to start.
 pub(crate) const LIMITS: [&str; 3] = [
     "timeout = \"20s\"\n",
     "timeout = \"1m\"\n",
     "timeout = \"5m\"\n",
 ];
 
-/// The command of a kind with the real program in place of its name.
+/// Returns the command of a kind with the real program in place of its name.
 pub(crate) fn command(
     kind: deep_review::adapters::Kind,
     program: &Path,
@@ -169,17 +170,17 @@ pub(crate) fn command(
     command
 }
 
-/// What is in the file behind what the diff shows: who knows it has read the file.
+/// A text in the file that the diff does not show: an agent that knows it has read the file.
 pub(crate) const UNSHOWN: &str = "return items[0]";
 
-/// The model has seen what the tool printed.
+/// Checks that the model received the output of the tool.
 pub(crate) fn assert_read(model: &Model) {
     let asked = model.asked();
     assert!(!asked[0].body.contains(UNSHOWN), "the prompt shows it");
     assert!(asked[1].body.contains(UNSHOWN), "{}", asked[1].body);
 }
 
-/// What a hostile change would have run, each a file outside of the repository.
+/// Checks that none of the hostile change's commands ran: each would create a file outside of the repository.
 pub(crate) fn assert_ran_nothing(repository: &Repository) {
     let ran: Vec<String> = std::fs::read_dir(repository.outside(""))
         .unwrap()
@@ -189,7 +190,7 @@ pub(crate) fn assert_ran_nothing(repository: &Repository) {
     assert!(ran.is_empty(), "{ran:?}");
 }
 
-/// A command that leaves a trace for [`assert_ran_nothing`].
+/// Returns a command that leaves a trace for [`assert_ran_nothing`].
 pub(crate) fn trace(repository: &Repository, name: &str) -> String {
     format!(
         "touch {}",
@@ -197,7 +198,7 @@ pub(crate) fn trace(repository: &Repository, name: &str) -> String {
     )
 }
 
-/// Every time the model was shown `mark` it was in the diff, where it begins a line that is added.
+/// Checks that every occurrence of `mark` in the model's prompts is in the diff, at the start of an added line.
 pub(crate) fn assert_only_in_the_diff(model: &Model, mark: &str) {
     for asked in model.asked() {
         let all = asked.body.matches(mark).count();

@@ -52,8 +52,8 @@ fn real_codex_cli_with_a_scripted_model_reads_and_reviews() {
 }
 
 #[test]
-fn real_codex_cli_with_a_scripted_model_is_asked_again_after_a_rate_limit() {
-    let test = "codex::real_codex_cli_with_a_scripted_model_is_asked_again_after_a_rate_limit";
+fn real_codex_cli_with_a_scripted_model_is_retried_after_a_rate_limit() {
+    let test = "codex::real_codex_cli_with_a_scripted_model_is_retried_after_a_rate_limit";
     caged(test, "codex", |program| {
         let repository = Repository::new();
         let model = Model::start(&[Turn::Refuse(429), Turn::Say(REVIEW)]);

@@ -1,4 +1,4 @@
-//! How each vendor's models talk: server-sent events over HTTP.
+//! The protocols of the vendors' models: server-sent events over HTTP.
 //!
 //! Sources: the Messages streaming page of Anthropic's API, the Responses streaming events of OpenAI's, the
 //! `streamGenerateContent` method of Google's Generative Language API.
@@ -12,12 +12,12 @@ pub(crate) enum Dialect {
     Google,
 }
 
-/// What every answer says it took.
+/// The usage that every answer reports.
 pub(crate) const INPUT: u64 = 115;
 pub(crate) const OUTPUT: u64 = 20;
 
 impl Dialect {
-    /// By the path of a request.
+    /// Returns the dialect for the path of a request.
     pub(crate) fn of(path: &str) -> Option<Self> {
         if path.starts_with("/v1/messages") {
             Some(Dialect::Anthropic)
@@ -30,7 +30,7 @@ impl Dialect {
         }
     }
 
-    /// The answer to what is no review: a title, a route, a count.
+    /// Returns the answer to a request that is not for a review: a title, a route, a count.
     pub(crate) fn aside(self, path: &str) -> (&'static str, String) {
         match self {
             Dialect::Anthropic if path.contains("count_tokens") => (
@@ -38,7 +38,7 @@ impl Dialect {
                 json!({"input_tokens": INPUT}).to_string(),
             ),
             Dialect::Google if !path.contains(":stream") => {
-                // What Gemini CLI's router asks for, else a text as good as any other.
+                // The answer for Gemini CLI's router; other requests accept any text.
                 let route = json!({"reasoning": "scripted", "model_choice": "pro", "complexity_reasoning": "scripted", "complexity_score": 90});
                 let answer = candidate(&json!({"text": route.to_string()}), true);
                 ("application/json", answer.to_string())
@@ -89,7 +89,7 @@ impl Dialect {
             429 => ("rate_limit_error", "RESOURCE_EXHAUSTED"),
             _ => ("overloaded_error", "UNAVAILABLE"),
         };
-        // The message says nothing of the reason: what is understood is the status.
+        // The message gives no reason, so the agent must understand the status.
         match self {
             Dialect::Anthropic => {
                 json!({"type": "error", "error": {"type": kind, "message": "scripted"}})
@@ -124,7 +124,7 @@ fn anthropic(block: &Value, delta: &Value, stop: Option<&str>) -> String {
         json!({"type": "message_start", "message": {
             "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-scripted", "content": [],
             "stop_reason": null, "stop_sequence": null,
-            // All three are what was read.
+            // All three are tokens read.
             "usage": {"input_tokens": 10, "cache_creation_input_tokens": 5, "cache_read_input_tokens": INPUT - 15, "output_tokens": 1},
         }}),
         json!({"type": "content_block_start", "index": 0, "content_block": block}),

@@ -10,7 +10,7 @@ use crate::dialect::{INPUT, OUTPUT};
 use crate::model::{Model, Turn};
 use crate::repository::{REVIEW, Repository};
 
-/// Its home, where it finds how to log in: with another base address it asks for that in the settings.
+/// The agent's home, with the login method in its settings: with another base address Gemini CLI requires it there.
 pub(crate) fn environment(repository: &Repository, model: &Model) -> Vec<(&'static str, String)> {
     let settings = repository.outside("home/.gemini/settings.json");
     std::fs::create_dir_all(settings.parent().unwrap()).unwrap();
@@ -32,7 +32,7 @@ fn run<'a>(repository: &'a Repository, program: &Path, model: &Model, more: &'a 
     }
 }
 
-/// Adds to the change what Gemini CLI obeys in a folder that is trusted.
+/// Adds configuration to the change that Gemini CLI obeys in a trusted folder.
 pub(crate) fn tempt(repository: &Repository) {
     let run = |name: &str| trace(repository, name);
     let hook = json!({"type": "command", "name": "evil", "command": run("hook")});

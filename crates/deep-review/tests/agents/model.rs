@@ -1,4 +1,4 @@
-//! A model played by a script: a small HTTP server on loopback.
+//! A scripted model: a small HTTP server on loopback.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::dialect::Dialect;
 
-/// What the model does when it is asked.
+/// The model's reaction to a request.
 #[derive(Clone)]
 pub(crate) enum Turn {
     /// Answers with text.
@@ -17,11 +17,11 @@ pub(crate) enum Turn {
     Call(&'static str, Value),
     /// Refuses, with an HTTP status.
     Refuse(u16),
-    /// Begins to answer, and never ends.
+    /// Begins an answer that never ends.
     Stall,
 }
 
-/// A request that asks for the review.
+/// A request for the review.
 #[derive(Clone)]
 pub(crate) struct Asked {
     /// All header lines.
@@ -29,7 +29,7 @@ pub(crate) struct Asked {
     pub(crate) body: String,
 }
 
-/// What every review's prompt begins with; agents also ask for titles, routes and the like.
+/// The text at the start of every review's prompt; agents also send requests for titles, routes and the like.
 const PROMPT: &str = "You review one change of a git repository";
 
 struct State {
@@ -43,7 +43,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Takes the turns one after another; the last for all that comes after it.
+    /// Plays the turns in order, and repeats the last for all later requests.
     pub(crate) fn start(turns: &[Turn]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -52,7 +52,7 @@ impl Model {
             asked: Vec::new(),
         }));
         let ours = state.clone();
-        // Ends with the test's process.
+        // The thread ends with the test's process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let state = ours.clone();
@@ -66,13 +66,13 @@ impl Model {
         self.url.clone()
     }
 
-    /// The requests for the review so far.
+    /// Returns the requests for the review so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.state.lock().unwrap().asked.clone()
     }
 }
 
-/// One request a connection. A client that goes away is none of our business.
+/// Serves one request a connection. A client that disconnects is no error.
 fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     let mut from = BufReader::new(stream.try_clone().ok()?);
     let mut head = String::new();
@@ -116,7 +116,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
                 "HTTP/1.1 200 OK\r\nContent-Type: {STREAM}\r\n\r\n{beginning}"
             )
             .ok()?;
-            // Until the other end is gone.
+            // Blocks until the client disconnects.
             from.read_to_end(&mut Vec::new()).ok().map(|_| ())
         }
     }
@@ -124,7 +124,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
 
 const STREAM: &str = "text/event-stream";
 
-/// The turn for a request, when it asks for the review: with the prompt, and with tools to carry it out.
+/// Returns the turn for a request if it asks for the review: it has the prompt, and tools.
 fn turn(state: &Mutex<State>, head: &str, body: &str) -> Option<Turn> {
     let request: Value = serde_json::from_str(body).ok()?;
     if !body.contains(PROMPT) || request["tools"].as_array().is_none_or(Vec::is_empty) {

@@ -104,7 +104,7 @@ fn four_agents_find_one_defect() {
 }
 
 #[test]
-fn failing_reviewer_does_not_lose_the_review() {
+fn failing_reviewers_do_not_affect_the_others() {
     let repository = Repository::new();
     let good = repository.printer("good", REVIEW);
     let bad_exit = repository.script("bad-exit", &format!("'{good}'; exit 3"));
@@ -159,7 +159,7 @@ fn failing_reviewer_does_not_lose_the_review() {
 }
 
 #[test]
-fn an_analyser_that_could_not_look_has_failed() {
+fn analyser_that_could_not_run_has_failed() {
     let repository = Repository::new();
     let broken = repository.script(
         "broken",
@@ -195,7 +195,7 @@ fn all_reviewers_failing_exits_3() {
 }
 
 #[test]
-fn a_rate_limit_is_waited_for() {
+fn rate_limited_reviewer_is_retried() {
     let repository = Repository::new();
     let count = repository.outside("count");
     let good = repository.printer("good", REVIEW);
@@ -229,7 +229,7 @@ fn a_rate_limit_is_waited_for() {
 }
 
 #[test]
-fn all_get_the_same_prompt_and_a_work_tree_of_their_own() {
+fn reviewers_get_the_same_prompt_and_separate_work_trees() {
     let repository = Repository::new();
     repository.git(&["checkout", "-q", "main"]);
     repository.write("AGENTS.md", "Mind the gap.\n");
@@ -265,7 +265,7 @@ fn all_get_the_same_prompt_and_a_work_tree_of_their_own() {
     let read = |name: &str| std::fs::read_to_string(repository.outside(name)).unwrap();
     assert_eq!(read("a/prompt"), read("b/prompt"));
     assert_ne!(read("a/pwd"), read("b/pwd"));
-    // What one broke, the other does not see; nor does the checkout.
+    // One reviewer's damage is visible neither to the other nor in the checkout.
     assert!(read("a/code").contains("total += item"));
     assert!(read("b/code").contains("total += item"));
     assert_eq!(repository.git(&["status", "--porcelain"]), "");

@@ -1,4 +1,4 @@
-//! Real analysers, where they are installed.
+//! Real analysers, if they are installed.
 
 use review::model::{CheckKind, CheckResult, Outcome, Severity};
 
@@ -9,7 +9,7 @@ fn is_installed(program: &str) -> bool {
 }
 
 #[test]
-fn without_a_configuration_the_analysers_of_the_machine_review() {
+fn run_without_configuration_uses_installed_analysers() {
     if !is_installed("shellcheck") {
         return;
     }
@@ -91,7 +91,7 @@ fn hadolint_reviews_dockerfiles() {
     );
     repository.write(
         "a folder/ü.dockerfile",
-        "FROM debian:12\nMAINTAINER somebody\n",
+        "FROM debian:12\nMAINTAINER example\n",
     );
     repository.commit("Add images");
     let report = report(&with_tools(
@@ -118,7 +118,7 @@ fn hadolint_reviews_dockerfiles() {
 }
 
 #[test]
-fn semgrep_reviews_by_the_rules_of_the_repository() {
+fn semgrep_uses_the_rules_of_the_repository() {
     if !is_installed("semgrep") {
         return;
     }
@@ -129,7 +129,7 @@ fn semgrep_reviews_by_the_rules_of_the_repository() {
     );
     repository.write("a folder/ü.py", "def run(text):\n    return eval(text)\n");
     repository.commit("Evaluate");
-    // It is among those that take part without a configuration.
+    // clippy is among the analysers of a run without a configuration.
     let report = report(&with_tools(&repository, &["run", "--format", "json"]));
     let semgrep = report.reviewers.iter().find(|run| run.name == "semgrep");
     assert_eq!(
@@ -148,7 +148,7 @@ fn semgrep_reviews_by_the_rules_of_the_repository() {
 }
 
 #[test]
-fn clippy_reviews_rust_of_our_own_but_runs_no_code_of_others() {
+fn clippy_reviews_own_commits_and_skips_fetched_ones() {
     if !is_installed("cargo-clippy") {
         return;
     }
@@ -172,7 +172,7 @@ fn clippy_reviews_rust_of_our_own_but_runs_no_code_of_others() {
         report.reviewers
     );
 
-    // Its suggestion is a fix that was seen to apply.
+    // clippy's suggestion is a fix that was checked to apply.
     let fixed = finding(&report, "needless_return");
     assert!(
         fixed

@@ -1,4 +1,4 @@
-//! A run whose verdict may miss a finding ends with exit status 3 and says so first, in every form.
+//! A run whose verdict may miss a finding exits with status 3, and every form of the report says so first.
 
 use review::model::{Outcome, Severity};
 
@@ -14,7 +14,7 @@ fn finding(heading: &str, id: &str) -> String {
 const HEADING: &str = "echo '## Executive Summary'; echo 'I am looking at the change now.'";
 
 #[test]
-fn answer_that_is_cut_off_is_incomplete_and_its_findings_count() {
+fn truncated_answer_is_incomplete_and_its_findings_count() {
     let claude = serde_json::json!({"type": "assistant", "message": {"role": "assistant", "content": [
         {"type": "text", "text": "I found no issues in src/count.py so far. Now reading the rest."}]}});
     let one = finding("Critical Issues", "C1");
@@ -82,7 +82,7 @@ fn answer_that_is_cut_off_is_incomplete_and_its_findings_count() {
 }
 
 #[test]
-fn incomplete_is_said_first_in_every_form() {
+fn incomplete_verdict_comes_first_in_every_format() {
     let repository = Repository::new();
     let half = repository.script("half", &format!("cat >/dev/null; {HEADING}; exit 139"));
     let good = repository.printer("good", REVIEW);
@@ -146,7 +146,7 @@ fn incomplete_is_said_first_in_every_form() {
 }
 
 #[test]
-fn text_that_could_not_be_read_is_shown_and_incomplete_without_a_finding() {
+fn unparsed_text_is_shown_and_incomplete_without_a_finding() {
     let repository = Repository::new();
     for (text, code) in [
         (
@@ -196,7 +196,7 @@ fn text_that_could_not_be_read_is_shown_and_incomplete_without_a_finding() {
             "gl-code-quality-report.json",
         ] {
             let shown = std::fs::read_to_string(folder.join(form)).unwrap();
-            // Not only in the appendix.
+            // The summary shows it, not only the appendix.
             let shown = shown.split("Appendix").next().unwrap();
             assert!(shown.contains(words), "{form} of {text}");
         }
@@ -204,7 +204,7 @@ fn text_that_could_not_be_read_is_shown_and_incomplete_without_a_finding() {
 }
 
 #[test]
-fn agreement_never_lowers_what_counts() {
+fn agreement_never_lowers_the_severity_that_counts() {
     let repository = Repository::new();
     let critical = finding("Critical Issues", "C1");
     let suggestion = finding("Suggestions", "S1");

@@ -3,7 +3,7 @@
 use crate::repository::{REVIEW, Repository, entry};
 
 #[test]
-fn names_and_reviews_are_only_ever_text() {
+fn hostile_names_and_reviews_are_only_text() {
     let repository = Repository::new();
     let pwned = repository.outside("pwned");
     let inject = format!("touch {}", pwned.display()).replace('/', "${PWD%%[a-z]*}");
@@ -71,7 +71,7 @@ fn names_and_reviews_are_only_ever_text() {
     assert!(!html.contains("<script>alert") && !html.contains("<img src=x"));
     assert!(!output.stderr.contains(&0x1b));
     repository.assert_clean();
-    // The analyser gets the names as arguments, and nothing else happens.
+    // The analyser gets the names as arguments, with no other effect.
     if deep_review::adapters::detect::find("shellcheck", &std::env::var_os("PATH").unwrap())
         .is_some()
     {
@@ -142,7 +142,7 @@ fn tokens_reach_no_report_and_no_state() {
         "{:?}",
         prose.refused
     );
-    // A lead reviewer has the environment of a reviewer.
+    // A lead reviewer gets the same environment as other reviewers.
     let environment = std::fs::read_to_string(environment).unwrap();
     assert!(environment.contains("MY_API_KEY=") && !environment.contains("NOT_ALLOWED"));
     let mut folders = vec![repository.state()];
@@ -164,7 +164,7 @@ fn tokens_reach_no_report_and_no_state() {
 }
 
 #[test]
-fn reviewer_that_ruins_its_work_tree_affects_no_other() {
+fn reviewer_that_damages_its_work_tree_affects_no_other() {
     let repository = Repository::new();
     let good = repository.printer("good", REVIEW);
     let vandal = repository.script(

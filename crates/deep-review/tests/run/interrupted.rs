@@ -1,4 +1,4 @@
-//! Ctrl-C and `kill -9`: nothing is left behind, and the next run goes on from there.
+//! Ctrl-C and `kill -9` leave nothing behind, and the next run resumes the round.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use testutils::poll;
 
 use crate::repository::{LONG, REVIEW, Repository, entry};
 
-/// One reviewer that answers at once and counts how often it is asked, and one that hangs until a file is there.
+/// One reviewer that answers at once and counts its questions, and one that hangs until a file exists.
 fn slow(repository: &Repository) {
     let good = repository.printer("good", REVIEW);
     let (asked, started, go) = (
@@ -72,7 +72,7 @@ fn signal(run: &Child, name: &str) {
 }
 
 fn goes_on(repository: &Repository, head: &str) {
-    // What the branch does meanwhile does not move the pin.
+    // Commits to the branch meanwhile do not move the pin.
     repository.write("late.txt", "late\n");
     repository.commit("Late");
     std::fs::write(repository.outside("go"), "").unwrap();
@@ -84,12 +84,12 @@ fn goes_on(repository: &Repository, head: &str) {
     assert_eq!(
         asked.lines().count(),
         1,
-        "who has answered is not asked again"
+        "a reviewer that has answered is not retried"
     );
 }
 
 #[test]
-fn a_killed_run_leaves_nothing_and_is_resumed() {
+fn killed_run_leaves_nothing_and_is_resumed() {
     let repository = Repository::new();
     let head = repository.git(&["rev-parse", "HEAD"]);
     slow(&repository);
@@ -106,7 +106,7 @@ fn a_killed_run_leaves_nothing_and_is_resumed() {
 }
 
 #[test]
-fn a_run_and_its_guard_killed_leave_it_to_the_next_run() {
+fn next_run_cleans_up_if_run_and_guard_are_killed() {
     let repository = Repository::new();
     let head = repository.git(&["rev-parse", "HEAD"]);
     slow(&repository);
@@ -131,7 +131,7 @@ fn a_run_and_its_guard_killed_leave_it_to_the_next_run() {
 }
 
 #[test]
-fn ctrl_c_ends_everything_and_the_run_is_resumed() {
+fn ctrl_c_kills_all_reviewers_and_the_run_is_resumed() {
     let repository = Repository::new();
     let head = repository.git(&["rev-parse", "HEAD"]);
     slow(&repository);
@@ -142,8 +142,7 @@ fn ctrl_c_ends_everything_and_the_run_is_resumed() {
     goes_on(&repository, &head);
 }
 
-/// The reviewers have answered; the one who is asked for more, as `role` of the configuration, hangs until a file is
-/// there.
+/// The reviewers have answered; the reviewer with the additional `role` of the configuration hangs until a file exists.
 fn hanging_judge(repository: &Repository, role: &str, answer: &str) {
     let review = |title: &str, text: &str| {
         format!(
@@ -185,9 +184,9 @@ fn hanging_judge(repository: &Repository, role: &str, answer: &str) {
 }
 
 #[test]
-fn death_while_the_lead_or_the_judge_is_asked_costs_only_the_question() {
+fn run_killed_during_lead_or_judge_repeats_only_that_question() {
     const REVIEWERS: [&str; 4] = ["--reviewer", "A", "--reviewer", "B"];
-    let prose = "## Executive Summary\n\nI1 decides: in `src/count.py:4` a sum stands.\n";
+    let prose = "## Executive Summary\n\nI1 decides: in `src/count.py:4` the loop sums.\n";
     for (role, answer) in [("lead", prose), ("close-calls", "P1: same\n")] {
         for death in ["-KILL", "-INT"] {
             let repository = Repository::new();
@@ -220,7 +219,7 @@ fn death_while_the_lead_or_the_judge_is_asked_costs_only_the_question() {
                     found => Err(format!("{role} {death}: {found:?}")),
                 }
             });
-            // There is no report of this round, so half of it cannot be mistaken for the whole.
+            // The round has no report, so an incomplete one cannot be mistaken for a whole one.
             assert!(!repository.rounds()[0].join("report.json").exists());
             repository.write("late.txt", "late\n");
             repository.commit("Late");
@@ -250,7 +249,7 @@ fn death_while_the_lead_or_the_judge_is_asked_costs_only_the_question() {
 }
 
 #[test]
-fn a_target_is_reviewed_by_one_run_at_a_time() {
+fn second_run_of_a_target_is_refused() {
     let repository = Repository::new();
     slow(&repository);
     let mut run = begin(&repository);
@@ -268,7 +267,7 @@ fn deleted_state_folder_does_not_prevent_a_review() {
     let good = repository.printer("good", REVIEW);
     repository.configure(&entry("good", "command", &[&good], ""));
     repository.report(&[]);
-    // What a killed run leaves when its folder is deleted before it was cleaned up: git still knows the work tree.
+    // A killed run whose folder is deleted before the clean-up leaves a work tree registered with git.
     let work = repository.rounds()[0].join("work/good");
     repository.git(&["worktree", "add", "-q", "--detach", work.to_str().unwrap()]);
     std::fs::remove_dir_all(repository.state()).unwrap();
@@ -277,7 +276,7 @@ fn deleted_state_folder_does_not_prevent_a_review() {
 }
 
 #[test]
-fn death_between_any_two_steps_is_survived() {
+fn run_killed_between_any_two_steps_is_resumed() {
     for point in [
         "review.planned",
         "review.recorded",
@@ -309,9 +308,9 @@ fn death_between_any_two_steps_is_survived() {
     }
 }
 
-/// git reads what it knows of all work trees whenever it makes or forgets one, and dies over one that is half made.
+/// git reads the data of all work trees whenever it registers or unregisters one, and fails if one is half written.
 #[test]
-fn several_runs_in_one_repository_do_not_disturb_each_other() {
+fn concurrent_runs_in_one_repository_succeed() {
     let repository = Repository::new();
     let good = repository.printer("good", REVIEW);
     let names = ["a", "b", "c", "d"];
@@ -342,7 +341,7 @@ fn several_runs_in_one_repository_do_not_disturb_each_other() {
 }
 
 #[test]
-fn a_run_waits_while_another_makes_or_forgets_a_work_tree() {
+fn run_waits_for_the_work_tree_lock() {
     let repository = Repository::new();
     let file = repository.top().join(".git/deep-review.lock");
     let other = process::FileLock::try_acquire(&file, "another run").unwrap();
@@ -354,7 +353,7 @@ fn a_run_waits_while_another_makes_or_forgets_a_work_tree() {
         done.send(()).unwrap();
         deep_review::worktree::remove(&git, &tree, &top.join(".git/trash")).unwrap();
     });
-    // Long enough to see it not wait; nothing fails because a machine is slow.
+    // Long enough to see that a run does not wait; a slow machine cannot make this fail.
     let early = registered.recv_timeout(Duration::from_millis(500));
     assert!(early.is_err() && !repository.outside("tree").exists());
     drop(other);

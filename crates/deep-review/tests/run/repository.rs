@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use review::model::{Finding, Report};
 
-/// Far longer than anything here takes.
+/// A time limit far above what any test takes.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) struct Repository {
@@ -70,7 +70,7 @@ impl Repository {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// For a repository whose own configuration would run something when it is asked to.
+    /// Commits without filters, which the repository's own configuration would run.
     pub(crate) fn commit_without_filters(&self, message: &str) {
         let quiet = [
             "-c",
@@ -86,7 +86,7 @@ impl Repository {
         self.git(&[&quiet[..], &["commit", "-q", "-m", message]].concat());
     }
 
-    /// A script that plays a reviewer; returns its path.
+    /// Writes a script that plays a reviewer; returns its path.
     pub(crate) fn script(&self, name: &str, body: &str) -> String {
         let path = self.outside(name);
         std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
@@ -94,7 +94,7 @@ impl Repository {
         path.to_str().unwrap().to_owned()
     }
 
-    /// A script that prints a file's content whatever it is asked; returns its path.
+    /// Writes a script that prints a file's content whatever its arguments are; returns its path.
     pub(crate) fn printer(&self, name: &str, text: &str) -> String {
         let file = self.outside(&format!("{name}.out"));
         std::fs::write(&file, text).unwrap();
@@ -105,12 +105,12 @@ impl Repository {
         std::fs::write(self.outside("config.toml"), toml).unwrap();
     }
 
-    /// The program, with the configuration if there is one.
+    /// Returns the command, with the configuration if there is one.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.command_in(&self.state(), args)
     }
 
-    /// [`Repository::command`] with a state folder of its own, as another user's.
+    /// Returns [`Repository::command`] with another state folder, as another user has.
     pub(crate) fn command_in(&self, state: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deep-review"));
         command
@@ -132,7 +132,7 @@ impl Repository {
         self.command(&all).output().unwrap()
     }
 
-    /// Runs a review that must come to its end, and returns its report.
+    /// Runs a review that must succeed, and returns its report.
     pub(crate) fn report(&self, args: &[&str]) -> Report {
         let mut all = vec!["--format", "json"];
         all.extend(args);
@@ -147,7 +147,7 @@ impl Repository {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"))
     }
 
-    /// No work tree, no scratch folder, no process.
+    /// Checks that no work tree, scratch folder or process is left.
     pub(crate) fn assert_clean(&self) {
         let found = self.left_over();
         assert!(found.is_empty(), "left behind: {found:?}");
@@ -172,7 +172,7 @@ impl Repository {
         found
     }
 
-    /// Processes whose command line or working directory is in the test's folder.
+    /// Returns the processes whose command line or working directory is in the test's folder.
     pub(crate) fn processes(&self) -> Vec<String> {
         let folder = self.folder.path().canonicalize().unwrap();
         let folder = folder.to_str().unwrap();
@@ -223,7 +223,7 @@ fn list(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A reviewer entry of a configuration.
+/// Returns a reviewer entry of a configuration.
 pub(crate) fn entry(name: &str, kind: &str, command: &[&str], more: &str) -> String {
     format!("[[reviewer]]\nname = {name:?}\nkind = {kind:?}\ncommand = {command:?}\n{more}\n")
 }

@@ -19,7 +19,7 @@ const SUM: (&str, u32, &str) = ("The count became a sum of values", 4, "total +=
 const EMPTY: (&str, u32, &str) = ("An empty list raises IndexError", 9, "return items[0]");
 
 #[test]
-fn what_was_declined_is_not_raised_again_until_its_code_changes() {
+fn declined_finding_stays_closed_until_its_code_changes() {
     let repository = Repository::new();
     review(&repository, &[SUM, EMPTY]);
     let report = repository.report(&[]);
@@ -49,7 +49,7 @@ fn what_was_declined_is_not_raised_again_until_its_code_changes() {
         String::from_utf8_lossy(&output.stderr)
     );
 
-    // A line above moves it, nothing around it changes, and the sum is fixed.
+    // A line above moves the finding without changes around it, and the sum is fixed.
     let code = "# counts\ndef count(items):\n    total = 0\n    for item in items:\n        total += 1\n    return total\n\n\ndef first(items):\n    return items[0]\n";
     repository.write("src/count.py", code);
     repository.commit("Count again");
@@ -104,7 +104,7 @@ fn what_was_declined_is_not_raised_again_until_its_code_changes() {
         let report = repository.report(&[]);
         let again = &report.findings[0];
         assert_eq!(again.history, History::Open { since: 1 });
-        // With what was said of it. That nothing changed since it was asked again is no answer.
+        // The report has the reason of the time. No change since the finding was raised again is no answer to it.
         assert_eq!(
             (report.round, again.reopened.as_deref()),
             (round, Some("callers check"))
@@ -128,7 +128,7 @@ fn what_was_declined_is_not_raised_again_until_its_code_changes() {
 }
 
 #[test]
-fn what_was_declined_stays_so_when_its_function_moves() {
+fn declined_finding_stays_closed_when_its_function_moves() {
     let repository = Repository::new();
     review(&repository, &[SUM]);
     repository.report(&[]);
@@ -136,7 +136,7 @@ fn what_was_declined_stays_so_when_its_function_moves() {
         &repository,
         &["I1", "--as", "declined", "--reason", "a sum is meant"],
     );
-    // To the end of the file, and the reviewer is off by a line.
+    // The function moves to the end of the file, and the reviewer is off by a line.
     let sum = "def count(items):\n    total = 0\n    for item in items:\n        total += item\n    return total\n";
     repository.write(
         "src/count.py",
@@ -152,7 +152,7 @@ fn what_was_declined_stays_so_when_its_function_moves() {
 }
 
 #[test]
-fn silence_is_no_repair() {
+fn finding_not_raised_again_stays_open_without_a_change() {
     let repository = Repository::new();
     review(&repository, &[SUM, EMPTY]);
     repository.report(&[]);
@@ -194,7 +194,7 @@ fn of<'a>(report: &'a Report, title: &str) -> &'a review::model::MergedFinding {
 }
 
 #[test]
-fn what_is_put_off_stays_open_and_does_not_count() {
+fn deferred_finding_stays_open_and_does_not_count() {
     let repository = Repository::new();
     review(&repository, &[EMPTY]);
     let report = repository.report(&[]);
@@ -203,7 +203,7 @@ fn what_is_put_off_stays_open_and_does_not_count() {
         &repository,
         &["I1", "--as", "deferred", "--reason", "after the release"],
     );
-    // Raised again, and not raised again: it stays, and stays put off.
+    // The reviewer raises it in one round and not in the next: it stays open and put off.
     for raised in [&[EMPTY][..], &[SUM][..]] {
         review(&repository, raised);
         let report = repository.report(&[]);
@@ -235,7 +235,7 @@ fn what_is_put_off_stays_open_and_does_not_count() {
 }
 
 #[test]
-fn what_was_declined_hides_no_other_defect_at_its_line() {
+fn declined_finding_hides_no_other_defect_at_its_line() {
     let repository = Repository::new();
     review(&repository, &[EMPTY]);
     repository.report(&[]);
@@ -252,7 +252,7 @@ fn what_was_declined_hides_no_other_defect_at_its_line() {
     let report = repository.report(&[]);
     assert_eq!(titles(&report), [other.0]);
     assert_eq!(report.findings[0].history, History::New);
-    // Nor is the answer to the one the answer to the other.
+    // The answer to one finding does not answer the other.
     assert_ne!(
         report.findings[0].fingerprint,
         of(&report, "empty list").fingerprint
@@ -262,7 +262,7 @@ fn what_was_declined_hides_no_other_defect_at_its_line() {
 }
 
 #[test]
-fn a_fingerprint_does_not_depend_on_whose_words_lead() {
+fn fingerprint_does_not_depend_on_the_leading_voice() {
     let repository = Repository::new();
     let say = |name: &str, title: &str, lines: [u32; 2], more: serde_json::Value| {
         let mut finding = json!({"severity": "important", "title": title, "locations": [{"path": "src/count.py", "start": lines[0], "end": lines[1]}], "explanation": "The count became a sum of the items' values."});
@@ -284,7 +284,7 @@ fn a_fingerprint_does_not_depend_on_whose_words_lead() {
             report.findings[0].lead.title.clone(),
             report.findings[0].fingerprint.clone(),
         ));
-        // As if no round had been: the fingerprint must not come from the one before.
+        // The state is removed: the fingerprint must not come from the earlier round.
         std::fs::remove_dir_all(repository.state()).unwrap();
     }
     assert_ne!(seen[0].0, seen[1].0, "another leads");
@@ -292,13 +292,13 @@ fn a_fingerprint_does_not_depend_on_whose_words_lead() {
 }
 
 #[test]
-fn earlier_reports_can_be_given() {
+fn earlier_option_adds_rounds() {
     let repository = Repository::new();
     review(&repository, &[SUM, EMPTY]);
     let first = repository.report(&[]);
     let json = repository.outside("round-1.json");
     std::fs::write(&json, report::json(&first).to_string()).unwrap();
-    // The same as people write it, with an answer.
+    // The same report in the form that people write, with an answer.
     let folder = repository.outside("earlier");
     std::fs::create_dir(&folder).unwrap();
     let text = format!(

@@ -1,10 +1,10 @@
-//! A change cannot switch its own reviewers off, and a stranger's change runs nothing.
+//! A change cannot disable its own reviewers, and a stranger's change runs no code.
 
 use review::model::{History, Outcome};
 
 use crate::repository::{Repository, entry, titles};
 
-/// An analyser that finds the word `total +=` unless a configuration or a comment tells it not to.
+/// An analyser that finds the word `total +=` unless a configuration or a comment disables the rule.
 const LINT: &str = r#"
 for file in ruff.toml pyproject.toml src/ruff.toml .shellcheckrc; do
   if grep -q ignore "$file" 2>/dev/null; then exit 0; fi
@@ -79,7 +79,7 @@ fn configuration_at_the_base_is_used() {
 }
 
 #[test]
-fn comment_that_switches_a_rule_off_fixes_nothing_and_is_reported() {
+fn comment_that_disables_a_rule_fixes_nothing_and_is_reported() {
     let repository = with_lint();
     let first = repository.report(&[]);
     assert_eq!(titles(&first).len(), 1);
@@ -97,7 +97,7 @@ fn comment_that_switches_a_rule_off_fixes_nothing_and_is_reported() {
         concerns.iter().any(|note| note.text.contains("noqa: X1")),
         "{concerns:?}"
     );
-    // Another line of the file is evidence that the code changed.
+    // Another line of the file shows that the code changed.
     repository.write(
         "src/count.py",
         &source.replace("total += item", "total = total + 1"),
@@ -113,7 +113,7 @@ fn analyser_that_runs_code_is_asked_about_own_commits_only() {
     let ran = repository.outside("ran");
     let build = repository.script("build", &format!("touch '{}'", ran.display()));
     for more in ["executes = true\n", ""] {
-        // Without `executes`, the program's name tells.
+        // Without `executes`, the name of the program decides.
         let cargo = repository.outside("cargo");
         std::fs::copy(&build, &cargo).unwrap();
         let program = if more.is_empty() {

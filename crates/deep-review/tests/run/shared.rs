@@ -1,4 +1,4 @@
-//! The checkout that reviewers of a large repository share: each sees a work tree of its own.
+//! The checkout that reviewers of a large repository share: each reviewer sees its own work tree.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use testutils::poll;
 
 use crate::repository::{LONG, REVIEW, Repository, entry};
 
-/// Just above the number from which on a checkout is shared.
+/// Just above the number of files from which a checkout is shared.
 const FILES: usize = 2_100;
 
 fn large() -> Repository {
@@ -23,7 +23,7 @@ fn large() -> Repository {
     repository
 }
 
-/// What both reviewers check first. A reviewer whose script fails here gives no review.
+/// The first check of both reviewers. A reviewer whose script fails here gives no review.
 fn pristine(repository: &Repository) -> String {
     format!(
         "set -e\ncat >/dev/null\n[ \"$(find many -type f | wc -l)\" = {} ]\n[ \"$(cat many/link)\" = 0 ]\n[ -z \"$(git status --porcelain)\" ]\n[ \"$(git rev-parse HEAD)\" = \"$DEEP_REVIEW_HEAD\" ]\nif grep -q \" $PWD overlay\\| $PWD .* overlay\" /proc/self/mountinfo; then echo shared >> '{}'; fi\n",
@@ -32,7 +32,8 @@ fn pristine(repository: &Repository) -> String {
     )
 }
 
-/// Whether the reviewers shared; a machine that forbids it is said to, and the rest of the test holds all the same.
+/// Returns how many reviewers shared the checkout; if the machine forbids it, prints so, and the rest of the test still
+/// holds.
 fn shared(repository: &Repository) -> usize {
     let kinds = std::fs::read_to_string(repository.outside("kinds")).unwrap_or_default();
     if kinds.is_empty() {
@@ -46,11 +47,11 @@ fn finished(run: &review::model::ReviewerRun) -> bool {
 }
 
 #[test]
-fn what_one_reviewer_writes_no_other_sees() {
+fn writes_of_one_reviewer_are_invisible_to_others() {
     let repository = large();
     let good = repository.printer("good", REVIEW);
     let (wrote, seen) = (repository.outside("wrote"), repository.outside("seen"));
-    // Bounded, for a test that fails: the other never came.
+    // The loop is bounded, so that the test fails if the other reviewer never starts.
     let wait = |file: &Path| {
         format!(
             "n=0; while [ ! -e '{0}' ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done; [ -e '{0}' ]\n",
@@ -66,7 +67,7 @@ fn what_one_reviewer_writes_no_other_sees() {
             wait(&seen),
         ),
     );
-    // The checkout under the overlay is nowhere to be found, and what holds it cannot be written to.
+    // The checkout under the overlay is hidden, and its folder cannot be written to.
     let reader = repository.script(
         "reader",
         &format!(
@@ -92,7 +93,7 @@ fn what_one_reviewer_writes_no_other_sees() {
 }
 
 #[test]
-fn a_reviewer_can_have_a_checkout_of_its_own() {
+fn reviewer_with_own_work_tree_shares_nothing() {
     let repository = large();
     let good = repository.printer("good", REVIEW);
     let script = repository.script(
@@ -111,7 +112,7 @@ fn a_reviewer_can_have_a_checkout_of_its_own() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_missing_also_when_the_checkout_is_shared() {
+fn absent_program_is_missing_with_a_shared_checkout() {
     let repository = large();
     repository.configure(&entry("absent", "command", &["no-such-program"], ""));
     let report = repository.report(&[]);
@@ -120,8 +121,8 @@ fn a_program_that_is_not_there_is_missing_also_when_the_checkout_is_shared() {
 }
 
 #[test]
-fn where_the_system_forbids_it_each_reviewer_gets_a_checkout() {
-    // In a user namespace that allows no further ones, as a user who may not mount.
+fn each_reviewer_gets_a_checkout_if_mounts_are_forbidden() {
+    // Runs in a user namespace that allows no further ones, like a user without permission to mount.
     let forbidden = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin -- \"$@\"";
     let namespace = ["--user", "--map-root-user", "sh", "-c", forbidden, "sh"];
     let allowed = Command::new("unshare")
@@ -162,7 +163,7 @@ fn where_the_system_forbids_it_each_reviewer_gets_a_checkout() {
 }
 
 #[test]
-fn a_killed_run_leaves_nothing_mounted() {
+fn killed_run_leaves_nothing_mounted() {
     let repository = large();
     let started = repository.outside("started");
     let script = repository.script(

@@ -1,4 +1,4 @@
-//! What is reviewed: revisions, pull requests, patches.
+//! The targets of a review: revisions, pull requests, patches.
 
 use crate::repository::{REVIEW, Repository, entry};
 
@@ -10,7 +10,7 @@ fn configured() -> Repository {
 }
 
 #[test]
-fn a_branch_is_reviewed_against_its_merge_base() {
+fn branch_is_reviewed_against_its_merge_base() {
     let repository = configured();
     let base = repository.git(&["rev-parse", "main"]);
     repository.git(&["checkout", "-q", "main"]);
@@ -35,7 +35,7 @@ fn a_branch_is_reviewed_against_its_merge_base() {
 }
 
 #[test]
-fn a_pull_request_is_fetched_when_asked_for() {
+fn pull_request_is_fetched_on_request() {
     let origin = configured();
     let repository = configured();
     repository.git(&["remote", "add", "origin", origin.top().to_str().unwrap()]);
@@ -50,7 +50,7 @@ fn a_pull_request_is_fetched_when_asked_for() {
 }
 
 #[test]
-fn a_patch_is_reviewed_without_touching_the_checkout() {
+fn patch_is_reviewed_without_changing_the_checkout() {
     let repository = configured();
     let patch = repository.outside("sum.patch");
     std::fs::write(
@@ -70,7 +70,7 @@ fn a_patch_is_reviewed_without_touching_the_checkout() {
 }
 
 #[test]
-fn what_cannot_be_reviewed_is_said() {
+fn invalid_targets_fail_with_the_reason() {
     let repository = configured();
     let wrong = repository.outside("wrong.patch");
     std::fs::write(
@@ -91,14 +91,14 @@ fn what_cannot_be_reviewed_is_said() {
         ),
         (&["--pr", "5", "--remote", "."], 4, "name it with --head"),
         (&["--round", "0"], 2, "auto"),
-        (&["--reviewer", "nobody"], 2, "nobody"),
+        (&["--reviewer", "unknown-reviewer"], 2, "unknown-reviewer"),
         (&["--format", "json,sarif"], 2, "--output"),
     ] {
         let output = repository.run(args);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
         assert!(errors.contains(said), "{args:?}: {errors}");
-        // Once, and without git's command line.
+        // The message appears once, and without git's command line.
         let causes = errors.matches("No such file or directory").count();
         assert!(
             causes <= 1 && !errors.contains("core.hooksPath"),
@@ -161,7 +161,7 @@ fn reports_are_written_and_fail_on_sets_the_exit_code() {
 }
 
 #[test]
-fn a_change_that_is_published_has_a_page_and_no_token_in_it() {
+fn published_change_has_a_page_without_a_token() {
     let repository = configured();
     repository.git(&[
         "remote",
@@ -169,7 +169,7 @@ fn a_change_that_is_published_has_a_page_and_no_token_in_it() {
         "origin",
         "https://me:s3cret-t0ken@github.com/owner/name.git",
     ]);
-    // It was not pushed.
+    // The commit was not pushed.
     assert_eq!(repository.report(&[]).target.url, None);
     repository.git(&["update-ref", "refs/remotes/origin/feature", "feature"]);
     let report = repository.report(&["--base", "main"]);
@@ -189,7 +189,7 @@ fn a_change_that_is_published_has_a_page_and_no_token_in_it() {
 }
 
 #[test]
-fn added_and_removed_lines_are_those_that_git_counts() {
+fn added_and_removed_lines_match_git() {
     let repository = configured();
     let lines: Vec<String> = (1..60).map(|n| format!("line {n}")).collect();
     repository.write("long.txt", &(lines.join("\n") + "\n"));
@@ -226,7 +226,7 @@ fn added_and_removed_lines_are_those_that_git_counts() {
 }
 
 #[test]
-fn a_fix_that_applies_is_one_that_tools_can_apply() {
+fn applicable_fix_is_in_sarif() {
     let repository = configured();
     let folder = repository.outside("reports");
     let output = repository.run(&[
@@ -265,7 +265,7 @@ fn a_fix_that_applies_is_one_that_tools_can_apply() {
 }
 
 #[test]
-fn a_fix_that_does_not_apply_is_offered_to_no_tool() {
+fn inapplicable_fix_is_left_out_of_sarif() {
     let repository = Repository::new();
     let lie = REVIEW
         .replace("-        total += item", "-        no_such_line += item")
@@ -289,7 +289,7 @@ fn a_fix_that_does_not_apply_is_offered_to_no_tool() {
 }
 
 #[test]
-fn one_report_in_two_formats_counts_once() {
+fn report_in_two_formats_counts_once() {
     let repository = configured();
     let folder = repository.outside("reports");
     let folder = folder.to_str().unwrap();

@@ -1,4 +1,4 @@
-//! What is seen on a real terminal (tmux), and through a pipe.
+//! The output on a real terminal (tmux), and through a pipe.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use testutils::poll;
 
 use crate::repository::{LONG, REVIEW, Repository, entry};
 
-/// A terminal, ended with the test.
+/// A terminal that ends with the test.
 struct Terminal {
     socket: String,
 }
@@ -19,7 +19,7 @@ impl Terminal {
         let status = Command::new("tmux")
             .args(["-S", &socket, "-f", "/dev/null", "new-session", "-d"])
             .args(["-x", &columns.to_string(), "-y", &rows.to_string()])
-            // What was there stays to be seen when the command has ended.
+            // The pane keeps its content when the command has exited.
             .args([";", "set", "-g", "remain-on-exit", "on", ";"])
             .args(["respawn-pane", "-k", command])
             .current_dir(repository.top())
@@ -40,7 +40,7 @@ impl Terminal {
     fn shows(&self, text: &str) -> String {
         poll(LONG, text, || {
             let screen = self.tmux(&["capture-pane", "-p"]);
-            // A line that is too long for the terminal is broken in two.
+            // The terminal breaks a line that is too long for it.
             match screen.replace('\n', "").contains(text) {
                 true => Ok(screen),
                 false => Err(screen),
@@ -56,7 +56,7 @@ impl Drop for Terminal {
 }
 
 #[test]
-fn a_line_a_reviewer_stays_one_line_and_ctrl_c_leaves_no_garbage() {
+fn each_reviewer_keeps_one_row_and_ctrl_c_leaves_no_garbage() {
     let repository = Repository::new();
     let good = repository.printer("good", REVIEW);
     let busy = repository.script(
@@ -81,12 +81,12 @@ fn a_line_a_reviewer_stays_one_line_and_ctrl_c_leaves_no_garbage() {
     };
     terminal.shows("Read a/path");
     terminal.shows("quick            finished   0:0");
-    // Made narrower in the middle of it: the rows are broken by the terminal, and drawn again in their place.
+    // The terminal is made narrower during the run: it breaks the rows, which are redrawn in place.
     terminal.tmux(&["resize-window", "-x", "40", "-y", "24"]);
     terminal.shows("busy with a … working");
     terminal.tmux(&["send-keys", "C-c"]);
     terminal.shows("goes on from here");
-    // With what has left the screen above: the terminal keeps pieces of the rows that it broke itself.
+    // Includes the lines above the screen: the terminal keeps pieces of the rows that it broke itself.
     let screen = terminal.tmux(&["capture-pane", "-p", "-S", "-"]);
     for (name, state) in [
         ("quick        ", "finished"),
@@ -109,7 +109,7 @@ fn a_line_a_reviewer_stays_one_line_and_ctrl_c_leaves_no_garbage() {
 }
 
 #[test]
-fn a_pipe_gets_a_line_for_each_change_and_no_control_characters() {
+fn pipe_gets_a_line_for_each_change_without_control_characters() {
     let repository = Repository::new();
     let good = repository.printer("good", REVIEW);
     repository.configure(&entry("quick", "command", &[&good], ""));

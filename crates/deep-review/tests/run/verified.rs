@@ -1,4 +1,4 @@
-//! What reviewers say is checked, and every check is shown.
+//! Findings are checked, and the report shows every check.
 
 use review::model::{CheckKind, CheckResult, Class, Finding};
 use serde_json::json;
@@ -83,7 +83,7 @@ fn checks_confirm_correct_or_refute() {
 }
 
 #[test]
-fn code_that_was_only_moved_is_no_regression() {
+fn moved_code_is_no_regression() {
     let repository = Repository::new();
     let block: String = (0..12)
         .map(|n| format!("    value_{n} = compute_something_long({n})\n"))
@@ -114,7 +114,7 @@ fn code_that_was_only_moved_is_no_regression() {
 }
 
 #[test]
-fn fixes_and_repros_are_run_only_when_asked() {
+fn fixes_and_repros_run_only_if_allowed() {
     let repository = Repository::new();
     let fix = |line: &str| {
         format!(
@@ -157,7 +157,7 @@ fn fixes_and_repros_are_run_only_when_asked() {
 }
 
 #[test]
-fn proof_that_shows_the_same_with_the_fix_is_none() {
+fn repro_that_shows_the_same_with_the_fix_proves_nothing() {
     let repository = Repository::new();
     let real = "--- a/src/count.py\n+++ b/src/count.py\n@@ -4 +4 @@\n-        total += item\n+        total += 1\n";
     let empty = "--- a/src/count.py\n+++ b/src/count.py\n@@ -4 +4 @@\n-        total += item\n+        total += item\n";
@@ -210,7 +210,7 @@ fn proof_that_shows_the_same_with_the_fix_is_none() {
             Some(CheckResult::Unchecked),
             "{title}: {checks:?}"
         );
-        // `true` passes without any fix, so it proves none.
+        // `true` passes without any fix, so it proves nothing.
         assert_ne!(
             result(finding, CheckKind::FixPasses),
             Some(CheckResult::Confirmed),
