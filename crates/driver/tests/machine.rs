@@ -32,6 +32,7 @@ const HOSTILE: &str = "a[1] *b,c='é\"$x";
 /// An instance folder with an empty disk. Whatever QEMU was started in it is gone when it is dropped.
 struct Instance {
     _root: tempfile::TempDir,
+    _port: testutils::Port,
     dir: InstanceDir,
     files: QemuFiles,
     spec: MachineSpec,
@@ -40,6 +41,7 @@ struct Instance {
 
 impl Instance {
     fn new() -> Instance {
+        let port = testutils::Port::reserve();
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join(HOSTILE);
         std::fs::create_dir(&path).unwrap();
@@ -68,10 +70,11 @@ impl Instance {
                 }],
                 cidata: None,
                 agent_port: AgentPort::Serial,
-                ssh_local_port: free_port(),
+                ssh_local_port: port.number(),
             },
             driver: Qemu::new(std::env::var_os("PATH").unwrap(), root.path().join("cache")),
             _root: root,
+            _port: port,
         }
     }
 
@@ -94,14 +97,6 @@ impl Drop for Instance {
             let _ = process.signal(Signal::Kill);
         }
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 fn is_alive(identity: &Identity) -> bool {

@@ -39,8 +39,9 @@ mod tests {
 
     #[test]
     fn port_of_the_template_or_of_the_last_start_is_used_if_free() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
+        let reserved = testutils::Port::reserve();
+        let port = reserved.number();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         assert!(
             matches!(choose(Some(port), None), Err(RunError::PortInUse { port: p }) if p == port)
         );

@@ -5,6 +5,7 @@
 //! - [`Bystander`]: a process that nothing of rdd may touch.
 //! - [`stub_guest`]: a guest that is up in half a second and no Linux, for many VMs at once.
 //! - [`VmSlot`]: how many VMs the machine boots at once.
+//! - [`Port`]: a port that no other test uses.
 //! - [`skip()`]: records a test that cannot run on this machine.
 //! - [`differs_under_wine`]: where Wine is not Windows.
 
@@ -19,6 +20,9 @@ mod bystander;
 mod instance;
 mod machine;
 mod poll;
+mod port;
+#[cfg(unix)]
+mod programs;
 mod skip;
 mod slot;
 pub mod stub_guest;
@@ -33,6 +37,9 @@ pub use bystander::Bystander;
 pub use instance::{Instance, Leftover, leftovers_of};
 pub use machine::{cache_dir, path_with_tools, tools_dir};
 pub use poll::{poll, poll_async};
+pub use port::Port;
+#[cfg(unix)]
+pub use programs::{LeftOut, link_programs};
 pub use skip::{Need, program_or_skip, skip};
 pub use slot::VmSlot;
 #[cfg(windows)]

@@ -30,6 +30,17 @@ pub fn path_with_tools() -> OsString {
     std::env::join_paths(folders).expect("a target folder that can be in PATH")
 }
 
+/// Where test programs that run side by side hold locks. One folder for each user, because another user's lock files
+/// cannot be opened.
+pub(crate) fn lock_dir() -> PathBuf {
+    #[cfg(unix)]
+    let user = rustix::process::getuid().as_raw();
+    // The temporary folder is the user's own there.
+    #[cfg(windows)]
+    let user = 0;
+    std::env::temp_dir().join(format!("rdd-test-locks-{user}"))
+}
+
 /// Cargo's target folder, which this test program is in.
 fn target_dir() -> PathBuf {
     // Cargo marks its target folder with this file, wherever it is.

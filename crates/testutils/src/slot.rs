@@ -1,12 +1,11 @@
 //! How many VMs the machine boots at once, over all test programs that run on it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use process::FileLock;
 use process::file::create_private_dir;
 
-use crate::poll;
+use crate::{machine, poll};
 
 /// Emulated guests share the cores: more at once only makes each miss its deadline. `RDD_TEST_VMS` overrides.
 const DEFAULT_SLOTS: u32 = 2;
@@ -29,7 +28,7 @@ impl VmSlot {
             .and_then(|n| n.parse().ok())
             .unwrap_or(DEFAULT_SLOTS)
             .max(1);
-        let folder = folder();
+        let folder = machine::lock_dir();
         create_private_dir(&folder).expect("the folder of the VM slots");
         let label = std::env::current_exe()
             .map_or_else(|_| "a test".to_owned(), |exe| exe.display().to_string());
@@ -52,10 +51,4 @@ impl VmSlot {
             .await
             .expect("the wait for a VM slot")
     }
-}
-
-/// One for each user: another user's lock files cannot be opened.
-fn folder() -> PathBuf {
-    let user = std::env::var("USER").unwrap_or_else(|_| "user".to_owned());
-    std::env::temp_dir().join(format!("rdd-test-slots-{user}"))
 }

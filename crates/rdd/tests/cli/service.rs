@@ -291,8 +291,9 @@ fn h14_everything_works_below_an_awkward_home() {
 #[test]
 fn the_port_that_was_chosen_must_be_free() {
     let instance = instance();
-    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = busy.local_addr().unwrap().port().to_string();
+    let reserved = testutils::Port::reserve();
+    let busy = std::net::TcpListener::bind(("127.0.0.1", reserved.number())).unwrap();
+    let port = reserved.number().to_string();
     let error = instance.rdd_fails(&["svc", "start", "--secure-port", &port], 1);
     assert!(
         error.contains(&format!("port {port}")) && error.contains("--secure-port"),

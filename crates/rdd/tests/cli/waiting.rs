@@ -1,7 +1,6 @@
 //! A command that waits while the control plane is replaced. No controller runs, so nothing happens to the VM but what
 //! the test writes.
 
-use std::net::TcpListener;
 use std::thread;
 
 use testutils::{Instance, poll};
@@ -62,10 +61,9 @@ fn a_wait_goes_on_with_the_next_control_plane() {
         until_declared(&instance, "true");
         kill_daemon(&instance);
         // At another port, too.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port().to_string();
-        drop(free);
-        said(&instance, &["svc", "start", "--secure-port", &port]);
+        let port = testutils::Port::reserve();
+        let number = port.number().to_string();
+        said(&instance, &["svc", "start", "--secure-port", &number]);
         said(&instance, &["svc", "restart"]);
         set_running(&instance, "True", "Started");
         let output = waiting.join().unwrap();

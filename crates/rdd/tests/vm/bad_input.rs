@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use testutils::{Instance, VmSlot, poll};
@@ -298,25 +297,10 @@ fn a_port_in_use_is_named_and_the_vm_starts_when_it_is_free() {
 fn without_qemu_the_package_is_named_and_its_installation_is_noticed() {
     let mut instance = guest::instance();
     let _slot = VmSlot::acquire();
-    // All programs of this machine's PATH but QEMU's. Of two programs with the same name the first one counts.
     let bin = instance.scratch().join("bin");
     fs::create_dir(&bin).unwrap();
-    let mut qemu = Vec::new();
-    for folder in std::env::split_paths(&std::env::var_os("PATH").unwrap()) {
-        // A folder of PATH may not exist, and an entry may be a link to nothing.
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let link = bin.join(&name);
-            if !entry.path().is_file() {
-                continue;
-            }
-            if name.to_string_lossy().starts_with("qemu-system") {
-                qemu.push((entry.path(), link));
-            } else if fs::symlink_metadata(&link).is_err() {
-                symlink(entry.path(), link).unwrap();
-            }
-        }
-    }
+    let path = std::env::var_os("PATH").unwrap();
+    let qemu = testutils::link_programs(&path, &bin, |name| name.starts_with("qemu-system"));
     assert!(
         !qemu.is_empty(),
         "QEMU is not installed: run scripts/install-packages"
@@ -336,11 +320,7 @@ fn without_qemu_the_package_is_named_and_its_installation_is_noticed() {
     let stderr = instance.rdd_fails(&create, 1);
     assert!(stderr.contains("qemu-system-x86"), "{stderr}");
 
-    for (from, to) in &qemu {
-        if fs::symlink_metadata(to).is_err() {
-            symlink(from, to).unwrap();
-        }
-    }
+    qemu.link();
     instance.rdd_ok_within(&["limavm", "start", NAME, "--wait"], BOOT);
 }
 
