@@ -1,5 +1,6 @@
 //! The command line. What each command does is in `commands`, a file a command.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -349,12 +350,12 @@ pub(crate) enum LimaVm {
     Shell {
         /// The directory to be in
         #[arg(long, value_name = "DIR")]
-        workdir: Option<String>,
+        workdir: Option<OsString>,
         /// The name of the VM
         name: String,
         /// The command and its arguments; a login shell when there is none
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<String>,
+        command: Vec<OsString>,
     },
 
     /// Print the log of a VM's hostagent

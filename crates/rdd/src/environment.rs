@@ -9,6 +9,9 @@ use anyhow::Context;
 /// What names the home folder ([`std::env::home_dir`]).
 const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
+/// The variable that names the daemon's end of the pipe on which it reports that it is ready.
+pub(crate) const READY_VARIABLE: &str = "RDD_SERVE_READY";
+
 /// The variables that rdd looks at. `RDD_*` hold in the daemon and in every process that it starts as well.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
@@ -26,7 +29,7 @@ pub(crate) struct Environment {
     pub(crate) keep_logs: bool,
     /// `RDD_DEVELOPER_MODE`.
     pub(crate) developer_mode: bool,
-    /// The end of the pipe on which a daemon tells that it is ready ([`crate::service::start`]).
+    /// [`READY_VARIABLE`].
     pub(crate) ready_pipe: Option<String>,
     /// `PATH`: where other programs are looked for.
     pub(crate) search_path: OsString,
@@ -90,7 +93,7 @@ impl Environment {
             keep_logs: set("RDD_KEEP_LOGS").is_some(),
             developer_mode: text("RDD_DEVELOPER_MODE")?
                 .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),
-            ready_pipe: text(crate::service::start::READY_VARIABLE)?,
+            ready_pipe: text(READY_VARIABLE)?,
             search_path: set("PATH").unwrap_or_default(),
             proxies: lima::cidata::PROXY_VARIABLES
                 .iter()

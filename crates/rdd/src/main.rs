@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         command: false,
     };
     let exit = run(&mut logging).unwrap_or_else(|error| {
-        write_error(&logging.fatal(&exit::message(&error)));
+        output::print_error(&logging.fatal(&exit::message(&error)));
         Exit::of(&error)
     });
     ExitCode::from(exit.code())
@@ -101,12 +101,12 @@ fn usage(error: &clap::Error) -> anyhow::Result<Exit> {
             "unknown flag: --instance; it stands directly after `rdd`: rdd --instance NAME COMMAND"
         );
     }
-    write_error(&error.render().to_string());
+    output::print_error(&error.render().to_string());
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some(ContextValue::String(command)) = error.get(ContextKind::InvalidSubcommand)
         && let Some(hint) = hint::of(command)
     {
-        write_error(&format!("\n{hint}\n"));
+        output::print_error(&format!("\n{hint}\n"));
     }
     Ok(Exit::Usage)
 }
@@ -116,10 +116,4 @@ fn missing_command(context: &Context) -> clap::Error {
         ErrorKind::MissingSubcommand,
         "a command is missing; `rdd --help` lists them",
     )
-}
-
-/// Writes to standard error, which may be closed; then nobody is there to be told.
-fn write_error(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -9,6 +9,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     print_bytes(text.as_bytes()).map(|_| ())
 }
 
+/// Prints text on standard error. A failure is ignored, because there is no other place to report it.
+pub(crate) fn print_error(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 /// Prints bytes; `false` when nobody reads them any more.
 pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();

@@ -29,6 +29,9 @@ impl Platform {
     }
 }
 
+/// The file in a log folder that names the instance whose logs are in it.
+pub(crate) const LOG_OWNER: &str = ".rdd-logs";
+
 /// The files and folders of one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Paths {
@@ -38,8 +41,8 @@ pub(crate) struct Paths {
     pub(crate) log_dir: PathBuf,
     /// A folder with a path so short that sockets fit below it.
     pub(crate) short_dir: PathBuf,
-    /// `log_dir` is the user's own choice, so it may hold other things than ours.
-    pub(crate) log_dir_is_ours: bool,
+    /// `RDD_LOG_DIR` names no other log folder, which could hold files of the user's.
+    pub(crate) log_dir_is_default: bool,
     /// The cache of images, shared by all instances since an image is no state of one.
     pub(crate) cache_dir: PathBuf,
 }
@@ -47,7 +50,11 @@ pub(crate) struct Paths {
 impl Paths {
     /// The paths of an instance on this platform.
     pub(crate) fn new(instance: &Instance, environment: &Environment) -> Self {
-        Self::on(Platform::current(), instance, environment)
+        let mut paths = Self::on(Platform::current(), instance, environment);
+        if !paths.log_dir_is_default {
+            paths.log_dir = log_folder_of(instance, paths.log_dir);
+        }
+        paths
     }
 
     /// The paths of an instance on any platform.
@@ -85,7 +92,7 @@ impl Paths {
         Self {
             dir,
             log_dir: environment.log_dir.clone().unwrap_or(log_dir),
-            log_dir_is_ours: environment.log_dir.is_none(),
+            log_dir_is_default: environment.log_dir.is_none(),
             short_dir: home.join(format!(".rd{}", instance.suffix())),
             cache_dir,
         }
@@ -168,6 +175,19 @@ impl Paths {
     }
 }
 
+/// The folder that `RDD_LOG_DIR` names, or one with the instance's name in it when another instance logs there: the
+/// logs of all instances have the same names.
+fn log_folder_of(instance: &Instance, chosen: PathBuf) -> PathBuf {
+    let own = chosen.join(instance.to_string());
+    let owner = std::fs::read_to_string(chosen.join(LOG_OWNER)).unwrap_or_default();
+    let is_free = owner.is_empty() || owner.trim() == instance.to_string();
+    if is_free && !own.join(LOG_OWNER).exists() {
+        chosen
+    } else {
+        own
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -226,7 +246,28 @@ mod tests {
             chosen.stderr_log(),
             Path::new("/var/log/mine/rdd.stderr.log")
         );
-        assert!(!chosen.log_dir_is_ours);
+        assert!(!chosen.log_dir_is_default);
+    }
+
+    #[test]
+    fn two_instances_with_one_log_folder_keep_their_logs_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = Environment {
+            home: "/home/me".into(),
+            log_dir: Some(folder.path().to_owned()),
+            ..Environment::default()
+        };
+        let log_dir = |name| Paths::new(&Instance::new(name).unwrap(), &environment).log_dir;
+        assert_eq!(log_dir("a"), folder.path());
+        std::fs::write(folder.path().join(LOG_OWNER), "rancher-desktop-a\n").unwrap();
+        assert_eq!(log_dir("a"), folder.path());
+        let own = folder.path().join("rancher-desktop-b");
+        assert_eq!(log_dir("b"), own);
+        // It stays there when the first instance is gone.
+        std::fs::create_dir(&own).unwrap();
+        std::fs::write(own.join(LOG_OWNER), "rancher-desktop-b\n").unwrap();
+        std::fs::remove_file(folder.path().join(LOG_OWNER)).unwrap();
+        assert_eq!(log_dir("b"), own);
     }
 
     #[test]

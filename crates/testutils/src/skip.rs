@@ -29,6 +29,8 @@ pub enum Need {
     Kubectl,
     /// Namespaces of users, processes, mounts or networks.
     Namespaces,
+    /// The rights of root.
+    Root,
     /// `tmux`.
     Tmux,
 }
@@ -42,6 +44,7 @@ impl Need {
             Need::Corpus => Some("the reports are not part of the project"),
             Need::GroupSignals => Some("Debian 12 has Linux 6.1"),
             Need::Namespaces => Some("a container may forbid them"),
+            Need::Root => Some("CI may run as an ordinary user"),
             Need::Analyser | Need::Browser | Need::Kubectl | Need::Tmux => None,
         }
     }

@@ -1,6 +1,8 @@
 //! Puts the daemon together, and takes it apart again.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -36,6 +38,9 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 /// How long requests under way may take to end.
 const SERVER_STOP: Duration = Duration::from_secs(5);
+
+/// How often the files by which commands find the daemon are checked.
+const RESTORE: Duration = Duration::from_secs(1);
 
 /// How many backups of a VM's logs are kept, as of the daemon's own.
 const KEPT_LOGS: usize = 5;
@@ -171,8 +176,9 @@ pub(super) async fn run(
             }
             request = decision.made() => return Ok(request),
         }
-        let ready = Ready::of(identity.clone(), port);
-        write_plain(&paths.ready_file(), &serde_json::to_string(&ready)?)?;
+        let ready = Ready::of(identity.clone(), port, paths);
+        let ready = serde_json::to_string(&ready)?;
+        write_plain(&paths.ready_file(), &ready)?;
         tracing::info!(port, "Marked control plane as ready");
         process::crash::point("daemon.after-ready");
         readiness.ready();
@@ -181,6 +187,7 @@ pub(super) async fn run(
             request = decision.made() => Ok(request),
             result = &mut serving => ended("the API server", result.map(|result| result.map_err(anyhow::Error::from))),
             result = &mut controlling => ended("the controllers", result.map(|result| result.map_err(anyhow::Error::from))),
+            never = restore_files(context, &ready, port) => match never {},
         }
     }
     .await;
@@ -194,7 +201,7 @@ pub(super) async fn run(
     // Who wants a daemon that runs waits for the next one.
     let stopping = Ready {
         stopping: true,
-        ..Ready::of(identity, port)
+        ..Ready::of(identity, port, paths)
     };
     if let Err(error) = serde_json::to_vec(&stopping)
         .map_err(anyhow::Error::from)
@@ -268,6 +275,33 @@ fn ended<T>(
     }
 }
 
+/// Writes `ready.json` and the kubeconfig again when something removed or damaged them: without them no command finds the
+/// daemon. The renewal of the certificates changes the kubeconfig as well; its text is then the one to restore.
+async fn restore_files(context: &Context, ready: &str, port: u16) -> Infallible {
+    let (ready_file, config_file) = (context.paths.ready_file(), context.paths.config());
+    let server = format!("https://127.0.0.1:{port}");
+    let mut config = std::fs::read_to_string(&config_file).unwrap_or_default();
+    loop {
+        tokio::time::sleep(RESTORE).await;
+        let is_right = std::fs::read_to_string(&ready_file).is_ok_and(|current| current == ready);
+        let mut restored = if is_right {
+            Ok(())
+        } else {
+            write_plain(&ready_file, ready)
+        };
+        match std::fs::read_to_string(&config_file) {
+            Ok(current) if current.contains(&server) => config = current,
+            _ => {
+                let written = process::file::write_atomic(&config_file, config.as_bytes(), 0o600);
+                restored = restored.and(written.map_err(Into::into));
+            }
+        }
+        if let Err(error) = restored {
+            tracing::debug!("cannot restore a file of the control plane: {error:#}");
+        }
+    }
+}
+
 fn hostagent_command(context: &Context) -> anyhow::Result<HostagentCommand> {
     let environment = &context.environment;
     let mut env = vec![("RDD_INSTANCE".into(), context.instance.suffix().into())];
@@ -278,8 +312,7 @@ fn hostagent_command(context: &Context) -> anyhow::Result<HostagentCommand> {
         ));
     }
     Ok(HostagentCommand {
-        program: std::env::current_exe()
-            .context("cannot find the program that is running, to start hostagents")?,
+        program: own_program()?,
         args: vec![
             "hostagent".into(),
             "--cache-dir".into(),
@@ -289,4 +322,16 @@ fn hostagent_command(context: &Context) -> anyhow::Result<HostagentCommand> {
         kept_logs: (!environment.keep_logs).then_some(KEPT_LOGS),
         log_title: environment.log_title.clone(),
     })
+}
+
+/// The program that is running, to start hostagents. The path stays valid when an upgrade moves or removes the file.
+#[cfg(target_os = "linux")]
+fn own_program() -> anyhow::Result<PathBuf> {
+    Ok(PathBuf::from("/proc/self/exe"))
+}
+
+/// The program that is running, to start hostagents.
+#[cfg(not(target_os = "linux"))]
+fn own_program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("cannot find the program that is running, to start hostagents")
 }

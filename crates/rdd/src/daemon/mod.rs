@@ -20,7 +20,7 @@ use process::{FileLock, Identity, lock};
 
 use crate::cli::ServeSettings;
 use crate::context::Context;
-use crate::service::{settings, state};
+use crate::service::{other_daemon, ownership, settings, state};
 
 /// Threads for what waits. Two keep an API call from waiting for another one's JSON; more only cost memory.
 const WORKERS: usize = 2;
@@ -62,7 +62,7 @@ fn run(
             .as_deref()
             .unwrap_or(settings::ALL_CONTROLLERS),
     )?;
-    process::file::create_private_dir(&paths.dir)?;
+    ownership::claim(context)?;
     let Some(lock) = FileLock::try_acquire(&paths.lock(), &state::lock_label(&context.instance))?
     else {
         bail!(
@@ -72,6 +72,7 @@ fn run(
             paths.lock().display()
         );
     };
+    other_daemon::refuse(context)?;
     let identity = Identity::of_current()?;
     process::crash::point("daemon.after-lock");
     // What a daemon that was killed left behind. Nobody else writes here while the lock is ours.

@@ -3,6 +3,8 @@
 pub(crate) mod check_request;
 pub(crate) mod client;
 mod orphans;
+pub(crate) mod other_daemon;
+pub(crate) mod ownership;
 pub(crate) mod remove;
 pub(crate) mod restart;
 pub(crate) mod settings;

@@ -1,8 +1,8 @@
-//! Removes an instance, or what it holds.
+//! Removes an instance, or what it holds. What rdd did not make is left, and named.
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
@@ -12,42 +12,62 @@ use process::lock::LockError;
 use crate::context::Context;
 use crate::duration::Timeout;
 use crate::exit::Failure;
-use crate::log_file;
-use crate::service::{orphans, stop};
+use crate::service::{orphans, other_daemon, ownership, stop};
 
-/// Whether there is anything of the instance but logs.
-pub(crate) fn exists(context: &Context) -> bool {
-    context.paths.dir.exists() || context.paths.short_dir.exists()
+/// What a removal did, for the user.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removal {
+    /// Folders and files that are gone.
+    pub(crate) removed: Vec<PathBuf>,
+    /// What is left because rdd did not make it.
+    pub(crate) left: Vec<PathBuf>,
 }
 
 /// Stops the daemon and removes its data, its VMs and, unless they are to be kept, its logs. When the deadline passes
 /// before the daemon has stopped, everything stays.
-pub(crate) fn delete(context: &Context, timeout: Timeout) -> anyhow::Result<()> {
+pub(crate) fn delete(context: &Context, timeout: Timeout) -> anyhow::Result<Removal> {
     let locks = Quiet::enforce(context, timeout)?;
     process::crash::point("svc.delete.after-stop");
     let gone = orphans::end(&context.paths.lima_home())?;
     process::crash::point("svc.delete.after-vms");
     keep_vm_logs(context)?;
-    with_locks_in_it(gone, || remove_all(&context.paths.short_dir))?;
+    let mut removal = Removal::default();
+    with_locks_in_it(gone, || {
+        remove_vms(context, |_| true, &mut removal)?;
+        remove_folder(
+            context,
+            &context.paths.lima_home(),
+            ownership::is_in_lima_home,
+            &mut removal,
+        )?;
+        remove_folder(context, &context.paths.short_dir, |_| false, &mut removal)
+    })?;
     process::crash::point("svc.delete.after-short-dir");
     if !context.environment.keep_logs {
-        remove_logs(context)?;
+        remove_logs(context, &mut removal)?;
     }
     // The settings first: an interrupted removal leaves no instance that looks whole.
     process::file::remove_if_there(&context.paths.args_file())?;
     process::crash::point("svc.delete.after-settings");
-    for entry in list(&context.paths.dir)? {
-        if !locks.are(&entry) {
+    for entry in ownership::entries(&context.paths.dir)? {
+        // The marker goes last, because it is the proof for what an interrupted removal leaves.
+        if !locks.are(&entry) && !entry.ends_with(ownership::MARKER) && ownership::is_data(&entry) {
             remove_all(&entry)?;
         }
     }
-    let removed = remove_all(&context.paths.dir);
-    if removed.is_ok() {
-        return Ok(());
+    let removed = remove_folder(
+        context,
+        &context.paths.dir,
+        ownership::is_data,
+        &mut removal,
+    );
+    if removed.is_err() {
+        // As `with_locks_in_it`, and the folder is empty then, or of a daemon that was started since.
+        drop(locks);
+        process::file::remove_if_there(&context.paths.dir.join(ownership::MARKER))?;
+        process::file::remove_empty_folder(&context.paths.dir).or(removed)?;
     }
-    // As `with_locks_in_it`, and the folder is empty then, or of somebody who began anew since.
-    drop(locks);
-    process::file::remove_empty_folder(&context.paths.dir).or(removed)
+    Ok(removal)
 }
 
 /// Stops the daemon and removes objects and VMs; keeps settings, certificates and ssh keys. True when it was running.
@@ -57,12 +77,12 @@ pub(crate) fn reset(context: &Context, timeout: Timeout) -> anyhow::Result<bool>
     let gone = orphans::end(&lima.root)?;
     keep_vm_logs(context)?;
     with_locks_in_it(gone, || {
-        for entry in list(&lima.root)? {
-            if entry != lima.config_dir() {
-                remove_all(&entry)?;
-            }
-        }
-        Ok(())
+        let kept = [lima.config_dir(), lima.root.join(ownership::MARKER)];
+        remove_vms(
+            context,
+            |entry| !kept.iter().any(|kept| kept == entry),
+            &mut Removal::default(),
+        )
     })?;
     process::crash::point("svc.reset.after-vms");
     let database = context.paths.database();
@@ -71,11 +91,105 @@ pub(crate) fn reset(context: &Context, timeout: Timeout) -> anyhow::Result<bool>
     Ok(locks.was_running)
 }
 
-/// Removes folders in which we hold locks. Where the name of a removed file stays until nobody has it open (NFS, Windows
-/// on other file systems than NTFS), the locks have to go before their folders can.
+/// Removes the entries of the Lima home that rdd makes and `chosen` names. The folder of a VM can be a link to another
+/// disk; then what it leads to is removed as well.
+fn remove_vms(
+    context: &Context,
+    chosen: impl Fn(&Path) -> bool,
+    removal: &mut Removal,
+) -> anyhow::Result<()> {
+    for entry in ownership::entries(&context.paths.lima_home())? {
+        if !chosen(&entry)
+            || !ownership::is_in_lima_home(&entry)
+            || entry.ends_with(ownership::MARKER)
+        {
+            continue;
+        }
+        if let Some(target) = link_target(&entry) {
+            if ownership::is_vm(&target) {
+                remove_all(&target)?;
+                removal.removed.push(target);
+            } else {
+                removal.left.push(target);
+            }
+        }
+        remove_all(&entry)?;
+    }
+    Ok(())
+}
+
+/// Removes a folder that rdd made, with all that is in it. Of another one, the entries that `is_known` names, and the
+/// folder itself when nothing is left in it. Of a link, what it leads to and then the link.
+fn remove_folder(
+    context: &Context,
+    folder: &Path,
+    is_known: fn(&Path) -> bool,
+    removal: &mut Removal,
+) -> anyhow::Result<()> {
+    if folder.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let target = link_target(folder);
+    let real = target.as_deref().unwrap_or(folder);
+    if ownership::is_marked(real, &context.instance) {
+        remove_all(real)?;
+    } else {
+        for entry in ownership::entries(real)? {
+            if is_known(&entry) {
+                remove_all(&entry)?;
+            }
+        }
+        if !ownership::entries(real)?.is_empty() {
+            removal.left.push(real.to_owned());
+            return Ok(());
+        }
+        // A folder that the user made for a link stays; it is empty now.
+        if target.is_none() {
+            process::file::remove_empty_folder(real)?;
+        }
+    }
+    // What was in it went with it.
+    removal.removed.retain(|path| !path.starts_with(folder));
+    removal.removed.push(folder.to_owned());
+    if let Some(target) = target {
+        removal.removed.push(target);
+        remove_all(folder)?;
+    }
+    Ok(())
+}
+
+/// Where a link leads; nothing for what is no link, or leads nowhere.
+fn link_target(path: &Path) -> Option<PathBuf> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_symlink() => path.canonicalize().ok(),
+        _ => None,
+    }
+}
+
+/// Removes the instance's logs. A folder that `RDD_LOG_DIR` names goes only when rdd made it and nothing else is in it.
+fn remove_logs(context: &Context, removal: &mut Removal) -> anyhow::Result<()> {
+    let folder = &context.paths.log_dir;
+    if context.paths.log_dir_is_default {
+        return remove_folder(context, folder, ownership::is_log, removal);
+    }
+    let made_by_rdd = ownership::is_marked(folder, &context.instance);
+    for entry in ownership::entries(folder)? {
+        if ownership::is_log(&entry) {
+            remove_all(&entry)?;
+        }
+    }
+    if made_by_rdd && ownership::entries(folder)?.is_empty() {
+        process::file::remove_empty_folder(folder)?;
+        removal.removed.push(folder.clone());
+    }
+    Ok(())
+}
+
+/// Removes folders in which this process holds locks. Where the name of a removed file stays until no process has it
+/// open (NFS, Windows on other file systems than NTFS), the locks have to go before their folders can.
 fn with_locks_in_it(
     locks: Vec<FileLock>,
-    remove: impl Fn() -> anyhow::Result<()>,
+    mut remove: impl FnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let removed = remove();
     drop(locks);
@@ -94,7 +208,7 @@ fn keep_vm_logs(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The proof that no daemon runs and none starts: both locks are ours.
+/// The proof that no daemon runs and none starts: this process holds both locks.
 struct Quiet {
     start: FileLock,
     daemon: FileLock,
@@ -103,12 +217,14 @@ struct Quiet {
 
 impl Quiet {
     fn enforce(context: &Context, timeout: Timeout) -> anyhow::Result<Self> {
+        ownership::check_user(&context.paths)?;
         let deadline = timeout.deadline();
         process::file::create_private_dir(&context.paths.dir)?;
         let label = format!("a command that removes {}", context.instance);
         let start = acquire(&context.paths.start_lock(), &label, deadline)?;
         let was_running = stop::stop(context, None, true, deadline)?;
         let daemon = acquire(&context.paths.lock(), &label, deadline)?;
+        other_daemon::refuse(context)?;
         Ok(Self {
             start,
             daemon,
@@ -126,46 +242,6 @@ fn acquire(path: &Path, label: &str, deadline: Instant) -> anyhow::Result<FileLo
         LockError::TimedOut { .. } => Failure::deadline(error).into(),
         error => error.into(),
     })
-}
-
-/// Removes our logs, and their folder when nothing else is in it: the user may have chosen a folder that holds more.
-fn remove_logs(context: &Context) -> anyhow::Result<()> {
-    let folder = &context.paths.log_dir;
-    if context.paths.log_dir_is_ours {
-        return remove_all(folder);
-    }
-    for log in [context.paths.stdout_log(), context.paths.stderr_log()] {
-        let backups = log_file::backups(&log)
-            .with_context(|| format!("cannot list the logs in {}", folder.display()))?;
-        for (_, backup) in backups {
-            process::file::remove_if_there(&backup)?;
-        }
-        process::file::remove_if_there(&log)?;
-    }
-    match fs::remove_dir(folder) {
-        Err(error)
-            if !matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
-            ) =>
-        {
-            Err(error).with_context(|| format!("cannot remove the folder {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn list(folder: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
-    let read = || -> io::Result<Vec<_>> {
-        match fs::read_dir(folder) {
-            Ok(entries) => entries
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
-    };
-    read().with_context(|| format!("cannot list the folder {}", folder.display()))
 }
 
 /// Removes a file or a folder with all that is in it, following no link. Gone is success (hazard 4).

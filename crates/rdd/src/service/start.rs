@@ -12,13 +12,11 @@ use process::spawn::{Child, Spawn, Start};
 use crate::cli::ServeSettings;
 use crate::context::Context;
 use crate::duration::Timeout;
+use crate::environment::READY_VARIABLE;
 use crate::exit::Failure;
-use crate::service::settings;
 use crate::service::state::{Ready, State};
-use crate::{log_file, logging, tail};
-
-/// The variable that names the daemon's end of the pipe.
-pub(crate) const READY_VARIABLE: &str = "RDD_SERVE_READY";
+use crate::service::{other_daemon, ownership, settings};
+use crate::{log_file, logging, output, tail};
 
 /// How long commands that need the daemon wait for it, whatever their own time-out is: a broken one should fail fast.
 const AUTOMATIC_START: Timeout = Timeout(Some(Duration::from_secs(90)));
@@ -35,7 +33,9 @@ const SHOWN_LINES: usize = 20;
 /// Makes sure that the daemon is ready, for a command that talks to it.
 pub(crate) fn ensure(context: &Context) -> anyhow::Result<Ready> {
     if let State::Ready(ready) = State::of(&context.paths)? {
-        return Ok(ready.compatible(&context.instance)?);
+        let ready = ready.compatible(&context.instance)?;
+        ready.warn_of_another_cache(&context.paths);
+        return Ok(ready);
     }
     let ready = start(context, &ServeSettings::default(), true, AUTOMATIC_START)?;
     ready.with_context(|| format!("\"{}\" control plane is not ready", context.instance))
@@ -50,6 +50,7 @@ pub(crate) fn start(
     timeout: Timeout,
 ) -> anyhow::Result<Option<Ready>> {
     let deadline = timeout.deadline();
+    ownership::claim(context)?;
     create_if_missing(context)?;
     while_it_stops(context, deadline)?;
     if State::of(&context.paths)?.is_running()
@@ -96,7 +97,7 @@ pub(crate) enum Started {
 
 /// Takes the lock that who starts the daemon holds meanwhile.
 pub(crate) fn lock(context: &Context, deadline: Instant) -> anyhow::Result<FileLock> {
-    process::file::create_private_dir(&context.paths.dir)?;
+    ownership::claim(context)?;
     let label = format!("a command that starts {}", context.instance);
     match FileLock::acquire(&context.paths.start_lock(), &label, deadline) {
         Ok(lock) => Ok(lock),
@@ -114,6 +115,8 @@ pub(crate) fn start_locked(
     lock: FileLock,
 ) -> anyhow::Result<Started> {
     create_if_missing(context)?;
+    other_daemon::refuse(context)?;
+    other_daemon::name_its_databases(&context.paths);
     let mut child = spawn(context, overrides)?;
     process::crash::point("svc.start.after-spawn");
     tracing::info!(target: logging::RESULT, "starting \"{}\" control plane", context.instance);
@@ -206,7 +209,6 @@ fn join(context: &Context, wait: bool, deadline: Instant) -> anyhow::Result<Join
 
 fn spawn(context: &Context, overrides: &ServeSettings) -> anyhow::Result<Child> {
     let environment = &context.environment;
-    process::file::create_private_dir(&context.paths.log_dir)?;
     let title = environment.log_title.as_deref();
     let stdout = log_file::start_new(&context.paths.stdout_log(), environment.keep_logs, title)?;
     let stderr = log_file::start_new(&context.paths.stderr_log(), environment.keep_logs, title)?;
@@ -267,7 +269,7 @@ fn died(context: &Context, child: &mut Child) -> anyhow::Error {
     let log = context.paths.stderr_log();
     let lines = tail::last_lines(&log, SHOWN_LINES);
     for line in &lines {
-        crate::write_error(&format!("{line}\n"));
+        output::print_error(&format!("{line}\n"));
     }
     let hint = if lines.is_empty() {
         "its log is empty"

@@ -3,6 +3,7 @@
 //! Whether it runs is told by its lock, who it is by what the lock's holder wrote, and whether it is ready by a file
 //! which counts only while it names that very holder. So no left-over of a crashed daemon can speak for a living one.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use process::lock::{self, Holder};
@@ -32,6 +33,9 @@ pub(crate) struct Ready {
     /// The [`PROTOCOL`] that it speaks.
     #[serde(default)]
     pub(crate) protocol: u32,
+    /// Where it keeps images. Empty in the file of an older version.
+    #[serde(default)]
+    pub(crate) cache_dir: PathBuf,
     /// It has been asked to stop, and ends once its VMs have.
     #[serde(default)]
     pub(crate) stopping: bool,
@@ -43,12 +47,13 @@ pub(crate) const PROTOCOL: u32 = 1;
 
 impl Ready {
     /// What the daemon of this program says.
-    pub(crate) fn of(daemon: Identity, port: u16) -> Self {
+    pub(crate) fn of(daemon: Identity, port: u16, paths: &Paths) -> Self {
         Self {
             daemon,
             port,
             version: version::short(),
             protocol: PROTOCOL,
+            cache_dir: paths.cache_dir.clone(),
             stopping: false,
         }
     }
@@ -75,6 +80,19 @@ impl Ready {
                 version::short()
             )
         })
+    }
+
+    /// Warns when this command's environment names another image cache than that of the daemon, whose images count.
+    pub(crate) fn warn_of_another_cache(&self, paths: &Paths) {
+        if !self.cache_dir.as_os_str().is_empty() && self.cache_dir != paths.cache_dir {
+            tracing::warn!(
+                target: crate::logging::RESULT,
+                "the control plane was started with the image cache {}, and this command's environment (XDG_CACHE_HOME) \
+                 names {}; `rdd svc restart` makes the control plane use it",
+                self.cache_dir.display(),
+                paths.cache_dir.display()
+            );
+        }
     }
 
     fn name(&self) -> &str {

@@ -78,9 +78,11 @@ fn a_life_from_create_to_delete() {
 
     // The old name of the command.
     said(&instance, &["service", "start"]);
+    let removed = [instance.short_dir(), instance.log_dir(), instance.dir()]
+        .map(|folder| format!("removed {}", folder.display()));
     assert_eq!(
         said(&instance, &["service", "delete"]),
-        [plane("has been deleted")]
+        [&removed[..], &[plane("has been deleted")]].concat()
     );
     instance.assert_no_leftovers();
     assert_status(&instance, false, false);

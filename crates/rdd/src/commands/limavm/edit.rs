@@ -16,6 +16,7 @@ use super::find::find;
 use crate::context::Context;
 use crate::exit::message;
 use crate::logging::RESULT;
+use crate::output;
 use crate::service::client::refused;
 
 /// What every system of the kind has.
@@ -130,7 +131,7 @@ fn wants_to_correct(error: &anyhow::Error) -> bool {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return false;
     }
-    crate::write_error(&format!("{}\nEdit again? [Y/n] ", message(error)));
+    output::print_error(&format!("{}\nEdit again? [Y/n] ", message(error)));
     let mut answer = String::new();
     match std::io::stdin().lock().read_line(&mut answer) {
         Ok(read) => read > 0 && !answer.trim().to_lowercase().starts_with('n'),

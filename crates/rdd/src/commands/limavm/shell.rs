@@ -1,10 +1,10 @@
 //! `rdd limavm shell`: ssh into a VM. Starts nothing.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use lima::layout::LimaHome;
 use process::lock::{self, Holder};
 
@@ -16,8 +16,8 @@ use crate::exit::Exit;
 pub(crate) fn run(
     context: &Context,
     name: &str,
-    workdir: Option<&str>,
-    command: &[String],
+    workdir: Option<&OsStr>,
+    command: &[OsString],
 ) -> anyhow::Result<Exit> {
     let dir = LimaHome::new(context.paths.lima_home()).instance(name)?;
     if !dir.path().is_dir() {
@@ -34,43 +34,74 @@ pub(crate) fn run(
         ssh.arg("-t");
     }
     ssh.arg(format!("lima-{name}"));
-    ssh.args(remote.map(OsString::from));
-    replace_this_program(ssh)
+    ssh.args(&remote);
+    let length = remote.map_or(0, |remote| remote.len());
+    replace_this_program(ssh, length)
 }
 
-/// What the guest's shell is given. ssh joins its arguments with spaces and a shell reads the result, so each one is
-/// quoted. A login shell runs it, because people expect the `PATH` of their profile.
-fn remote_command(workdir: Option<&str>, command: &[String]) -> Option<String> {
-    let go = workdir
-        .map(|dir| format!("cd {} && ", quoted(dir)))
-        .unwrap_or_default();
+/// The command line for the guest's shell. ssh joins its arguments with spaces and a shell reads the result, so each one
+/// is quoted. A login shell runs it, because people expect the `PATH` of their profile. Arguments are bytes: a file's
+/// name in the guest need not be UTF-8.
+fn remote_command(workdir: Option<&OsStr>, command: &[OsString]) -> Option<OsString> {
+    let mut line = OsString::new();
+    if let Some(dir) = workdir {
+        line.push("cd ");
+        line.push(quoted(dir));
+        line.push(" && ");
+    }
     if command.is_empty() {
-        return workdir.is_some().then(|| format!("{go}exec \"$SHELL\" -l"));
+        line.push("exec \"$SHELL\" -l");
+        return workdir.is_some().then_some(line);
     }
     let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
-    Some(format!(
-        "{go}exec \"$SHELL\" -l -c {}",
-        quoted(&words.join(" "))
-    ))
+    line.push("exec \"$SHELL\" -l -c ");
+    line.push(quoted(&words.join(OsStr::new(" "))));
+    Some(line)
 }
 
 /// In single quotes, which a POSIX shell reads as they are.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
+#[cfg(unix)]
+fn quoted(word: &OsStr) -> OsString {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    let mut quoted = vec![b'\''];
+    for byte in word.as_bytes() {
+        match byte {
+            b'\'' => quoted.extend_from_slice(br"'\''"),
+            byte => quoted.push(*byte),
+        }
+    }
+    quoted.push(b'\'');
+    OsString::from_vec(quoted)
+}
+
+/// In single quotes, which a POSIX shell reads as they are. Arguments are text on Windows.
+#[cfg(not(unix))]
+fn quoted(word: &OsStr) -> OsString {
+    format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")).into()
+}
+
+/// What to do about an ssh that did not start, by the length of the command in bytes.
+fn ssh_failure(error: std::io::Error, length: usize) -> anyhow::Error {
+    let advice = match error.kind() {
+        std::io::ErrorKind::NotFound => "install the OpenSSH client".to_owned(),
+        std::io::ErrorKind::ArgumentListTooLong => format!(
+            "the command is {length} bytes long with its quotes, which is more than this system passes to a program; \
+             give a long script on standard input instead: rdd limavm shell NAME sh < SCRIPT"
+        ),
+        _ => "check that `ssh -V` works".to_owned(),
+    };
+    anyhow::Error::new(error).context(format!("cannot run ssh; {advice}"))
 }
 
 #[cfg(unix)]
-fn replace_this_program(mut ssh: Command) -> anyhow::Result<Exit> {
+fn replace_this_program(mut ssh: Command, length: usize) -> anyhow::Result<Exit> {
     use std::os::unix::process::CommandExt as _;
-    let error = ssh.exec();
-    Err(error).context("cannot run ssh; install the OpenSSH client")
+    Err(ssh_failure(ssh.exec(), length))
 }
 
 #[cfg(not(unix))]
-fn replace_this_program(mut ssh: Command) -> anyhow::Result<Exit> {
-    let status = ssh
-        .status()
-        .context("cannot run ssh; install the OpenSSH client")?;
+fn replace_this_program(mut ssh: Command, length: usize) -> anyhow::Result<Exit> {
+    let status = ssh.status().map_err(|error| ssh_failure(error, length))?;
     // ssh's own failures have 255 as well.
     Ok(Exit::Remote(
         status
@@ -84,17 +115,32 @@ fn replace_this_program(mut ssh: Command) -> anyhow::Result<Exit> {
 mod tests {
     use super::*;
 
-    fn words(words: &[&str]) -> Vec<String> {
-        words.iter().map(ToString::to_string).collect()
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    /// What the guest's shell prints for the command.
+    #[cfg(unix)]
+    fn output_of(command: &[OsString]) -> Vec<u8> {
+        let remote = remote_command(None, command).unwrap();
+        // sshd gives it to the user's shell.
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(&remote).env("SHELL", "sh");
+        shell.output().unwrap().stdout
     }
 
     #[test]
-    fn every_word_arrives_as_it_was_typed() {
+    fn workdir_alone_starts_a_login_shell_there() {
         assert_eq!(remote_command(None, &[]), None);
         assert_eq!(
-            remote_command(Some("/a b"), &[]).unwrap(),
+            remote_command(Some(OsStr::new("/a b")), &[]).unwrap(),
             r#"cd '/a b' && exec "$SHELL" -l"#
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn every_word_arrives_as_it_was_typed() {
         let awkward = [
             "a  b",
             "it's",
@@ -107,18 +153,28 @@ mod tests {
         ];
         let mut command = words(&["printf", "%s|"]);
         command.extend(words(&awkward));
-        let remote = remote_command(None, &command).unwrap();
-        // What sshd does with it: the user's shell reads it.
-        let output = Command::new("sh")
-            .args(["-c", &remote])
-            .env("SHELL", "sh")
-            .output()
-            .unwrap();
         let expected: String = awkward.iter().map(|word| format!("{word}|")).collect();
-        assert_eq!(
-            String::from_utf8(output.stdout).unwrap(),
-            expected,
-            "{remote}"
+        assert_eq!(output_of(&command), expected.as_bytes());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn word_that_is_not_utf8_arrives_as_its_bytes() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let mut command = words(&["printf", "%s"]);
+        command.push(OsString::from_vec(vec![0xff, 0xfe, b'\'']));
+        assert_eq!(output_of(&command), [0xff, 0xfe, b'\'']);
+    }
+
+    #[test]
+    fn command_that_is_too_long_gets_advice_for_that() {
+        let error = std::io::ErrorKind::ArgumentListTooLong.into();
+        let message = format!("{:#}", ssh_failure(error, 200_000));
+        assert!(
+            message.contains("200000 bytes") && message.contains("standard input"),
+            "{message}"
         );
+        let error = std::io::ErrorKind::NotFound.into();
+        assert!(format!("{:#}", ssh_failure(error, 1)).contains("install the OpenSSH client"));
     }
 }

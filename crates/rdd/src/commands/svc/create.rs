@@ -2,10 +2,11 @@
 
 use crate::cli::ServeSettings;
 use crate::context::Context;
-use crate::service::settings;
+use crate::service::{ownership, settings};
 
 /// Saves the settings of a new instance. One that exists keeps what it has.
 pub(crate) fn run(context: &Context, wanted: &ServeSettings) -> anyhow::Result<()> {
+    ownership::claim(context)?;
     if settings::load(&context.paths)?.is_some() {
         context.report("already exists");
         if wanted.controllers.is_some() || wanted.secure_port.is_some() {

@@ -9,8 +9,10 @@ mod stop;
 use crate::cli::{LogsArgs, Svc};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::logging::RESULT;
 use crate::service::check_request::CheckRequest;
-use crate::service::{client, remove, restart, settings, start};
+use crate::service::remove::Removal;
+use crate::service::{client, ownership, remove, restart, settings, start};
 use crate::{daemon, output, tail};
 
 /// Runs one of the commands.
@@ -33,8 +35,9 @@ pub(crate) fn run(command: Svc, context: &Context) -> anyhow::Result<Exit> {
             timeout,
         } => check::run(context, &CheckRequest { restore, delete }, timeout)?,
         Svc::Delete { timeout } => {
-            if remove::exists(context) {
-                remove::delete(context, timeout)?;
+            if ownership::exists(context)? {
+                let removal = remove::delete(context, timeout)?;
+                report_removal(&removal);
                 context.report("has been deleted");
             } else {
                 context.report("does not exist");
@@ -63,6 +66,16 @@ pub(crate) fn run(command: Svc, context: &Context) -> anyhow::Result<Exit> {
         } => daemon::serve(context, &settings, background)?,
     }
     Ok(Exit::Success)
+}
+
+/// Lists what was removed, and what was left because rdd did not make it.
+fn report_removal(removal: &Removal) {
+    for path in &removal.removed {
+        tracing::info!(target: RESULT, "removed {}", path.display());
+    }
+    for path in &removal.left {
+        tracing::warn!(target: RESULT, "left {}, because it holds files that rdd did not make", path.display());
+    }
 }
 
 fn logs(context: &Context, arguments: LogsArgs) -> anyhow::Result<()> {
