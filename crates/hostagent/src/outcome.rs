@@ -67,6 +67,14 @@ pub enum RunError {
         /// The port.
         port: u16,
     },
+    /// This user may not listen on the ssh port of the template.
+    #[error(
+        "no permission to listen on port {port} of 127.0.0.1: a port below 1024 is privileged; set ssh.localPort to another port, or to 0 to have one chosen"
+    )]
+    PortForbidden {
+        /// The port.
+        port: u16,
+    },
     /// The driver could not start, adopt or stop the VM.
     #[error(transparent)]
     Driver(#[from] driver::DriverError),

@@ -63,8 +63,9 @@ impl Host {
 }
 
 impl HostUser {
-    /// Returns the user of this process from `/etc/passwd`. For a user who is not in it (directory services), the home folder
-    /// is `home`, and the folder's name is the login name.
+    /// Returns the user of this process, from `/etc/passwd`; a user who is not in there (directory services) is named after the
+    /// home folder. `home` counts, and not the one of `/etc/passwd`: `~` in a template is the folder in which rdd keeps
+    /// everything else.
     #[cfg(unix)]
     #[must_use]
     pub fn current(home: &std::path::Path) -> Self {
@@ -72,15 +73,19 @@ impl HostUser {
         let from_file = std::fs::read_to_string("/etc/passwd")
             .ok()
             .and_then(|text| passwd_entry(&text, uid));
-        from_file.unwrap_or_else(|| Self {
+        let user = from_file.unwrap_or_else(|| Self {
             name: home
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
             uid: Some(uid),
             comment: String::new(),
+            home: PathBuf::new(),
+        });
+        Self {
             home: home.to_owned(),
-        })
+            ..user
+        }
     }
 }
 
@@ -110,7 +115,45 @@ fn total_memory() -> Option<ByteSize> {
         reason = "c_ulong is 32 or 64 bits"
     )]
     let total = u64::try_from(info.totalram).ok()?;
-    total.checked_mul(u64::from(info.mem_unit)).map(ByteSize)
+    let total = total.checked_mul(u64::from(info.mem_unit))?;
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limit = cgroup_limit(&groups, std::path::Path::new("/sys/fs/cgroup"));
+    Some(ByteSize(limit.map_or(total, |limit| limit.min(total))))
+}
+
+/// The least memory limit of the cgroups that the process is in, and of those above them, in bytes. `groups` is the
+/// content of `/proc/self/cgroup` (cgroups(7)), `root` the place where cgroups are mounted.
+#[cfg(target_os = "linux")]
+fn cgroup_limit(groups: &str, root: &std::path::Path) -> Option<u64> {
+    let mut least = None;
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        // Version 2 has one tree and no list of controllers; version 1 has a tree for each.
+        let (mount, file) = if controllers.is_empty() {
+            (root.to_owned(), "memory.max")
+        } else if controllers.split(',').any(|one| one == "memory") {
+            (root.join("memory"), "memory.limit_in_bytes")
+        } else {
+            continue;
+        };
+        let group = mount.join(path.trim_start_matches('/'));
+        for folder in group
+            .ancestors()
+            .take_while(|folder| folder.starts_with(&mount))
+        {
+            // "max", or no file: no limit.
+            let limit = std::fs::read_to_string(folder.join(file))
+                .ok()
+                .and_then(|text| text.trim().parse::<u64>().ok());
+            least = least.into_iter().chain(limit).min();
+        }
+    }
+    least
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -132,6 +175,33 @@ mod tests {
         );
         assert_eq!(alice.home, PathBuf::from("/home/alice"));
         assert_eq!(passwd_entry(text, 7), None);
+    }
+
+    #[test]
+    fn home_of_the_environment_counts_and_not_that_of_passwd() {
+        let user = HostUser::current(std::path::Path::new("/home/x"));
+        assert_eq!(user.home, PathBuf::from("/home/x"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn least_memory_limit_of_the_cgroups_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let file = root.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        };
+        write("user/rdd/memory.max", "max\n");
+        write("user/memory.max", "700000000\n");
+        write("memory/docker/memory.limit_in_bytes", "629145600\n");
+        let limit = |groups| cgroup_limit(groups, root.path());
+        assert_eq!(limit("0::/user/rdd\n"), Some(700_000_000));
+        assert_eq!(
+            limit("9:cpu:/docker\n4:memory:/docker\n"),
+            Some(629_145_600)
+        );
+        assert_eq!(limit("0::/elsewhere\n"), None);
     }
 
     #[test]

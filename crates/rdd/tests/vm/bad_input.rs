@@ -368,3 +368,22 @@ fn nothing_listens_beyond_loopback_and_no_key_is_open_to_others() {
         assert_eq!(found, mode, "{} has mode {found:o}", path.display());
     }
 }
+
+/// A package manager that puts each version into a folder of its own takes the old program away.
+#[test]
+fn vm_starts_although_an_upgrade_moved_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    fs::copy(env!("CARGO_BIN_EXE_rdd"), &old).unwrap();
+    let mut instance = Instance::new(&old);
+    let _slot = VmSlot::acquire();
+    let template = instance.stub_template(testutils::stub_guest::PowerButton::Obeyed);
+    instance.rdd_ok(&["limavm", "create", NAME, template.to_str().unwrap()]);
+    fs::rename(&old, &new).unwrap();
+    let start = ["limavm", "start", NAME, "--wait"];
+    let started = instance.run(&new, BOOT).args(start).run_any().unwrap();
+    // The end of the test needs it where it was.
+    fs::rename(&new, &old).unwrap();
+    let stderr = String::from_utf8_lossy(&started.stderr);
+    assert!(started.status.success(), "{stderr}");
+}
