@@ -129,7 +129,7 @@ async fn qemu_keeps_the_contract_of_drivers() {
             root_bus: RootBus::Virtio,
             firmware: None,
         },
-        ssh_local_port: free_port(),
+        ssh_local_port: vm.spec.ssh_local_port,
         accelerator: Some(Accelerator::Tcg),
     };
     contract::check(&vm.driver, &request).await;
