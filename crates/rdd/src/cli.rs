@@ -10,9 +10,9 @@ use crate::duration::{Timeout, parse_duration, parse_timeout};
 use crate::log_level::LogLevel;
 use crate::logging::LogFormat;
 
-/// How long `svc start` waits for the daemon unless told otherwise.
+/// How long `svc start` waits for the daemon by default.
 const START_TIMEOUT: &str = "90s";
-/// How long anything that may boot or stop VMs waits unless told otherwise.
+/// How long a command that boots or stops VMs waits by default.
 const VM_TIMEOUT: &str = "5m";
 
 /// Where the help of every command shows the flags that all have, apart from its own.
@@ -26,14 +26,14 @@ const LOGGING: &str = "Logging";
     arg_required_else_help = true,
     infer_subcommands = false,
     after_help = "`rdd --instance NAME COMMAND` (or RDD_INSTANCE) chooses the instance, 2 unless named; \
-                  the flag stands directly after `rdd`."
+                  the flag belongs directly after `rdd`."
 )]
 pub(crate) struct Cli {
-    /// Print the version and exit; `raw` for all that is known of the build, another TEXT is printed as it is
+    /// Print the version and exit; `raw` for every detail of the build; any other TEXT is printed unchanged
     #[arg(long, value_name = "true|raw|TEXT", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) version: Option<String>,
 
-    /// What is logged: fatal, error, warn, info, debug or trace (default: RDD_LOG_LEVEL, else warn)
+    /// The least important level to log: fatal, error, warn, info, debug or trace (default: RDD_LOG_LEVEL, else warn)
     #[arg(long, global = true, value_name = "LEVEL", help_heading = LOGGING)]
     pub(crate) log_level: Option<LogLevel>,
 
@@ -96,14 +96,14 @@ pub(crate) enum Svc {
     Start {
         #[command(flatten)]
         wait: StartWait,
-        /// These hold for this session only
+        /// These apply to this session only
         #[command(flatten)]
         settings: ServeSettings,
     },
 
-    /// Stop the control plane and its VMs, all at once
+    /// Stop the control plane and its VMs, all of them at the same time
     Stop {
-        /// Leave the VMs running; the next `svc start` takes them over
+        /// Leave the VMs running; the next `svc start` adopts them
         #[arg(long, conflicts_with_all = ["grace_period", "force"])]
         keep_vms: bool,
         #[command(flatten)]
@@ -112,12 +112,12 @@ pub(crate) enum Svc {
         wait: VmWait,
     },
 
-    /// Replace the control plane by one of this version; its VMs go on running
+    /// Replace the control plane with one of this version; its VMs keep running
     Restart {
         /// How long to wait; 0 waits without limit
         #[arg(long, value_name = "DURATION", default_value = START_TIMEOUT, value_parser = parse_timeout)]
         timeout: Timeout,
-        /// These hold for this session only
+        /// These apply to this session only
         #[command(flatten)]
         settings: ServeSettings,
     },
@@ -145,7 +145,7 @@ pub(crate) enum Svc {
         timeout: Timeout,
     },
 
-    /// Remove all objects and VMs, keep the settings; started again if it was running
+    /// Remove all objects and VMs and keep the settings; a running control plane is started again
     Reset {
         /// How long the control plane may take to stop; 0 waits without limit
         #[arg(long, value_name = "DURATION", default_value = VM_TIMEOUT, value_parser = parse_timeout)]
@@ -172,7 +172,7 @@ pub(crate) enum Svc {
     Serve {
         #[command(flatten)]
         settings: ServeSettings,
-        /// Run as a daemon does, deaf to the terminal
+        /// Ignore the terminal, as a daemon does
         #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
               action = clap::ArgAction::Set, hide_possible_values = true, value_name = "BOOL")]
         background: bool,
@@ -213,7 +213,7 @@ pub(crate) struct Grace {
 }
 
 impl Grace {
-    /// What was asked for, if anything was.
+    /// The grace period that the flags name.
     pub(crate) fn chosen(self) -> Option<Duration> {
         if self.force {
             Some(Duration::ZERO)
@@ -225,7 +225,7 @@ impl Grace {
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct VmWait {
-    /// Wait until it is done
+    /// Wait until the command has taken effect
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
           action = clap::ArgAction::Set, hide_possible_values = true, value_name = "BOOL")]
     pub(crate) wait: bool,
@@ -239,7 +239,7 @@ pub(crate) struct LogsArgs {
     /// Print standard output instead of standard error
     #[arg(short = 'o', long)]
     pub(crate) stdout: bool,
-    /// Go on printing what is added
+    /// Keep printing lines as they are added
     #[arg(short, long)]
     pub(crate) follow: bool,
 }
@@ -247,10 +247,10 @@ pub(crate) struct LogsArgs {
 /// The forms of `rdd svc paths`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PathsFormat {
-    /// A line a path
+    /// One line for each path
     #[default]
     Table,
-    /// One object
+    /// One JSON object
     Json,
     /// `export` statements
     Shell,
@@ -276,7 +276,7 @@ pub(crate) enum LimaVm {
         start: bool,
         #[command(flatten)]
         wait: VmWait,
-        /// Check everything, create nothing
+        /// Check everything without creating anything
         #[arg(long)]
         dry_run: bool,
         /// Refuse a template with fields that Lima does not have, instead of warning about them
@@ -335,7 +335,7 @@ pub(crate) enum LimaVm {
     #[command(visible_alias = "ls")]
     List,
 
-    /// Tell all that is known of a VM: its state, its phases, what happened to it
+    /// Show the state, phases and events of a VM
     Describe {
         /// The name of the VM
         name: String,
@@ -348,12 +348,12 @@ pub(crate) enum LimaVm {
         rdd limavm shell web sh -c 'ls /var/log | wc -l'\n  \
         tar c . | rdd limavm shell --workdir /tmp web tar x")]
     Shell {
-        /// The directory to be in
+        /// The working directory in the VM
         #[arg(long, value_name = "DIR")]
         workdir: Option<OsString>,
         /// The name of the VM
         name: String,
-        /// The command and its arguments; a login shell when there is none
+        /// The command and its arguments; a login shell if there is none
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
@@ -374,7 +374,7 @@ pub(crate) enum LimaVm {
     },
 }
 
-/// What a hostagent is started with.
+/// The arguments of a hostagent.
 #[derive(Debug, Args)]
 pub(crate) struct HostagentArgs {
     /// The folder of the VM
@@ -386,7 +386,7 @@ pub(crate) struct HostagentArgs {
 }
 
 impl LimaVm {
-    /// How the command waits, for those that can.
+    /// How the command waits; nothing for commands that never wait.
     pub(crate) fn wait(&self) -> Option<VmWait> {
         match self {
             Self::Create { wait, .. }
@@ -410,7 +410,7 @@ pub(crate) enum Image {
     Build {
         /// The image to build: debian-12
         name: String,
-        /// Where packages come from (default: the mirror that this host uses)
+        /// The package mirror (default: the mirror that this host uses)
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
         /// Build it even when it is in the cache
@@ -430,7 +430,7 @@ pub(crate) enum Image {
     },
 }
 
-/// The flags that developers see and others may use.
+/// The flags that only developer mode shows; they work in every mode.
 const DEVELOPER_FLAGS: [&str; 2] = ["controllers", "secure_port"];
 
 /// The definition of the command line; in developer mode with the flags that are hidden otherwise.

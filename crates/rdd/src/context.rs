@@ -1,25 +1,25 @@
-//! What every command knows: which instance, where its files are, how to log.
+//! The context of every command: the instance, its files and how to log.
 
 use crate::environment::Environment;
 use crate::instance::{self, Instance};
 use crate::logging::Logging;
 use crate::paths::Paths;
 
-/// What every command knows.
+/// The context of a command.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
-    /// The instance that is meant.
+    /// The instance that the command works on.
     pub(crate) instance: Instance,
     /// Its files.
     pub(crate) paths: Paths,
     /// The user's environment.
     pub(crate) environment: Environment,
-    /// How this process logs, and the processes that it starts.
+    /// How this process and the processes that it starts log.
     pub(crate) logging: Logging,
 }
 
 impl Context {
-    /// The flag wins over the environment, which wins over the default.
+    /// The instance is the one of the flag, else of the environment, else the default.
     pub(crate) fn new(
         flag: Option<&str>,
         environment: Environment,
@@ -38,7 +38,7 @@ impl Context {
         })
     }
 
-    /// Tells the user what was done to the control plane: `"rancher-desktop-2" control plane …`.
+    /// Reports what happened to the control plane: `"rancher-desktop-2" control plane …`.
     pub(crate) fn report(&self, what: &str) {
         tracing::info!(target: crate::logging::RESULT, "\"{}\" control plane {what}", self.instance);
     }

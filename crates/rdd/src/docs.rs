@@ -47,7 +47,7 @@ fn describe(text: &mut String, command: &Command, path: &str, depth: usize) {
             usage.replace("Usage: ", "").trim()
         );
     }
-    // The flags of all commands stand once, at the root.
+    // The flags that all commands have are listed once, at the root.
     let of_its_own = |argument: &&Arg| depth == 2 || !argument.is_global_set();
     let arguments: Vec<_> = command
         .get_arguments()

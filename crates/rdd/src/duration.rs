@@ -13,7 +13,7 @@ impl Timeout {
     }
 }
 
-/// The longest duration that a user may name; longer ones are meant as "without limit", which is `0`.
+/// The longest duration that is accepted. `0` means without limit.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Parses the value of a `--timeout`.
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn durations_are_parsed_and_invalid_ones_refused() {
         for (text, seconds) in [
             ("30s", 30.0),
             ("5m", 300.0),

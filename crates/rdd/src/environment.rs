@@ -1,4 +1,4 @@
-//! What the program takes from its environment, read once. No other part of rdd reads an environment variable.
+//! The environment variables of the program, read once. No other module of this crate reads one.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-/// What names the home folder ([`std::env::home_dir`]).
+/// The variable that names the home folder ([`std::env::home_dir`]).
 const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 /// The variable that names the daemon's end of the pipe on which it reports that it is ready.
 pub(crate) const READY_VARIABLE: &str = "RDD_SERVE_READY";
 
-/// The variables that rdd looks at. `RDD_*` hold in the daemon and in every process that it starts as well.
+/// The variables that rdd reads. Those that begin with `RDD_` also apply to the daemon and every process that it starts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     /// The user's home folder.
@@ -31,7 +31,7 @@ pub(crate) struct Environment {
     pub(crate) developer_mode: bool,
     /// [`READY_VARIABLE`].
     pub(crate) ready_pipe: Option<String>,
-    /// `PATH`: where other programs are looked for.
+    /// `PATH`: the folders in which other programs are searched.
     pub(crate) search_path: OsString,
     /// The proxy variables in both cases, also empty ones: guests get them.
     pub(crate) proxies: BTreeMap<String, String>,
@@ -49,7 +49,7 @@ impl Environment {
         let home = std::env::home_dir()
             .with_context(|| format!("cannot find your home folder: {HOME} is not set and the system knows none; set {HOME}"))?;
         if home.is_relative() {
-            // As with the log folder: the daemon has another working directory.
+            // The daemon has another working directory, as below.
             anyhow::bail!(
                 "cannot use {home:?} as your home folder, since it is no absolute path; set {HOME} to one",
             );
@@ -61,7 +61,7 @@ impl Environment {
 
     /// Everything but the home folder, from a table of variables.
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Self> {
-        // An empty variable is an unset one: that is how a shell script passes "no value" on.
+        // An empty variable counts as unset, because shell scripts pass "no value" in this way.
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| -> anyhow::Result<Option<String>> {
             set(name)
@@ -76,7 +76,7 @@ impl Environment {
         };
         let absolute = |name: &str| -> anyhow::Result<Option<PathBuf>> {
             match set(name).map(PathBuf::from) {
-                // The daemon has another working directory than the command, so a relative path would name two folders.
+                // The working directory of the daemon differs from the command's, so a relative path would name two folders.
                 Some(path) if path.is_relative() => anyhow::bail!(
                     "the environment variable {name} must hold an absolute path, not {}",
                     path.display()
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_variable_is_an_unset_one() {
+    fn empty_variable_counts_as_unset() {
         let environment = read(&[
             ("RDD_INSTANCE", ""),
             ("RDD_KEEP_LOGS", ""),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_log_folder_is_refused() {
+    fn relative_log_folder_is_refused() {
         let error = read(&[("RDD_LOG_DIR", "logs")]).unwrap_err().to_string();
         assert!(
             error.contains("RDD_LOG_DIR must hold an absolute path, not logs"),

@@ -5,26 +5,26 @@ use std::fmt;
 /// The exit codes of `rdd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All was done.
+    /// The command succeeded.
     Success,
-    /// Something failed.
+    /// The command failed.
     Error,
-    /// The command line was not understood.
+    /// The command line is invalid.
     Usage,
     /// Admission refused the object.
     Rejected,
     /// A wait's deadline passed.
     Deadline,
-    /// The daemon speaks another version of the protocol.
+    /// The daemon uses another version of the protocol.
     Incompatible,
-    /// The person at the terminal ended it: as a shell tells it, 128 and the number of SIGINT.
+    /// Ctrl-C. As in a shell, the code is 128 plus the number of SIGINT.
     Interrupted,
-    /// The code of another program, or of a VM.
+    /// The exit code of another program, such as ssh.
     Remote(u8),
 }
 
 impl Exit {
-    /// The number that the process ends with.
+    /// The exit status of the process.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -38,7 +38,7 @@ impl Exit {
         }
     }
 
-    /// The code that an error asks for: that of the first [`Failure`] in its chain.
+    /// The exit code of an error: that of the first [`Failure`] in its chain.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         error
             .chain()
@@ -47,8 +47,8 @@ impl Exit {
     }
 }
 
-/// The error with its causes, each said once: many messages of the libraries end with their cause already, so that they
-/// can stand alone in a condition.
+/// The error with its causes, each of them once: many messages of the libraries already end with their cause, so that
+/// they are complete in a condition.
 pub(crate) fn message(error: &anyhow::Error) -> String {
     let mut message = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -67,7 +67,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A wait that ended because of its deadline. The words are those of the Go daemon, scripts look for them.
+    /// A wait that reached its deadline. The words are those of the Go daemon, because scripts look for them.
     pub(crate) fn deadline(waiting_for: impl fmt::Display) -> Self {
         Self {
             exit: Exit::Deadline,
@@ -83,7 +83,7 @@ impl Failure {
         }
     }
 
-    /// Work that its user broke off.
+    /// Work that the user interrupted.
     pub(crate) fn interrupted(message: impl fmt::Display) -> Self {
         Self {
             exit: Exit::Interrupted,
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_keeps_its_code_under_more_context() {
+    fn error_keeps_its_exit_code_under_more_context() {
         let error = anyhow::Error::new(Failure::deadline("waiting")).context("deleting");
         assert_eq!(Exit::of(&error), Exit::Deadline);
         assert!(format!("{error:#}").contains("context deadline exceeded"));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn cause_is_in_the_message_once() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
         let library =

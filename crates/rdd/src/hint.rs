@@ -1,6 +1,6 @@
-//! Where to go instead, for words that a user of the Go daemon, of Lima or of kubectl types and that are no commands here.
+//! The command to use instead of a command of the Go daemon, Lima or kubectl that rdd does not have.
 
-/// What to say about a word that is no command; `None` when nothing better is known than what clap says.
+/// The hint for a word that is no command; `None` when there is no better one than clap's.
 pub(crate) fn of(command: &str) -> Option<&'static str> {
     match command {
         "ctl" | "kubectl" => Some(

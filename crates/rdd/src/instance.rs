@@ -1,4 +1,4 @@
-//! Instances: a user can run several daemons side by side, and they share nothing.
+//! Instances: a user can run several daemons at the same time. They share only the image cache.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ pub(crate) const DEFAULT: &str = "2";
 /// The longest name of an instance, in bytes: it is part of the path of every socket, which may have 104 bytes at most.
 const LONGEST_NAME: usize = 32;
 
-/// The port of a Kubernetes API server, and what the ports of the instances are counted from.
+/// The port of a Kubernetes API server. The ports of instances are this number plus their index.
 pub(crate) const BASE_PORT: u16 = 6443;
 
-/// The name of an instance, fit to be a part of a file name.
+/// The name of an instance. It is valid as a part of a file name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Instance(String);
 
 impl Instance {
-    /// Checks a name. It becomes part of the names of folders that `svc delete` removes, so nothing that could lead
-    /// out of the home folder is let through.
+    /// Checks a name. It becomes part of the names of folders that `svc delete` removes, so a name that could lead out
+    /// of the home folder is refused.
     pub(crate) fn new(name: &str) -> anyhow::Result<Self> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if name.is_empty()
@@ -40,7 +40,8 @@ impl Instance {
         &self.0
     }
 
-    /// What tells the instances' ports apart: the number itself for 1 to 99, else a number made of the characters.
+    /// The number by which the ports of instances differ: the name itself for 1 to 99, else a number from 100 to 199 that
+    /// is computed from the characters.
     pub(crate) fn index(&self) -> u16 {
         match self.0.parse() {
             Ok(number @ 1..=99) => number,
@@ -53,13 +54,13 @@ impl Instance {
         }
     }
 
-    /// The port on which the API is offered when it is free.
+    /// The port of the API, if it is free.
     pub(crate) fn preferred_port(&self) -> u16 {
         BASE_PORT + self.index()
     }
 }
 
-/// The name that messages and folders carry: `rancher-desktop-SUFFIX`.
+/// The name in messages and of folders: `rancher-desktop-SUFFIX`.
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rancher-desktop-{}", self.0)
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused() {
+    fn names_that_lead_out_of_the_home_folder_are_refused() {
         for name in [
             "",
             ".",

@@ -1,7 +1,7 @@
-//! `--instance`, which stands directly after `rdd` and nowhere else.
+//! `--instance`, which is accepted directly after `rdd` only.
 //!
-//! It is taken out before clap sees the arguments: whatever follows belongs to a command, and some commands (`shell`,
-//! `kubectl`) pass their arguments on to programs that may have an `--instance` of their own.
+//! It is removed before clap sees the arguments: all later arguments belong to a command, and some commands (`shell`,
+//! `kubectl`) pass them to programs that may have an `--instance` flag themselves.
 
 use std::ffi::OsString;
 
@@ -18,7 +18,7 @@ pub(crate) fn take(mut arguments: Vec<OsString>) -> (Option<String>, Vec<OsStrin
     if first != "--instance" {
         return (None, arguments);
     }
-    // A flag cannot be meant as the name: `rdd --instance --version` lacks the name.
+    // A flag is no name: in `rdd --instance --version` the name is missing.
     let value = arguments
         .get(2)
         .and_then(|value| value.to_str())
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn only_directly_after_the_program() {
+    fn flag_is_taken_directly_after_the_program_only() {
         for (arguments, instance, rest) in [
             (
                 vec!["rdd", "--instance", "x", "svc"],

@@ -1,4 +1,4 @@
-//! The files that the daemon's output goes to: a new one at each start, the old ones kept as numbered backups.
+//! The log files of the daemon: a new one at each start; the old ones become numbered backups.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// How many backups of a log are kept: enough to find the start before the one that went wrong.
+/// How many backups of a log are kept, so that the log of the last good start is still there.
 const BACKUPS: u64 = 5;
 
 /// Renames `NAME.log` to `NAME.N.log` with the next N, removes old backups (unless `keep_all`) and opens a new log
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn five_backups_are_kept_also_in_a_folder_with_brackets() {
+    fn five_backups_are_kept_even_in_a_folder_with_brackets() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().join("a[1] *b é");
         fs::create_dir(&folder).unwrap();
@@ -135,7 +135,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_log_is_for_its_owner_only() {
+    fn log_is_readable_by_its_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let file = start_new(&folder.path().join("x.log"), false, None).unwrap();

@@ -5,24 +5,24 @@ use std::str::FromStr;
 
 use tracing::level_filters::LevelFilter;
 
-/// How much is logged.
+/// The least important messages that are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LogLevel {
-    /// Only what ends the program.
+    /// Errors that end the program.
     Fatal,
-    /// What failed.
+    /// Errors.
     Error,
-    /// What may need attention.
+    /// Warnings: what may need attention.
     Warn,
-    /// What was done.
+    /// What the program does.
     Info,
-    /// How it was done.
+    /// How the program does it.
     Debug,
     /// Everything.
     Trace,
 }
 
-/// All levels with their names, from the least to the most talkative.
+/// All levels with their names, from the fewest messages to the most.
 const NAMES: [(LogLevel, &str); 6] = [
     (LogLevel::Fatal, "fatal"),
     (LogLevel::Error, "error"),
@@ -32,7 +32,7 @@ const NAMES: [(LogLevel, &str); 6] = [
     (LogLevel::Trace, "trace"),
 ];
 
-/// A name that no level has.
+/// The error for an unknown level.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "unknown log level {name:?}: use one of fatal, error, warn (or warning), info, debug, trace"
@@ -73,7 +73,7 @@ impl fmt::Display for LogLevel {
 }
 
 impl LogLevel {
-    /// The events that pass. `tracing` has no fatal events: what ends a program is written by `main`.
+    /// The events that pass. `tracing` has no fatal events: `main` writes the error that ends the program.
     pub(crate) fn filter(self) -> LevelFilter {
         match self {
             Self::Fatal => LevelFilter::OFF,
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_level_is_accepted_and_printed() {
+    fn every_level_is_parsed_and_printed() {
         for (level, name) in NAMES {
             assert_eq!(name.parse(), Ok(level));
             assert_eq!(level.to_string(), name);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_level_names_the_valid_ones() {
+    fn unknown_level_names_the_valid_ones() {
         let error = "loud".parse::<LogLevel>().unwrap_err().to_string();
         for (_, name) in NAMES {
             assert!(error.contains(name), "{error}");

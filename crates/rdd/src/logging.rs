@@ -1,4 +1,5 @@
-//! Log lines on standard error (what a command was asked for: on standard output): `time=… level=info msg="…" key=value` for people, a JSON object a line for programs.
+//! Log lines: `time=… level=info msg="…" key=value` for people, or one JSON object on each line for programs. They go to
+//! standard error, except the answers of commands such as `svc status`, which go to standard output.
 
 use std::fmt::{self, Write as _};
 
@@ -14,13 +15,12 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::log_level::LogLevel;
 
-/// What a command tells its user: shown unless a level above `info` was asked for by name.
+/// The target of a command's results: shown unless the user chose a level above `info`.
 pub(crate) const RESULT: &str = "rdd::result";
-/// What was asked for, like the lines of `svc status`: shown at every level.
+/// The target of answers, such as the lines of `svc status`: shown at every level.
 pub(crate) const ANSWER: &str = "rdd::answer";
 
-/// The project's crates. Libraries speak of their inner life at levels that only their authors want, so they are
-/// heard one step less.
+/// The project's crates. Other libraries log details that interest only their authors, so they log one level less.
 const OURS: [&str; 13] = [
     "rdd",
     "api",
@@ -62,11 +62,11 @@ impl LogFormat {
 pub(crate) struct Logging {
     /// The least important level that is logged.
     pub(crate) level: LogLevel,
-    /// Somebody asked for this level, by flag or environment.
+    /// The level was chosen by a flag or the environment.
     pub(crate) explicit: bool,
     /// The form of the lines.
     pub(crate) format: LogFormat,
-    /// This is a command that asks the control plane, and no part of it.
+    /// This process is a client of the control plane and not a part of it.
     pub(crate) command: bool,
 }
 
@@ -99,7 +99,7 @@ impl Logging {
         })
     }
 
-    /// Which events pass.
+    /// The events that are logged.
     fn targets(self) -> Targets {
         let level = self.level.filter();
         let libraries = match self.level {
@@ -113,8 +113,8 @@ impl Logging {
         } else {
             level.max(LevelFilter::INFO)
         };
-        // A command tells in its own words that the control plane has gone; what the client library says of it, again
-        // and again, is for whoever debugs.
+        // A command reports by itself that the control plane has gone. The client library repeats it in its own words,
+        // which is useful only at the debug level.
         let client = match self.level {
             LogLevel::Debug | LogLevel::Trace => libraries,
             _ if self.command => LevelFilter::OFF,
@@ -129,14 +129,14 @@ impl Logging {
             .with_target(ANSWER, LevelFilter::INFO)
     }
 
-    /// Makes this process log to its standard error from now on. The first call counts.
+    /// Starts logging to standard error. Only the first call has an effect.
     pub(crate) fn start(self) {
         let layer = tracing_subscriber::fmt::layer()
             .event_format(Line {
                 format: self.format,
             })
             .with_ansi(false)
-            // What was asked for is the command's output, also for `… 2>/dev/null | grep`.
+            // Answers are the command's output: `… 2>/dev/null | grep` must find them.
             .with_writer(
                 std::io::stderr
                     .with_filter(|event| event.target() != ANSWER)
@@ -145,11 +145,11 @@ impl Logging {
         let subscriber = tracing_subscriber::registry()
             .with(self.targets())
             .with(layer);
-        // It fails only when a subscriber is there already, and then that one logs.
+        // It fails only if there is a subscriber already, which then logs.
         let _ = tracing::subscriber::set_global_default(subscriber);
     }
 
-    /// The line that a program ends with, in the form of the log.
+    /// The log line for the error that ends the program.
     pub(crate) fn fatal(self, message: &str) -> String {
         let mut line = String::new();
         // Writing to a String cannot fail.
@@ -184,7 +184,7 @@ where
     ) -> fmt::Result {
         let level = match *event.metadata().level() {
             Level::ERROR => "error",
-            // Written in full, as logrus does.
+            // In full, as logrus writes it.
             Level::WARN => "warning",
             Level::INFO => "info",
             Level::DEBUG => "debug",
@@ -232,7 +232,7 @@ impl Visit for Fields {
     }
 }
 
-/// Writes one line. Control characters are escaped, so that no message can forge a line of its own.
+/// Writes one line. Control characters are escaped, so that no message can forge a line.
 fn write_line(
     to: &mut dyn fmt::Write,
     format: LogFormat,
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_line_is_logfmt() {
+    fn text_line_is_logfmt() {
         let text = line(LogFormat::Text, "it said \"no\"\nlevel=fatal");
         let (time, rest) = text.split_once(" level=").unwrap();
         assert!(
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_is_one_object() {
+    fn json_line_is_one_object() {
         let text = line(LogFormat::Json, "two\nlines");
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["msg"], "two\nlines");
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_wins_over_the_variable_and_the_mode() {
+    fn flag_overrides_the_variable_and_the_mode() {
         let choose = |flag, variable, developer| {
             Logging::choose(flag, variable, developer, LogFormat::Text).map(|logging| logging.level)
         };
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn results_are_shown_unless_silence_was_asked_for() {
+    fn results_are_shown_unless_a_higher_level_was_chosen() {
         let shows = |level, explicit, target| {
             Logging {
                 level,
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_leaves_what_its_client_library_says_to_whoever_debugs() {
+    fn messages_of_the_client_library_are_hidden_in_commands_below_debug() {
         let shows = |level, command| {
             Logging {
                 level,

@@ -1,9 +1,9 @@
 //! `rdd`: the command line, and the daemon that it assembles from the other crates.
 //!
-//! A command walks down like this: `main` (environment, instance, log) → [`cli`] (what was asked) → [`commands`] (a
+//! The path of a command: `main` (environment, instance, log) → [`cli`] (what was asked) → [`commands`] (a
 //! file a command) → [`service`] (the daemon, seen from outside) or [`daemon`] (the daemon itself).
 //!
-//! *Invariant*: no other crate reads the environment or touches the terminal.
+//! *Invariant*: the libraries below read no environment variables and write nothing to the terminal.
 
 mod cli;
 mod commands;
@@ -39,7 +39,7 @@ use crate::logging::{LogFormat, Logging};
 
 fn main() -> ExitCode {
     process::start_state::reset();
-    // Until the flags are known, an error is written as a line of text.
+    // Errors are lines of text until the flags have been parsed.
     let mut logging = Logging {
         level: log_level::LogLevel::Warn,
         explicit: false,
@@ -82,12 +82,12 @@ fn run(logging: &mut Logging) -> anyhow::Result<Exit> {
     let context = Context::new(instance_flag.as_deref(), environment, *logging)?;
     match cli.command {
         Some(command) => commands::run(command, &context),
-        // Such as `rdd --log-level=info`, or `--version=false`: flags, and nothing to do.
+        // For example `rdd --log-level=info` or `rdd --version=false`: flags without a command.
         None => usage(&missing_command(&context)),
     }
 }
 
-/// Says what was wrong with the command line, or prints the help that was asked for.
+/// Reports what is wrong with the command line, or prints the help that was asked for.
 fn usage(error: &clap::Error) -> anyhow::Result<Exit> {
     if !error.use_stderr() {
         output::print(&error.render().to_string())?;
@@ -98,7 +98,7 @@ fn usage(error: &clap::Error) -> anyhow::Result<Exit> {
         && flag.starts_with("--instance")
     {
         anyhow::bail!(
-            "unknown flag: --instance; it stands directly after `rdd`: rdd --instance NAME COMMAND"
+            "unknown flag: --instance; it belongs directly after `rdd`: rdd --instance NAME COMMAND"
         );
     }
     output::print_error(&error.render().to_string());

@@ -1,10 +1,10 @@
-//! Standard output: what a command was asked to print. Everything else goes to the log on standard error.
+//! Standard output, for what a command prints. Messages go to the log on standard error.
 
 use std::io::{self, Write as _};
 
 use anyhow::Context;
 
-/// Prints text. A reader that has seen enough (`rdd … | head -1`) is no error.
+/// Prints text. A reader that has closed the pipe (`rdd … | head -1`) is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     print_bytes(text.as_bytes()).map(|_| ())
 }
@@ -14,7 +14,7 @@ pub(crate) fn print_error(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Prints bytes; `false` when nobody reads them any more.
+/// Prints bytes; returns false when the reader has closed the pipe.
 pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -24,16 +24,16 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<bool> {
     }
 }
 
-/// Waits this long, or until nobody reads standard output any more, which is the end of `rdd … -f | head -1` also while
-/// there is nothing to print; true then.
+/// Waits this long, or until the reader of standard output closes the pipe; returns true then. So `rdd … -f | head -1`
+/// ends although there is nothing more to print.
 #[cfg(unix)]
 pub(crate) fn reader_left_within(time: std::time::Duration) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let stdout = io::stdout();
-    // Asked for nothing: that the other end is gone is told always.
+    // No events are requested, because poll reports a closed pipe in any case.
     let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
     match poll(&mut fds, Timespec::try_from(time).ok().as_ref()) {
-        Ok(told) => told > 0,
+        Ok(events) => events > 0,
         Err(_) => {
             std::thread::park_timeout(time);
             false
@@ -41,14 +41,14 @@ pub(crate) fn reader_left_within(time: std::time::Duration) -> bool {
     }
 }
 
-/// Waits this long. Who is gone is noticed with the next line.
+/// Waits this long. A closed pipe is noticed when the next line is printed.
 #[cfg(not(unix))]
 pub(crate) fn reader_left_within(time: std::time::Duration) -> bool {
     std::thread::park_timeout(time);
     false
 }
 
-/// Prints rows as columns, the way `kubectl get` does.
+/// Formats rows as columns, as `kubectl get` does.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = header.map(|title| title.chars().count());
     for row in rows {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up() {
+    fn columns_are_aligned() {
         let rows = [
             ["demo".to_owned(), "True".to_owned()],
             ["longer-name".to_owned(), String::new()],

@@ -1,4 +1,4 @@
-//! Where an instance keeps its files, on each platform (the table of `rdd svc paths`).
+//! The files and folders of an instance on each platform (the table of `rdd svc paths`).
 
 use std::path::PathBuf;
 
@@ -35,15 +35,15 @@ pub(crate) const LOG_OWNER: &str = ".rdd-logs";
 /// The files and folders of one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Paths {
-    /// Where the daemon's data is.
+    /// The daemon's data.
     pub(crate) dir: PathBuf,
-    /// Where the service's logs go.
+    /// The daemon's logs.
     pub(crate) log_dir: PathBuf,
     /// A folder with a path so short that sockets fit below it.
     pub(crate) short_dir: PathBuf,
     /// `RDD_LOG_DIR` names no other log folder, which could hold files of the user's.
     pub(crate) log_dir_is_default: bool,
-    /// The cache of images, shared by all instances since an image is no state of one.
+    /// The image cache, which all instances of the user share.
     pub(crate) cache_dir: PathBuf,
 }
 
@@ -98,7 +98,7 @@ impl Paths {
         }
     }
 
-    /// Where the VMs are, as Lima lays them out.
+    /// The folder of the VMs, in Lima's layout.
     pub(crate) fn lima_home(&self) -> PathBuf {
         self.short_dir.join("lima")
     }
@@ -113,7 +113,7 @@ impl Paths {
         self.dir.join("config.yaml")
     }
 
-    /// The daemon's process id, for people.
+    /// The daemon's PID, for people. No code acts on it.
     pub(crate) fn pid_file(&self) -> PathBuf {
         self.dir.join("rdd.pid")
     }
@@ -123,17 +123,17 @@ impl Paths {
         self.dir.join("args.json")
     }
 
-    /// What the daemon holds for its whole life.
+    /// The lock that the daemon holds for its whole life.
     pub(crate) fn lock(&self) -> PathBuf {
         self.dir.join("rdd.lock")
     }
 
-    /// What a command holds while it starts the daemon, so that only one rotates the logs.
+    /// The lock that a command holds while it starts the daemon, so that only one command rotates the logs.
     pub(crate) fn start_lock(&self) -> PathBuf {
         self.dir.join("start.lock")
     }
 
-    /// What the daemon writes once it is ready.
+    /// The file that the daemon writes once it is ready.
     pub(crate) fn ready_file(&self) -> PathBuf {
         self.dir.join("ready.json")
     }
@@ -153,7 +153,7 @@ impl Paths {
         self.log_dir.join("rdd.stderr.log")
     }
 
-    /// The logs of VMs that are gone, when they are to be kept.
+    /// The logs of deleted VMs, with `RDD_KEEP_LOGS`.
     pub(crate) fn kept_vm_logs(&self) -> PathBuf {
         self.log_dir.join("vms")
     }
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_folder_can_be_chosen() {
+    fn log_folder_can_be_chosen() {
         let chosen = paths(Platform::Linux, Some("/var/log/mine"));
         assert_eq!(
             chosen.stderr_log(),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_sorted_by_key() {
+    fn table_is_sorted_by_key() {
         let table = paths(Platform::Linux, None).table();
         assert!(table.is_sorted_by_key(|(key, _)| *key));
     }

@@ -1,4 +1,4 @@
-//! Prints a log file, and what is added to it.
+//! Prints a log file, and follows it.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -9,10 +9,10 @@ use anyhow::Context;
 
 use crate::output;
 
-/// How often a followed file is looked at: what a reader takes for at once, and no load.
+/// How often a followed file is polled: often enough to look immediate, and too seldom to be a load.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// How much is read at a time.
+/// The size of one read, in bytes.
 const CHUNK: usize = 64 * 1024;
 
 /// Prints the file; with `follow`, waits for more until the reader goes away. A file that was rotated away is
@@ -32,17 +32,17 @@ pub(crate) fn print(path: &Path, follow: bool) -> anyhow::Result<()> {
         } else if let Some(new) = successor(&file, path).with_context(doing)? {
             file = new;
         } else if output::reader_left_within(LOOK_AGAIN) {
-            // Nothing tells when a file grows that works the same on every platform, so it is looked at again and again.
+            // Polling works the same on every platform; notifications of file changes do not.
             return Ok(());
         }
     }
 }
 
-/// The file that took the place of this one, or the same from its start when it was truncated.
+/// The file that replaced this one, or the same file from its start if it was truncated.
 fn successor(file: &File, path: &Path) -> io::Result<Option<File>> {
     let current = match File::open(path) {
         Ok(current) => current,
-        // Between the rename of the old file and the creation of the new one.
+        // The old file was renamed, and the new one does not exist yet.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_of_a_short_a_long_and_a_missing_file() {
+    fn last_lines_of_a_short_a_long_and_a_missing_file() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("x.log");
         std::fs::write(&log, "1\n2\n3\n").unwrap();

@@ -5,8 +5,8 @@ pub(crate) fn short() -> String {
     concat!("v", env!("CARGO_PKG_VERSION")).to_owned()
 }
 
-/// All that is known of the build, a line each. A release sets `RDD_GIT_COMMIT` and `RDD_BUILD_DATE` while building;
-/// asking git from the build script would rebuild the program at every commit.
+/// The details of the build, one on each line. A release sets `RDD_GIT_COMMIT` and `RDD_BUILD_DATE` while building;
+/// a build script that runs git would rebuild the program at every commit.
 pub(crate) fn long() -> String {
     format!(
         "Version:     {}\nGitCommit:   {}\nBuildDate:   {}\nRustVersion: {}\nCompiler:    rustc\nPlatform:    {}/{}\n",
@@ -19,7 +19,7 @@ pub(crate) fn long() -> String {
     )
 }
 
-/// What `--version=VALUE` prints; `None` for `false`, which asks for nothing.
+/// What `--version=VALUE` prints; `None` for `false`, which prints nothing.
 pub(crate) fn answer(value: &str) -> Option<String> {
     match value {
         "false" => None,

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for the same seed.
+//! Pseudorandom numbers, the same ones for the same seed.
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 #[derive(Debug)]
@@ -17,13 +17,13 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// A number below `limit`, which is not 0.
+    /// Returns a number below `limit`, which must not be 0.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         let limit = u64::try_from(limit.max(1)).unwrap_or(u64::MAX);
         usize::try_from(self.next() % limit).unwrap_or(0)
     }
 
-    /// One of them, each as likely as its weight says.
+    /// Returns one of the items, chosen by weight.
     pub(crate) fn weighted<T: Copy>(&mut self, table: &[(T, usize)]) -> Option<T> {
         let sum = table.iter().map(|(_, weight)| weight).sum();
         let mut left = self.below(sum);
@@ -36,7 +36,7 @@ impl Dice {
         None
     }
 
-    /// True in `per_cent` of all cases.
+    /// Returns true with this probability.
     pub(crate) fn chance(&mut self, per_cent: usize) -> bool {
         self.below(100) < per_cent
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_gives_the_same_story_and_another_one_another() {
+    fn same_seed_gives_the_same_numbers_and_another_seed_others() {
         let roll = |seed| {
             let mut dice = Dice::new(seed);
             (0..20).map(|_| dice.below(1000)).collect::<Vec<_>>()

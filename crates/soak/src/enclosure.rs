@@ -1,23 +1,24 @@
-//! Where a soak runs: it may mount there, and it leaves nothing behind, however it ends.
+//! The namespaces of a soak, in which it can mount, and which leave nothing behind however the soak ends.
 //!
 //! ```text
 //! caller ─▶ unshare ─▶ sh, the first process of a namespace ─▶ the soak ─▶ daemon, hostagents, QEMUs
 //! ```
-//! When the first process of a namespace ends, the kernel ends all others in it: so whoever of the first four ends, by
-//! Ctrl-C or `kill -9`, everything of the soak ends. Its files are in a file system that only this namespace has.
+//! When the first process of a PID namespace ends, the kernel kills all others in it. So when one of the first four
+//! processes ends, by Ctrl-C or `kill -9`, every process of the soak ends. The files are in a file system that only this
+//! namespace has.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use process::command::Run;
 
-/// Making namespaces takes milliseconds.
+/// The timeout for creating namespaces, which takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// It may mount what nobody else sees, also when its user is not root.
+/// A mount namespace, in a user namespace for users other than root.
 const MOUNTS: &[&str] = &["unshare", "--mount", "--map-root-user"];
 
-/// And its processes end with it. The shell is there to reap those whose parents were killed.
+/// With a PID namespace, so that its processes end with it. The shell reaps processes whose parents were killed.
 const MOUNTS_AND_PROCESSES: &[&str] = &[
     "setpriv",
     "--pdeathsig",
@@ -35,13 +36,13 @@ const MOUNTS_AND_PROCESSES: &[&str] = &[
     "sh",
 ];
 
-/// Folders that each system has and that hold little.
+/// Folders that every system has and that contain little.
 const MOUNT_POINTS: [&str; 3] = ["/mnt", "/media", "/srv"];
 
-/// The words before a command that runs a soak ([`crate::Options::small_disk`]).
+/// The words to put before a command that runs a soak ([`crate::Options::small_disk`]).
 #[must_use]
 pub fn enclosure() -> &'static [&'static str] {
-    // A container may hide parts of /proc, and then the kernel does not mount another one.
+    // In a container that hides parts of /proc the kernel refuses to mount another /proc.
     if ends_all() {
         MOUNTS_AND_PROCESSES
     } else {
@@ -49,8 +50,8 @@ pub fn enclosure() -> &'static [&'static str] {
     }
 }
 
-/// Whether all processes of a soak end when one of those around it is killed. The user has to clean up where the system
-/// does not allow it.
+/// Whether all processes of a soak end when one of its outer processes is killed. Where the system does not allow it, the
+/// user must clean up.
 #[must_use]
 pub fn ends_all() -> bool {
     let [program, rest @ ..] = MOUNTS_AND_PROCESSES else {
@@ -63,8 +64,8 @@ pub fn ends_all() -> bool {
         .is_ok()
 }
 
-/// Mounts a file system for all files of a soak that goes with its namespace, where it hides none of `needed`; `None`
-/// when it cannot be mounted.
+/// Mounts a file system for the files of a soak, at a place where it hides none of `needed`; returns `None` if it cannot be
+/// mounted. It disappears with the namespace.
 pub(crate) fn private_folder(needed: &[&Path]) -> Option<PathBuf> {
     let hides = |folder: &Path| needed.iter().any(|path| path.starts_with(folder));
     let folder = MOUNT_POINTS

@@ -1,4 +1,4 @@
-//! The faults, and the commands of an impatient user in between.
+//! The faults, and the commands of a user in between.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::processes::{Processes, Role};
 use crate::vms::{Known, Vm};
 use crate::wall_clock::{JUMPS, WallClock};
 
-/// What can happen.
+/// A fault or a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     KillDaemon,
@@ -37,7 +37,7 @@ pub(crate) enum Fault {
     RestartService,
 }
 
-/// How often which.
+/// The weight of each.
 pub(crate) const FAULTS: &[(Fault, usize)] = &[
     (Fault::KillDaemon, 10),
     (Fault::KillHostagent, 14),
@@ -84,33 +84,34 @@ impl Fault {
     }
 }
 
-/// A command of the user that talks to a daemon which may be frozen.
+/// The timeout of a command to a daemon that may be frozen.
 const COMMAND: Duration = Duration::from_secs(10);
-/// One that waits for VMs which may be frozen: their grace period is 30 s, and the daemon may start in between.
+/// The timeout of a command that waits for VMs that may be frozen: their grace period is 30 s, and the daemon may have to
+/// start first.
 const LONG_COMMAND: Duration = Duration::from_secs(60);
-/// How long a daemon may take to end that was asked to: its VMs have their grace period, and ten seconds more. One that
-/// never heard of it goes on, and that is right too.
+/// How long a daemon may take to stop: the grace period of its VMs and ten seconds more. A daemon that did not receive the
+/// request keeps running, which is right as well.
 const LEAVING: Duration = Duration::from_secs(45);
-/// What is written at once while the disk is filled up.
+/// The size of one write while the disk is filled, in bytes.
 const BLOCK: usize = 1 << 16;
 
-/// What is broken at the moment and will be repaired by [`Broken::repair`].
+/// The lasting faults, which [`Broken::repair`] ends.
 #[derive(Debug, Default)]
 pub(crate) struct Broken {
     frozen: Vec<(String, Process)>,
     ports: Vec<TcpListener>,
     full: bool,
-    /// A daemon that was asked to stop while it was frozen, or took too long for it: it will end after all.
+    /// A daemon that was frozen when it was asked to stop, or that took too long: it ends later.
     leaving: Option<Process>,
 }
 
 impl Broken {
-    /// Ends all faults that last.
+    /// Ends all lasting faults.
     pub(crate) fn repair(&mut self, instance: &Instance) -> Vec<String> {
         let mut done = Vec::new();
-        for (who, process) in self.frozen.drain(..) {
+        for (name, process) in self.frozen.drain(..) {
             if process.signal(Signal::Continue).is_ok() {
-                done.push(format!("{who} goes on"));
+                done.push(format!("{name} continues"));
             }
         }
         if !self.ports.is_empty() {
@@ -118,7 +119,7 @@ impl Broken {
             done.push("the ports are free".into());
         }
         if std::mem::take(&mut self.full) {
-            // A disk that is full lets files be removed.
+            // Files can be removed on a full disk.
             let _ = fs::remove_file(filler(instance));
             done.push("there is room on the disk".into());
         }
@@ -135,7 +136,7 @@ fn filler(instance: &Instance) -> std::path::PathBuf {
     instance.home().join("filler")
 }
 
-/// Where and at whom.
+/// The target of the faults.
 pub(crate) struct Scene<'a> {
     pub(crate) instance: &'a Instance,
     pub(crate) template: &'a Path,
@@ -144,14 +145,14 @@ pub(crate) struct Scene<'a> {
     pub(crate) broken: &'a mut Broken,
     pub(crate) dice: &'a mut Dice,
     pub(crate) small_disk: bool,
-    /// `None` where it cannot be moved.
+    /// `None` where the clock cannot be moved.
     pub(crate) clock: Option<&'a WallClock>,
 }
 
 impl Scene<'_> {
-    /// Lets it happen, and says what happened; `None` when there was nobody to whom it could.
+    /// Causes the fault and returns a description; `None` if its target does not exist.
     pub(crate) fn happen(&mut self, fault: Fault) -> Option<String> {
-        // Always thrown, so that what comes after does not depend on whether somebody was there.
+        // Always rolled, so that later faults do not depend on whether the target exists.
         let index = self.dice.below(self.vms.len());
         let detail = self.dice.below(1 << 16);
         let name = self.vms[index].name.clone();
@@ -185,7 +186,7 @@ impl Scene<'_> {
                 Some(format!("{socket} of {name} deleted"))
             }
             Fault::ForgePid => self.forge(index, detail),
-            // It stays as it is until it jumps again: all has to become well by any clock.
+            // The clock stays so until the next jump: the system must recover with any clock.
             Fault::JumpClock => self.clock?.jump(JUMPS[detail % JUMPS.len()]),
             Fault::Start | Fault::Stop => {
                 let running = fault == Fault::Start;
@@ -260,7 +261,7 @@ impl Scene<'_> {
     }
 
     fn take_port(&mut self, port: u16, killed: &str) -> Option<String> {
-        // The old owner may need a moment to be gone.
+        // The last owner of the port may still be exiting.
         for _ in 0..20 {
             if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
                 self.broken.ports.push(listener);
@@ -281,7 +282,7 @@ impl Scene<'_> {
         let mut file = File::create(filler(self.instance)).ok()?;
         let block = [0u8; BLOCK];
         let mut size = BLOCK;
-        // Down to the last byte.
+        // Until no byte is left.
         while size > 0 {
             if file.write_all(&block[..size]).is_err() {
                 size /= 2;
@@ -307,7 +308,7 @@ impl Scene<'_> {
         } else {
             of_vm
         };
-        // A VM that was never started has no such file, and a forged one stands there all the same.
+        // A VM that was never started has no such file; it gets a forged one.
         fs::write(&path, format!("{number}\n")).ok()?;
         Some(format!("{} says {number}", path.display()))
     }
@@ -356,7 +357,7 @@ fn said(what: &str, done: bool) -> String {
     }
 }
 
-/// A number of a JSON file, by its name.
+/// Reads a number from a JSON file by its key.
 fn read_number(path: &Path, field: &str) -> Option<u16> {
     let json: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     u16::try_from(json[field].as_u64()?).ok()

@@ -1,17 +1,17 @@
-//! The soak: random faults at many VMs, with the real daemon, hostagents and QEMUs, and a check of what must hold
-//! whatever happens.
+//! The soak: random faults with many VMs and the real daemon, hostagents and QEMUs, and a check of the invariants after
+//! each round.
 //!
 //! ```text
-//! a round:  a burst of faults ──▶ the faults end ──▶ all converges, in a bounded time ──▶ nothing moves any more
+//! a round:  a burst of faults ──▶ the faults end ──▶ the state converges within a bound ──▶ nothing changes any more
 //!           kill, freeze, full disk,   thaw, make room,     one daemon, one hostagent and one     same processes,
 //!           ports taken, sockets       free the ports       QEMU for each VM that should run,     same counts
-//!           deleted, PIDs forged,                           nobody else; disks and templates
+//!           deleted, PIDs forged,                           no other process; disks and templates
 //!           clock jumps, user commands                      are the right ones
 //! ```
-//! At the end the wall clock jumps while nothing else happens, and then nobody may end or be started.
-//! The guests are stubs ([`testutils::stub_guest`]): what is under test is on the host. Their clocks are decades behind,
-//! so each look at a guest sees a clock that jumped. A seed decides which faults come in which order; when they hit is
-//! left to the machine.
+//! At the end the wall clock jumps while nothing else happens; then no process may end or be started.
+//! The guests are stubs ([`testutils::stub_guest`]), because the host side is under test. Their clocks are decades behind,
+//! so each check of a guest finds a clock that jumped. The seed decides the order of the faults; their timing depends on
+//! the machine.
 //!
 //! A crate of its own, used by `cargo xtask soak` and by a short run in the test suite: the two share no other code.
 #![cfg(unix)]
@@ -32,32 +32,32 @@ use std::time::Duration;
 pub use enclosure::{enclosure, ends_all};
 pub use story::{Figures, Violation};
 
-/// What a soak is to do.
+/// The parameters of a soak.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The program under test: `rdd`.
     pub binary: PathBuf,
-    /// How many VMs there are.
+    /// The number of VMs.
     pub vms: usize,
-    /// Decides which faults come in which order.
+    /// Decides the order of the faults.
     pub seed: u64,
     /// No new round begins after this time.
     pub duration: Duration,
     /// No new round begins after so many faults.
     pub faults: u32,
-    /// The home folder becomes a small file system of its own, which is filled up now and then. Wants the right to
-    /// mount: run in an [`enclosure`].
+    /// Puts the home folder on a small file system, which is filled from time to time. Needs the right to mount: run in an
+    /// [`enclosure`].
     pub small_disk: bool,
-    /// Where the logs go when something is violated.
+    /// The folder for the logs when an invariant is violated.
     pub kept: PathBuf,
-    /// Tells each step as it happens.
+    /// Receives a line for each step.
     pub tell: fn(&str),
 }
 
 /// Runs a soak.
 ///
 /// # Errors
-/// Something does not hold: what, and the story that led there.
+/// An invariant is violated; the error contains the steps before.
 pub fn run(options: &Options) -> Result<Figures, Violation> {
     rounds::run(options)
 }

@@ -1,4 +1,4 @@
-//! What the API says about the VMs.
+//! The state of the VMs in the API.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::Value;
 use testutils::Instance;
 
-/// A daemon that answers does so in milliseconds; one that was frozen or has a full disk may not.
+/// The timeout of a request. A daemon answers in milliseconds unless it is frozen or its disk is full.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One VM as its object says.
+/// The state in a VM's object.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Object {
     pub(crate) running: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Object {
 /// All VMs by name.
 ///
 /// # Errors
-/// kubectl's words.
+/// The error of kubectl.
 pub(crate) fn read(instance: &Instance) -> Result<BTreeMap<String, Object>, String> {
     let output = instance
         .run("kubectl", PATIENCE)

@@ -1,4 +1,4 @@
-//! Who of the instance runs, and as what.
+//! The processes of an instance and their roles.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use process::Identity;
 use testutils::{Instance, Leftover};
 
-/// What a process of an instance is.
+/// The role of a process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// `rdd svc serve`.
@@ -15,7 +15,7 @@ pub(crate) enum Role {
     Hostagent(String),
     /// The machine of the VM of this name.
     Qemu(String),
-    /// Anything else, by its command line: a helper that ends soon, or an orphan.
+    /// Another process, by its command line: a short-lived helper or an orphan.
     Other(String),
 }
 
@@ -58,7 +58,7 @@ impl Role {
     }
 }
 
-/// Everybody who runs at this moment.
+/// The processes that run now.
 #[derive(Debug)]
 pub(crate) struct Processes(BTreeMap<Role, Vec<Leftover>>);
 
@@ -66,23 +66,23 @@ impl Processes {
     pub(crate) fn of(instance: &Instance) -> Processes {
         let mut all: BTreeMap<Role, Vec<Leftover>> = BTreeMap::new();
         for one in instance.leftovers() {
-            // Between its fork and its exec a child has the command line of its parent.
+            // Between fork and exec a child has the command line of its parent.
             all.entry(Role::of(&one.command)).or_default().push(one);
         }
         Processes(all)
     }
 
-    /// The first of this role.
+    /// The first process with this role.
     pub(crate) fn get(&self, role: &Role) -> Option<&Leftover> {
         self.0.get(role)?.first()
     }
 
-    /// How many have this role.
+    /// The number of processes with this role.
     pub(crate) fn count(&self, role: &Role) -> usize {
         self.0.get(role).map_or(0, Vec::len)
     }
 
-    /// Roles that should be held by one, and are held by several: with these identities.
+    /// The roles that several processes have and only one should have, with their identities.
     pub(crate) fn doubles(&self) -> Vec<(Role, Vec<Identity>)> {
         self.0
             .iter()
@@ -98,7 +98,7 @@ impl Processes {
             .collect()
     }
 
-    /// Who is there besides these.
+    /// The processes that are not in the given set.
     pub(crate) fn besides(&self, expected: &[Role]) -> Vec<String> {
         self.0
             .iter()
@@ -110,7 +110,7 @@ impl Processes {
             .collect()
     }
 
-    /// Who is who, to be compared with a later look.
+    /// The identity of each role, to compare it with a later state.
     pub(crate) fn identities(&self) -> BTreeMap<Role, Vec<u32>> {
         self.0
             .iter()
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roles_are_told_by_command_lines() {
+    fn roles_are_determined_by_command_lines() {
         for (command, role) in [
             (
                 "/t/rdd --instance=t1 svc serve --background=true",

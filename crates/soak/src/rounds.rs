@@ -1,4 +1,4 @@
-//! The rounds: faults, their end, the way back, and what must hold then.
+//! The rounds: faults, their end, the recovery, and the check of the invariants.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,24 +21,24 @@ use crate::story::{Figures, Story, Violation};
 use crate::vms::{Known, Vm};
 use crate::wall_clock::{self, Jump, WallClock};
 
-/// From the end of the faults to the declared state: a hostagent that was deaf is given 20 s, a guest that is to stop
-/// 30 s and 10 s, and a failed start is tried again after at most [`IMPATIENCE`] by the user.
+/// The bound from the end of the faults to the declared state: a hostagent that does not answer gets 20 s, a stopping guest
+/// 30 s and 10 s, and the user repeats a failed start after at most [`IMPATIENCE`].
 const BOUND: Duration = Duration::from_secs(120);
-/// After many failures the next start is minutes away (hazard 19); a user does not wait for it.
+/// After many failures the back-off lasts minutes (hazard 19); the user starts the VM after this time instead.
 const IMPATIENCE: Duration = Duration::from_secs(15);
-/// How long nothing may move once all is well: a crash loop would.
+/// How long nothing may change after the recovery. A crash loop would be seen.
 const STILL: Duration = Duration::from_secs(2);
-/// How long nothing may move after the wall clock jumped: hostagents compare the clocks every five seconds.
+/// How long nothing may change after a jump of the wall clock: hostagents compare the clocks every five seconds.
 const CLOCK_SEEN: Duration = Duration::from_secs(6);
-/// A second process that finds the lock of the first one taken needs a moment to end.
+/// How long a second process may exist: it ends when it finds the lock held.
 const DOUBLE: Duration = Duration::from_secs(5);
-/// Between two looks.
+/// The interval of polls.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// For the daemon's start on a machine that is busy.
+/// The timeout of the daemon's start on a busy machine.
 const START: Duration = Duration::from_secs(100);
-/// The size of the small disk: VMs of stub guests, their logs and the daemon's database take a tenth.
+/// The size of the small disk. VMs of stub guests, their logs and the daemon's database need a tenth of it.
 const SMALL_DISK: &str = "size=192m,mode=0700";
-/// Strangers whose numbers are forged into our files.
+/// The number of bystanders whose PIDs are forged into files of the instance.
 const STRANGERS: usize = 3;
 /// The longest burst of faults.
 const BURST: usize = 7;
@@ -62,7 +62,7 @@ struct Soak<'a> {
     dice: Dice,
     story: Story,
     figures: Figures,
-    /// Roles that were seen held by several at once, and since when.
+    /// Roles that several processes have at the same time, and since when.
     doubles: BTreeMap<Role, (Vec<Identity>, Instant)>,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Soak<'a> {
             .map_err(|error| story.note(format!("clock jumps are left out: {error}")))
             .ok();
         let template = instance.stub_template(PowerButton::Obeyed);
-        // Below the instance's folders: a soak that is killed leaves nothing.
+        // Below the instance's folders, so that a killed soak leaves nothing.
         let strangers = (0..STRANGERS).map(|_| Bystander::within(instance.scratch()));
         let strangers = strangers.collect();
         Soak {
@@ -124,7 +124,7 @@ impl<'a> Soak<'a> {
             .map_err(|error| format!("{error}; run it where it may mount, or without a small disk"))
     }
 
-    /// Random faults, shortly after each other.
+    /// Causes random faults in quick succession.
     fn burst(&mut self) -> Result<(), String> {
         self.figures.rounds += 1;
         let count = 1 + self.dice.below(BURST);
@@ -150,7 +150,7 @@ impl<'a> Soak<'a> {
             }
             self.no_doubles(&Processes::of(&self.instance))?;
             let pause = self.dice.below(PAUSE);
-            // Often one fault meets the consequences of the one before, sometimes both come at once.
+            // Usually a fault meets the consequences of the one before; sometimes both come at the same time.
             if self.dice.chance(70) {
                 std::thread::park_timeout(Duration::from_millis(pause as u64));
             }
@@ -158,7 +158,7 @@ impl<'a> Soak<'a> {
         Ok(())
     }
 
-    /// The faults end, and everything has to become what it should be.
+    /// Ends the faults and waits until everything is in its declared state.
     fn round_without_faults(&mut self) -> Result<(), String> {
         for repaired in self.broken.repair(&self.instance) {
             self.story.note(repaired);
@@ -187,8 +187,7 @@ impl<'a> Soak<'a> {
         Err(format!("rdd {} failed: {stderr}", args.join(" ")))
     }
 
-    /// Starts the daemon unless it runs. One that was frozen may still have a request to stop before it, so that it
-    /// ends after all.
+    /// Starts the daemon unless it runs. A daemon that was frozen can still receive a request to stop, and then ends.
     fn daemon_answers(&self) -> Result<BTreeMap<String, Object>, String> {
         let mut objects = BTreeMap::new();
         until(BOUND, "the daemon to answer", || {
@@ -206,7 +205,7 @@ impl<'a> Soak<'a> {
                 continue;
             }
             if objects.contains_key(&vm.name) {
-                // A delete that was interrupted goes on by itself.
+                // An interrupted deletion continues by itself.
                 let name = vm.name.clone();
                 until(BOUND, &format!("the end of {name}"), || {
                     let objects = plane::read(&self.instance)?;
@@ -270,7 +269,7 @@ impl<'a> Soak<'a> {
         Ok(())
     }
 
-    /// What is not yet as it should be.
+    /// The differences from the declared state.
     fn unmet(&self, objects: &BTreeMap<String, Object>, processes: &Processes) -> Vec<String> {
         let mut unmet = Vec::new();
         let mut expected = vec![Role::Daemon];
@@ -293,13 +292,13 @@ impl<'a> Soak<'a> {
         }
         for name in objects.keys() {
             if !self.vms.iter().any(|vm| vm.name == *name) {
-                unmet.push(format!("nobody made {name}"));
+                unmet.push(format!("no user created {name}"));
             }
         }
         unmet
     }
 
-    /// The user starts again what has failed too often to be tried soon.
+    /// Starts VMs again whose back-off has become too long, as a user would.
     fn ask_again(&mut self) -> Result<(), String> {
         let objects = plane::read(&self.instance)?;
         for vm in self.vms.iter().filter(|vm| vm.should_run()) {
@@ -310,19 +309,19 @@ impl<'a> Soak<'a> {
                 self.figures.asked_again += 1;
                 self.story.note(format!("user: start {} again", vm.name));
                 let args = ["limavm", "start", &vm.name, "--wait=false"];
-                // When it fails the bound will tell.
+                // If it fails, the bound is exceeded.
                 let _ = self.instance.command(&args, START).run_any();
             }
         }
         Ok(())
     }
 
-    /// Nothing dies and nothing is started where nothing happens.
+    /// Checks that no process ends or starts without a cause.
     fn stand_still(&mut self) -> Result<(), String> {
         self.nothing_changes(STILL, |_| Ok(()))
     }
 
-    /// Nothing dies and nothing is started when the wall clock jumps, and everybody is served.
+    /// Checks that no process ends or starts when the wall clock jumps, and that the API answers.
     fn clock_jumps_alone(&mut self) -> Result<(), String> {
         if self.clock.is_none() {
             return Ok(());
@@ -346,7 +345,7 @@ impl<'a> Soak<'a> {
         }
     }
 
-    /// What is made now was made today: without that the jumps would prove nothing.
+    /// Checks that new objects have the date of the moved clock; otherwise the jumps would prove nothing.
     fn daemon_goes_by_the_clock(&self) -> Result<(), String> {
         let kubectl = |args: &[&str]| {
             let run = self
@@ -368,7 +367,7 @@ impl<'a> Soak<'a> {
             "jsonpath={.metadata.creationTimestamp}",
         ])?;
         kubectl(&["delete", "configmap", "today"])?;
-        // It may have become midnight in between.
+        // Midnight may have passed in between.
         if days
             .into_iter()
             .chain([wall_clock::today(&self.instance)?])
@@ -380,7 +379,7 @@ impl<'a> Soak<'a> {
         }
     }
 
-    /// Who runs after `done` and this time is who ran before.
+    /// Checks that after `done` and this time the same processes run as before.
     fn nothing_changes(
         &mut self,
         time: Duration,
@@ -417,7 +416,7 @@ impl<'a> Soak<'a> {
         Ok(())
     }
 
-    /// Two hostagents or machines of one VM, or two daemons, for longer than it takes to see that one is too many.
+    /// Reports two hostagents or machines of one VM, or two daemons, that exist for longer than a second process needs to end.
     fn no_doubles(&mut self, processes: &Processes) -> Result<(), String> {
         let now = Instant::now();
         let mut seen = BTreeMap::new();
@@ -455,7 +454,7 @@ impl<'a> Soak<'a> {
             ..
         } = self;
         if options.small_disk {
-            // Nothing may run there when it goes; what is wrong then was said above.
+            // No process may use it when it is removed; problems were reported above.
             let _ = instance
                 .command(&["svc", "delete", "--timeout=90s"], START)
                 .run_any();
@@ -475,7 +474,7 @@ impl<'a> Soak<'a> {
     }
 }
 
-/// An instance whose files go with our namespaces, if we are in some.
+/// An instance whose files disappear with the namespace, if this process is in an enclosure.
 fn instance(options: &Options) -> Instance {
     let program = std::env::current_exe().unwrap_or_default();
     let cache = testutils::cache_dir();
@@ -489,7 +488,7 @@ fn instance(options: &Options) -> Instance {
     }
 }
 
-/// Looks until it is `Ok`, at most for `limit`.
+/// Polls until the result is `Ok`, at most for `limit`.
 fn until(
     limit: Duration,
     what: &str,
@@ -509,7 +508,7 @@ fn until(
 
 /// Copies the logs and small state files of an instance.
 fn keep_logs(instance: &Instance, kept: &Path) -> std::io::Result<()> {
-    /// A log longer than this says the same again and again.
+    /// The most bytes of a log that are copied; longer ones repeat the same lines.
     const LONGEST: u64 = 16 << 20;
     let _ = fs::remove_dir_all(kept);
     let mut folders = vec![(instance.log_dir(), kept.join("daemon"))];
@@ -539,7 +538,7 @@ mod tests {
     use crate::fault::Fault;
 
     #[test]
-    fn faults_have_names_of_their_own_and_all_can_happen() {
+    fn faults_have_distinct_names_and_positive_weights() {
         let names: std::collections::BTreeSet<_> =
             FAULTS.iter().map(|(fault, _)| fault.name()).collect();
         assert_eq!(names.len(), FAULTS.len());

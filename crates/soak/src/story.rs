@@ -1,11 +1,11 @@
-//! What happened, in the order in which it did, and the figures at the end.
+//! The steps of a soak in order, and the figures at the end.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// What happened so far.
+/// The steps so far.
 #[derive(Debug)]
 pub(crate) struct Story {
     began: Instant,
@@ -41,14 +41,14 @@ impl Story {
     }
 }
 
-/// Something that must hold does not.
+/// A violated invariant.
 #[derive(Debug)]
 pub struct Violation {
-    /// What does not hold.
+    /// The invariant.
     pub what: String,
-    /// What happened before, a line each.
+    /// The steps before, one on each line.
     pub story: String,
-    /// Where the logs are.
+    /// The folder with the logs.
     pub kept: PathBuf,
 }
 
@@ -61,22 +61,22 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// The figures of a soak in which everything held: no orphan, no stranger signalled, no VM lost, nothing twice, no
-/// crash loop.
+/// The figures of a soak without a violation: no orphan, no other process signalled, no VM lost or duplicated, no crash
+/// loop.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// How often each fault happened, by its name.
+    /// The number of each fault, by name.
     pub faults: BTreeMap<&'static str, u32>,
-    /// Rounds.
+    /// The number of rounds.
     pub rounds: u32,
-    /// From the end of the faults of a round to the declared state of all VMs.
+    /// The time from the end of the faults of a round to the declared state of all VMs.
     pub converged: Vec<Duration>,
-    /// VMs that had failed so often that their user asked for a start instead of waiting for the next one.
+    /// How often the user started a VM instead of waiting for the end of its back-off.
     pub asked_again: u32,
 }
 
 impl Figures {
-    /// All faults.
+    /// The number of all faults.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.faults.values().sum()

@@ -1,16 +1,16 @@
-//! What the VMs are declared to be, as far as their user knows.
+//! The declared state of the VMs, as far as the user knows it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::plane::Object;
 
-/// What the user knows about something that he asked for.
+/// What the user knows about the result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known<T> {
     /// The command succeeded.
     Sure(T),
-    /// The command failed, or never came back: it may have been done.
+    /// The command failed or timed out; it may have had its effect.
     Unsure,
 }
 
@@ -20,7 +20,7 @@ pub(crate) struct Vm {
     pub(crate) name: String,
     pub(crate) exists: Known<bool>,
     pub(crate) running: Known<bool>,
-    /// Which file its disk is: another one would be another disk.
+    /// The inode of its disk, which another disk would not have.
     pub(crate) disk: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ impl Vm {
         }
     }
 
-    /// What the object says settles what the user did not know. An object that must be there and is not, or the other
+    /// Resolves from the object what the user did not know. An object that is missing although it must exist, or the other
     /// way round, is a violation.
     pub(crate) fn settle(&mut self, object: Option<&Object>) -> Result<(), String> {
         let there = object.filter(|object| !object.deleting);
@@ -67,7 +67,7 @@ impl Vm {
         self.exists == Known::Sure(true) && self.running == Known::Sure(true)
     }
 
-    /// Why the VM is not what it should be yet, as far as object and files tell.
+    /// Why the VM is not in its declared state, according to its object and files.
     pub(crate) fn unmet(&self, object: Option<&Object>, folder: &Path) -> Option<String> {
         let name = &self.name;
         let Some(object) = object else {
@@ -99,7 +99,7 @@ impl Vm {
         }
     }
 
-    /// The disk is the one it was, unless it was deleted or made new on request.
+    /// Checks that the disk is the same, unless it was deleted or replaced on request.
     pub(crate) fn same_disk(&mut self, folder: &Path) -> Result<(), String> {
         let path: PathBuf = folder.join("diffdisk");
         let found = std::fs::metadata(&path)

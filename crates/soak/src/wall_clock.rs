@@ -1,8 +1,8 @@
-//! The wall clock of the daemon, its hostagents and the user's commands, which jumps. QEMU's does not: the driver hands
-//! on none of the variables that it takes.
+//! The movable wall clock of the daemon, its hostagents and the user's commands. QEMU's clock does not move, because the
+//! driver does not pass the necessary variables on.
 //!
-//! Not libfaketime: its processes share a semaphore, and one that is killed or frozen while it holds that would keep
-//! all others waiting.
+//! libfaketime is no alternative: its processes share a semaphore, and a process that is killed or frozen while it holds
+//! the semaphore blocks all others.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -11,17 +11,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use process::command::Run;
 use testutils::Instance;
 
-/// The library that is preloaded.
+/// The library to preload.
 const SOURCE: &str = include_str!("wall_clock.c");
-/// Which file it reads.
+/// The variable that names the file with the offset.
 const VARIABLE: &str = "SOAK_WALL_CLOCK";
-/// The compiler needs less than a second, also on a busy machine.
+/// The timeout of the compiler, which needs less than a second even on a busy machine.
 const COMPILER: Duration = Duration::from_secs(60);
 const MINUTE: i64 = 60;
 const DAY: i64 = 24 * 60 * MINUTE;
 
-/// Where the clock can jump. Further ahead than certificates live (five years), and the daemon has to be stopped and
-/// started.
+/// The offsets of the clock. Beyond the lifetime of certificates (five years) the daemon would have to be restarted.
 pub(crate) const JUMPS: [Jump; 8] = [
     Jump::Right,
     Jump::By("5 minutes behind", -5 * MINUTE),
@@ -33,10 +32,10 @@ pub(crate) const JUMPS: [Jump; 8] = [
     Jump::To1970,
 ];
 
-/// The furthest.
+/// The largest offset.
 pub(crate) const AHEAD: Jump = Jump::By("3 years ahead", 3 * 365 * DAY);
 
-/// What the clock says.
+/// The clock's offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Jump {
     Right,
@@ -51,10 +50,10 @@ pub(crate) struct WallClock {
 }
 
 impl WallClock {
-    /// Lets the clock of `instance` be moved; it is right at first.
+    /// Makes the clock of `instance` movable; it is right at first.
     ///
     /// # Errors
-    /// Why it cannot be.
+    /// The reason why it is not possible.
     pub(crate) fn new(instance: &mut Instance) -> Result<WallClock, String> {
         let folder = instance.scratch();
         let (library, path) = (folder.join("wall_clock.so"), folder.join("wall_clock"));
@@ -79,7 +78,7 @@ impl WallClock {
         Ok(clock)
     }
 
-    /// Lets it jump, and says where to.
+    /// Moves the clock and returns a description.
     pub(crate) fn jump(&self, jump: Jump) -> Option<String> {
         let (text, seconds) = match jump {
             Jump::Right => ("right", 0),
@@ -91,7 +90,7 @@ impl WallClock {
     }
 
     fn move_by(&self, seconds: i64) -> std::io::Result<()> {
-        // One write of eight bytes, which readers see as a whole.
+        // One write of eight bytes, which is atomic for readers.
         self.file.write_all_at(&seconds.to_ne_bytes(), 0)
     }
 }
@@ -102,7 +101,7 @@ fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// What a program of this instance takes for the time.
+/// The time that a program of this instance sees.
 fn seconds_of(instance: &Instance) -> Result<u64, String> {
     let output = instance
         .run("date", COMPILER)
@@ -113,7 +112,7 @@ fn seconds_of(instance: &Instance) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`date` printed {text:?}"))
 }
 
-/// The day that a program of this instance takes for today, as `1970-01-02`.
+/// The date that a program of this instance sees, as `1970-01-02`.
 pub(crate) fn today(instance: &Instance) -> Result<String, String> {
     let output = instance.run("date", COMPILER).args(["-u", "+%F"]).run();
     output

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use crate::sys;
 
-/// Runs until it is dropped. A test writes its PID where a PID of ours is expected, and asserts at its end that nobody
-/// believed it.
+/// Runs until it is dropped. A test writes its PID into a file of rdd, and asserts at the end that the process was not
+/// signalled.
 #[derive(Debug)]
 pub struct Bystander {
     child: Child,
@@ -19,14 +19,14 @@ pub struct Bystander {
 }
 
 impl Bystander {
-    /// Starts one and waits until it notes signals.
+    /// Starts one and waits until it records signals.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it starts a process")]
     pub fn new() -> Self {
         Self::within(std::env::temp_dir())
     }
 
-    /// One whose notes are in a folder below `parent`, for tests that may be killed and whose `parent` goes with them.
+    /// A bystander whose records are in a folder below `parent`, for tests that may be killed and whose `parent` is removed.
     #[must_use]
     pub fn within(parent: impl AsRef<Path>) -> Self {
         let folder = tempfile::Builder::new()
@@ -41,19 +41,19 @@ impl Bystander {
         }
     }
 
-    /// Its number, for forged PID files.
+    /// The PID, for forged PID files.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.identity().pid()
     }
 
-    /// Its true identity.
+    /// The identity of the process.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         self.child.identity()
     }
 
-    /// Panics when it was killed, stopped, or sent a signal that can be caught.
+    /// Panics if the process was killed, stopped, or sent a signal that can be caught.
     #[track_caller]
     pub fn assert_untouched(&self) {
         assert!(
@@ -85,7 +85,7 @@ impl Bystander {
 impl Drop for Bystander {
     fn drop(&mut self) {
         if let Err(error) = tree::kill_tree(&self.child.tree(), Duration::ZERO) {
-            eprintln!("cannot end a bystander: {error}");
+            eprintln!("cannot kill a bystander: {error}");
         }
     }
 }

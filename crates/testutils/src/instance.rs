@@ -1,4 +1,4 @@
-//! The real binary in a world of its own.
+//! The real binary in an environment of its own.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -16,16 +16,17 @@ use tempfile::TempDir;
 use crate::stub_guest::{self, PowerButton};
 use crate::sys;
 
-/// One command of rdd takes far less, also on a busy machine, unless it boots a VM or builds an image.
+/// The timeout of a command that boots no VM and builds no image. Each takes far less, even on a busy machine.
 const COMMAND: Duration = Duration::from_secs(180);
 
-/// `svc delete` at the end, VMs that ignore everything included.
+/// The timeout of `svc delete` at the end, with VMs that ignore their shutdown.
 const CLEAN_UP: Duration = Duration::from_secs(120);
 
-/// How long what was told to end may take to be gone.
+/// How long processes may take to exit after the request to do so.
 const LAST_BREATH: Duration = Duration::from_secs(15);
 
-/// What a program needs of our environment to run at all. Everything else would let the machine leak into the test.
+/// The variables that a program needs to run at all. All others are left out, so that a test does not depend on the
+/// machine.
 const INHERITED: &[&str] = &[
     "PATH",
     "LLVM_PROFILE_FILE",
@@ -60,7 +61,7 @@ pub struct Instance {
 
 /// A process that a test left.
 pub struct Leftover {
-    /// The process, held.
+    /// A handle of the process.
     pub process: Process,
     /// Its command line, for people.
     pub command: String,
@@ -88,8 +89,8 @@ impl Instance {
         Self::with_home(binary, "h")
     }
 
-    /// One whose home folder has spaces, brackets, a quote and letters beyond ASCII in its name (hazard 14), and a star
-    /// where the system allows that.
+    /// An instance whose home folder has spaces, brackets, a quote and letters beyond ASCII in its name (hazard 14), and a
+    /// star where the system allows it.
     #[must_use]
     pub fn with_awkward_home(binary: impl AsRef<Path>) -> Self {
         Self::with_home(
@@ -102,7 +103,7 @@ impl Instance {
         )
     }
 
-    /// One whose home folder has this name.
+    /// An instance whose home folder has this name.
     #[must_use]
     pub fn with_home(binary: impl AsRef<Path>, home: &str) -> Self {
         // Not $TMPDIR, which may be long: the paths of sockets must stay under 104 bytes.
@@ -114,7 +115,7 @@ impl Instance {
         Self::within(binary, parent, home)
     }
 
-    /// One whose folders are all below `parent`, which has a short path.
+    /// An instance whose folders are all below `parent`, which must have a short path.
     #[must_use]
     pub fn within(binary: impl AsRef<Path>, parent: impl AsRef<Path>, home: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -127,7 +128,7 @@ impl Instance {
         let temporary = root.path().join("tmp");
         fs::create_dir(&home).expect("a home folder");
         fs::create_dir(&temporary).expect("a folder for temporary files");
-        // Unique on this machine for as long as we live, and short.
+        // Unique on this machine while this process lives, and short.
         let name = format!(
             "t{}x{}",
             std::process::id(),
@@ -193,7 +194,7 @@ impl Instance {
         &self.home
     }
 
-    /// A folder that goes away with the instance, for the test's own files.
+    /// A folder for the test's own files, which is removed with the instance.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
         self.root.path().join("tmp")
@@ -247,7 +248,7 @@ impl Instance {
         self.run(&self.binary, timeout).args(args)
     }
 
-    /// Runs `rdd ARGS` and returns how it ended, whatever that is.
+    /// Runs `rdd ARGS` and returns its output and exit status, whether it succeeded or not.
     #[track_caller]
     pub fn rdd(&self, args: &[&str]) -> Output {
         self.rdd_within(args, COMMAND)
@@ -322,7 +323,7 @@ impl Instance {
                 && let Ok(text) = fs::read(&file)
                 && !text.is_empty()
             {
-                /// The end of a log is where the reason is.
+                /// Only the end of a log is shown, because it contains the reason.
                 const SHOWN: usize = 8 * 1024;
                 let end = String::from_utf8_lossy(&text[text.len().saturating_sub(SHOWN)..]);
                 eprintln!("--- {}\n{end}", file.display());
@@ -386,7 +387,7 @@ impl Drop for Instance {
     }
 }
 
-/// Who runs with this mark in its environment.
+/// The processes with this mark in their environment.
 #[must_use]
 pub fn leftovers_of(mark: &Mark) -> Vec<Leftover> {
     let members = Tree::marked(mark.clone())
@@ -424,7 +425,7 @@ fn list(folder: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    /// Stands in for rdd: `leave` leaves a process in a session of its own, `svc delete` ends it when told how.
+    /// A fake rdd: `leave` leaves a process in a session of its own, and `svc delete` kills it unless `FAKE_KEEP` is set.
     const FAKE: &str = r#"#!/bin/sh
 case "$1" in
     leave) env -i RDD_PROCESS_TREE="$RDD_PROCESS_TREE" setsid sleep 1000 >/dev/null 2>&1 & echo $! > "$HOME/pid" ;;
@@ -436,7 +437,8 @@ esac
     fn fake() -> (TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("rdd");
-        // Not written by us: a test that forks meanwhile would hold it open, and it could not be executed (ETXTBSY).
+        // `install` writes it, because a test that forks meanwhile would inherit the open file, and then the file cannot be
+        // executed (ETXTBSY).
         let install = Run::new("install", COMMAND)
             .args(["-m", "755", "/dev/stdin"])
             .arg(&path)
@@ -446,7 +448,7 @@ esac
     }
 
     #[test]
-    fn what_an_instance_leaves_is_seen_and_ended_by_its_own_delete() {
+    fn process_of_an_instance_is_found_and_killed_by_svc_delete() {
         let (_folder, binary) = fake();
         let instance = Instance::with_awkward_home(binary);
         instance.rdd_ok(&["leave"]);
@@ -464,12 +466,12 @@ esac
     }
 
     #[test]
-    fn what_outlives_the_delete_is_killed_and_told() {
+    fn process_that_outlives_svc_delete_is_killed_and_reported() {
         let (_folder, binary) = fake();
         let mut instance = Instance::new(binary);
         instance.env("FAKE_KEEP", "1").rdd_ok(&["leave"]);
         let left = crate::poll(Duration::from_secs(10), "the sleep", || {
-            instance.leftovers().pop().ok_or("nobody")
+            instance.leftovers().pop().ok_or("no process")
         });
         let problem = instance.end_within(Duration::from_millis(50)).unwrap_err();
         assert!(problem.contains("left behind"), "{problem}");
@@ -477,7 +479,7 @@ esac
     }
 
     #[test]
-    fn the_environment_of_the_machine_stays_outside() {
+    fn environment_of_the_machine_is_not_inherited() {
         let (_folder, binary) = fake();
         let instance = Instance::new(binary);
         let env = instance.rdd_ok(&["env"]);

@@ -1,19 +1,19 @@
-//! What the tests of all crates share. Not part of any program.
+//! Shared code for the tests of all crates. It is part of no program.
 //!
-//! - [`poll()`], [`poll_async`]: wait for something, with a deadline, and say what was seen last.
-//! - [`Instance`]: the real `rdd` in a home folder of its own; nothing of it outlives the test.
-//! - [`Bystander`]: a process that nothing of rdd may touch.
-//! - [`stub_guest`]: a guest that is up in half a second and no Linux, for many VMs at once.
-//! - [`VmSlot`]: how many VMs the machine boots at once.
+//! - [`poll()`], [`poll_async`]: wait for a condition with a deadline, and report the last state.
+//! - [`Instance`]: the real `rdd` in a home folder of its own; its processes and files end with the test.
+//! - [`Bystander`]: a process that rdd must not signal.
+//! - [`stub_guest`]: a guest without Linux that boots in half a second, for tests with many VMs.
+//! - [`VmSlot`]: limits how many VMs run at the same time.
 //! - [`Port`]: a port that no other test uses.
 //! - [`skip()`]: records a test that cannot run on this machine.
-//! - [`differs_under_wine`]: where Wine is not Windows.
+//! - [`differs_under_wine`]: leaves out steps in which Wine differs from Windows.
 
 #![expect(
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "a panic is how a test fails, and its output is where the reason is looked for"
+    reason = "a test fails by a panic, and its output contains the reason"
 )]
 
 mod bystander;

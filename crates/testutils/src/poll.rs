@@ -1,13 +1,13 @@
-//! Waiting without sleep-and-hope.
+//! Polling with a deadline.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// Between two looks: short beside anything that a test waits for.
+/// The interval of polls: short compared with anything that a test waits for.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Looks until `look` gives `Ok`, and returns what it gave. After `timeout` it panics with what it waited for and with
-/// the last state that `look` gave as its error. Give a generous limit: it is only reached by a test that fails.
+/// Calls `look` until it returns `Ok`, and returns its value. After `timeout` it panics with `what` and the last error of
+/// `look`. Choose a generous timeout: only a failing test reaches it.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 #[track_caller]
 #[expect(
     clippy::disallowed_methods,
-    reason = "this is the poll with a deadline that everybody else uses instead"
+    reason = "this is the poll with a deadline that all other code uses instead"
 )]
 pub fn poll<T, S: Display>(
     timeout: Duration,
@@ -32,13 +32,13 @@ pub fn poll<T, S: Display>(
     loop {
         match look() {
             Ok(seen) => return seen,
-            Err(state) if Instant::now() >= deadline => gave_up(timeout, what, &state),
+            Err(state) if Instant::now() >= deadline => time_out(timeout, what, &state),
             Err(_) => std::thread::sleep(INTERVAL),
         }
     }
 }
 
-/// [`poll()`] for a look that awaits. One look may not take longer than what is left of the time.
+/// [`poll()`] for an async `look`. A call is cancelled at the deadline.
 pub async fn poll_async<T, S: Display>(
     timeout: Duration,
     what: &str,
@@ -49,14 +49,14 @@ pub async fn poll_async<T, S: Display>(
     loop {
         match tokio::time::timeout_at(deadline, look()).await {
             Ok(Ok(seen)) => return seen,
-            // A look that is done at once never meets the deadline above.
+            // A call that returns at once is never cancelled by the timeout above.
             Ok(Err(state)) if tokio::time::Instant::now() >= deadline => {
-                gave_up(timeout, what, &state)
+                time_out(timeout, what, &state)
             }
             Ok(Err(state)) => last = Some(state.to_string()),
             Err(_elapsed) => {
-                let last = last.unwrap_or_else(|| "the first look never came back".to_owned());
-                gave_up(timeout, what, &last)
+                let last = last.unwrap_or_else(|| "the first call did not return".to_owned());
+                time_out(timeout, what, &last)
             }
         }
         tokio::time::sleep(INTERVAL).await;
@@ -64,7 +64,7 @@ pub async fn poll_async<T, S: Display>(
 }
 
 #[track_caller]
-fn gave_up(timeout: Duration, what: &str, state: &dyn Display) -> ! {
+fn time_out(timeout: Duration, what: &str, state: &dyn Display) -> ! {
     panic!("waited {timeout:?} in vain for {what}; last seen: {state}")
 }
 
@@ -74,13 +74,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "in vain for the moon; last seen: dark")]
-    fn giving_up_says_what_was_seen_last() {
+    fn timeout_reports_the_last_state() {
         poll(Duration::ZERO, "the moon", || Err::<(), _>("dark"));
     }
 
     #[tokio::test]
     #[should_panic(expected = "last seen: dark")]
-    async fn a_look_that_is_done_at_once_is_given_up_too() {
+    async fn timeout_ends_calls_that_return_at_once() {
         poll_async(Duration::from_millis(1), "the moon", async || {
             Err::<(), _>("dark")
         })
@@ -88,8 +88,8 @@ mod tests {
     }
 
     #[tokio::test]
-    #[should_panic(expected = "the first look never came back")]
-    async fn a_look_that_hangs_is_given_up_too() {
+    #[should_panic(expected = "the first call did not return")]
+    async fn timeout_ends_a_call_that_hangs() {
         poll_async(Duration::from_millis(1), "nothing", async || {
             std::future::pending::<Result<(), String>>().await
         })

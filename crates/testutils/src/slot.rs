@@ -1,4 +1,4 @@
-//! How many VMs the machine boots at once, over all test programs that run on it.
+//! Limits how many VMs the test programs on this machine run at the same time.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use process::file::create_private_dir;
 
 use crate::{machine, poll};
 
-/// Emulated guests share the cores: more at once only makes each miss its deadline. `RDD_TEST_VMS` overrides.
+/// Emulated guests share the cores, so with more of them each misses its deadline. `RDD_TEST_VMS` overrides it.
 const DEFAULT_SLOTS: u32 = 2;
 
-/// The whole suite has 25 minutes; who waits longer than this has a neighbour that hangs.
+/// The most time to wait for a slot. A longer wait means that another test hangs.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
-/// The permission to run one VM, given back when dropped, or by the kernel when the test dies.
+/// The permission to run one VM. It is released when dropped, or by the kernel when the test dies.
 #[derive(Debug)]
 pub struct VmSlot {
     _lock: FileLock,

@@ -1,9 +1,9 @@
-//! A guest for tests that need many VMs and no Linux: a boot sector that is up half a second after QEMU's start, also
-//! when it is emulated, and takes no processor time afterwards. QEMU, hostagent and daemon are the real ones.
+//! A guest for tests that need many VMs and no Linux: a boot sector that runs half a second after QEMU's start, even when
+//! it is emulated, and then uses no processor time. QEMU, hostagent and daemon are real.
 //!
-//! What it does: it says "ready" on the guest agent's line (the second serial port) whenever it is asked for anything,
-//! with a boot id of its own for each boot; it powers off when its power button is pressed, unless it is one that
-//! ignores that. Its `ssh` is a script that always succeeds.
+//! It answers every request on the guest agent's channel (the second serial port) with "ready" and a boot id that differs
+//! for each boot. It powers off when the power button is pressed, unless it is a guest that ignores the button. Its `ssh` is
+//! a script that always succeeds.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,32 +12,32 @@ use std::time::Duration;
 
 use process::command::Run;
 
-/// What a stub guest does when its power button is pressed.
+/// The reaction of a stub guest to its power button.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PowerButton {
     /// It powers off at once.
     Obeyed,
-    /// Nothing, nor when its agent is asked.
+    /// It ignores the button, and requests to its agent.
     Ignored,
 }
 
-/// What the guest writes to its first serial port.
+/// The text on the first serial port.
 const UP: &str = "the stub guest is up\r\n";
-/// What its agent says (`guestagent::protocol`), up to the boot id and after it.
+/// The agent's message (`guestagent::protocol`), before and after the boot id.
 const MESSAGE: [&str; 2] = [
     r#"{"type":"status","status":{"bootId":""#,
     "00000000\",\"agentVersion\":\"stub\",\"phase\":\"provisioned\",\"uptimeMillis\":0,\"unixMillis\":0}}\n",
 ];
-/// The BIOS loads a boot sector to here.
+/// The address to which the BIOS loads a boot sector.
 const ORIGIN: u16 = 0x7c00;
-/// Where in the sector the code ends and the texts begin.
+/// The offset in the sector at which the code ends and the texts begin.
 const TEXTS: u16 = 0x89;
-/// A boot sector ends in this (the BIOS looks for it).
+/// The last bytes of a boot sector, by which the BIOS recognises it.
 const SIGNATURE: [u8; 2] = [0x55, 0xaa];
 const SECTOR: usize = 512;
-/// The size of the disk: qcow2 overlays and firmware want more than a sector.
+/// The size of the disk: qcow2 overlays and firmware need more than a sector.
 const DISK: usize = 1 << 20;
-/// Where the code looks whether the power button was pressed.
+/// The offset of the jump after the test of the power button.
 const JUMP_IF_PRESSED: usize = 0x5b;
 
 /// Writes the guest's disk and a template for it into `folder` (which exists); returns the template's path.
@@ -69,12 +69,13 @@ pub fn template(folder: &Path, button: PowerButton) -> PathBuf {
 /// The file cannot be written, or there is no `PATH`.
 #[must_use]
 pub fn path_with_ssh(folder: &Path) -> OsString {
-    // It is tried once the guest's agent has said that it is ready, so it has nothing to find out. (The serial log would
-    // not tell: what a guest writes while the host's disk is full is lost.)
+    // It runs once the guest agent has reported that it is ready, so it need not check the guest. (The serial log is no
+    // proof, because text that a guest writes while the host's disk is full is lost.)
     const SSH: &str = "#!/bin/sh\nexit 0\n";
     let bin = folder.join("bin");
     fs::create_dir_all(&bin).expect("a folder for ssh");
-    // Not written by us: a test that forks meanwhile would hold it open, and it could not be executed (ETXTBSY).
+    // `install` writes it, because a test that forks meanwhile would inherit the open file, and then the file cannot be
+    // executed (ETXTBSY).
     Run::new("install", Duration::from_secs(60))
         .args(["-m", "755", "/dev/stdin"])
         .arg(bin.join("ssh"))
@@ -83,7 +84,7 @@ pub fn path_with_ssh(folder: &Path) -> OsString {
         .expect("an installed script");
     let old = std::env::var_os("PATH").expect("PATH");
     let folders = std::iter::once(bin).chain(std::env::split_paths(&old));
-    std::env::join_paths(folders).expect("a folder that can stand in PATH")
+    std::env::join_paths(folders).expect("a folder that can be in PATH")
 }
 
 /// 16-bit code as the BIOS starts it: all numbers are PC hardware as QEMU's q35 has it.
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sector_is_one_and_its_pointers_meet_its_texts() {
+    fn sector_has_the_right_size_and_its_pointers_lead_to_its_texts() {
         let sector = boot_sector(PowerButton::Obeyed);
         assert_eq!(sector.len(), SECTOR);
         assert_eq!(sector[SECTOR - 2..], SIGNATURE);

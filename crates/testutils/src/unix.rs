@@ -1,4 +1,4 @@
-//! What a test has to know of Unix: a bystander, command lines, the folders of an instance.
+//! The Unix part: a bystander, command lines, the folders of an instance.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use process::spawn::{Child, Spawn};
 
 use crate::poll;
 
-/// Notes each signal that can be caught and goes on; waits in `sleep` processes that end when it does.
+/// Records each signal that can be caught and continues. It waits in `sleep` processes, which end with it.
 const SCRIPT: &str = r#"
 for signal in HUP INT QUIT USR1 USR2 TERM; do
     trap "echo $signal >> '$0/signals'" $signal
@@ -19,10 +19,10 @@ while :; do sleep 1000 & wait $!; kill $! 2>/dev/null; done
 /// How long a shell may take to set its traps on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
-/// A bystander waits for nothing of ours.
+/// A bystander needs nothing from this process.
 pub(crate) type Held = ();
 
-/// Starts one and waits until it notes signals.
+/// Starts a bystander and waits until it records signals.
 pub(crate) fn bystander(folder: &Path) -> (Child, Held) {
     let child = Spawn::new("sh")
         .args(["-c", SCRIPT])
@@ -39,7 +39,7 @@ pub(crate) fn bystander(folder: &Path) -> (Child, Held) {
     (child, ())
 }
 
-/// The command line of a process, for people; empty when there is none to be had.
+/// The command line of a process, for people; empty if it cannot be read.
 pub(crate) fn command_line(pid: u32) -> String {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line)

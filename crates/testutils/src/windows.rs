@@ -1,4 +1,4 @@
-//! What a test has to know of Windows: a bystander, command lines, the folders of an instance, and whether it is Wine.
+//! The Windows part: a bystander, command lines, the folders of an instance, and the detection of Wine.
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
@@ -19,10 +19,10 @@ use windows_sys::Win32::System::Threading::{
     OpenProcess, PEB, PROCESS_BASIC_INFORMATION, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_VM_READ,
 };
 
-/// What a bystander waits for.
+/// The input that a bystander waits for.
 pub(crate) type Held = PipeWriter;
 
-/// A shell that waits for its input, which is held open. There are no signals that it could note.
+/// Starts a shell that waits for its input, which is kept open. Windows has no signals to record.
 pub(crate) fn bystander(_folder: &Path) -> (Child, Held) {
     let (input, held) = std::io::pipe().expect("a pipe");
     let shell = Spawn::new("cmd.exe")
@@ -31,7 +31,7 @@ pub(crate) fn bystander(_folder: &Path) -> (Child, Held) {
     (shell.spawn().expect("a shell"), held)
 }
 
-/// Wine's version; `None` on Windows. Wine's own way to be told apart: its `ntdll.dll` has one more function.
+/// Wine's version; `None` on Windows. Only Wine's `ntdll.dll` has this function.
 fn wine_version() -> Option<String> {
     // SAFETY: a name that ends in NUL. The library is in every process and is never unloaded.
     let ntdll = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
@@ -49,7 +49,7 @@ fn wine_version() -> Option<String> {
     Some(version.to_string_lossy().into_owned())
 }
 
-/// Whether this is Wine, which `what` it does otherwise than Windows: a test leaves that step out there and says so.
+/// Whether this is Wine, which differs from Windows in `what`; a test then leaves the step out. Prints it.
 #[must_use]
 pub fn differs_under_wine(what: &str) -> bool {
     match wine_version() {
@@ -61,7 +61,7 @@ pub fn differs_under_wine(what: &str) -> bool {
     }
 }
 
-/// The command line of a process, for people; empty when there is none to be had.
+/// The command line of a process, for people; empty if it cannot be read.
 pub(crate) fn command_line(pid: u32) -> String {
     let line = || -> Option<String> {
         // SAFETY: asks for a handle by number; the result is checked.
@@ -70,7 +70,7 @@ pub(crate) fn command_line(pid: u32) -> String {
         if process.is_null() {
             return None;
         }
-        // SAFETY: a new handle that nobody else owns.
+        // SAFETY: a new handle that no other value owns.
         let process = unsafe { OwnedHandle::from_raw_handle(process as RawHandle) };
         // SAFETY: the pointers are only computed here, and what is read are pointers, numbers and text: any bytes will do.
         unsafe {
@@ -86,11 +86,11 @@ pub(crate) fn command_line(pid: u32) -> String {
     line().unwrap_or_default()
 }
 
-/// Where the process has the block that its command line is found from. Wine knows no shorter way than this one, which
-/// debuggers go (winternl.h).
+/// The address of the process's PEB, which leads to its command line. Debuggers do the same (winternl.h), and Wine has no
+/// shorter way.
 fn environment_block(process: &OwnedHandle) -> Option<*const PEB> {
     let mut basic = PROCESS_BASIC_INFORMATION::default();
-    // SAFETY: the handle is open, and the structure is as long as it is said to be.
+    // SAFETY: the handle is open, and the structure is as long as its size argument says.
     let status = unsafe {
         NtQueryInformationProcess(
             process.as_raw_handle() as HANDLE,
@@ -109,7 +109,7 @@ fn environment_block(process: &OwnedHandle) -> Option<*const PEB> {
 /// Any bytes are a value of the type.
 unsafe fn read<T: Copy>(process: &OwnedHandle, address: *const T) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the value is as large as it is said to be; an address that is not mapped there makes the call fail.
+    // SAFETY: the value is as large as its size argument says; an address that is not mapped there makes the call fail.
     let done = unsafe {
         ReadProcessMemory(
             process.as_raw_handle() as HANDLE,

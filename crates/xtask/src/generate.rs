@@ -1,4 +1,4 @@
-//! Files that are made from the code.
+//! Files that are generated from the code.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ pub(crate) fn write() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fails when a generated file is not what the code makes.
+/// Fails when a generated file is not current.
 pub(crate) fn check() -> anyhow::Result<()> {
     for arguments in TESTS {
         run(arguments, false).context("a generated file is not current: run `cargo xtask docs`")?;
@@ -23,8 +23,9 @@ pub(crate) fn check() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The tests that own a generated file: docs/cli.md, and the CRDs. `--workspace` although each is in one crate: a crate by
-/// itself is compiled with other features of its dependencies, so everything would be compiled twice.
+/// The tests that own a generated file: docs/cli.md, and the CRDs. They run with
+/// `--workspace`, because a crate by itself is compiled with other features of its dependencies, which would compile
+/// everything twice.
 const TESTS: [&[&str]; 2] = [
     &[
         "test",

@@ -1,4 +1,4 @@
-//! What the build needs beyond cargo: generated files, checks of the docs, and the measurements behind PROMISES.md.
+//! What the build needs beyond cargo: generated files, the checks of CONTRIBUTING.md, and the measurements for PROMISES.md.
 
 #![allow(clippy::print_stdout, reason = "a tool that people run in a terminal")]
 
@@ -22,11 +22,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Writes docs/cli.md and the CRDs anew
+    /// Writes docs/cli.md and the CRDs again
     Docs,
     /// Fails when the sources, the docs or a generated file break a rule of CONTRIBUTING.md
     Check(check::Arguments),
-    /// Throws random faults at many VMs and checks that none is lost (`make soak`)
+    /// Causes random faults with many VMs and checks that no VM is lost (`make soak`)
     #[cfg(unix)]
     Soak(random_faults::Arguments),
     /// Attacks the daemon with hostile requests, connections, templates and files (`make assault`)
@@ -34,7 +34,7 @@ enum Task {
     Assault(assault::Arguments),
     /// Measures the promises of PROMISES.md; each figure is one line, `name value unit`
     Bench {
-        /// What to measure; nothing named: all of it
+        /// What to measure; everything if nothing is named
         #[arg(value_enum)]
         groups: Vec<bench::Group>,
         /// How often each daemon start is measured

@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the long form of the soak that the test suite runs shortly.
+//! `cargo xtask soak`: the long form of the soak; the test suite runs a short one.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use crate::workspace;
 
 #[derive(Args, Clone)]
 pub(crate) struct Arguments {
-    /// How many VMs there are
+    /// The number of VMs
     #[arg(long, default_value_t = 10)]
     vms: usize,
     /// No new round of faults begins after so many minutes
@@ -19,10 +19,10 @@ pub(crate) struct Arguments {
     /// No new round of faults begins after so many faults
     #[arg(long, default_value_t = u32::MAX)]
     faults: u32,
-    /// Which faults come in which order; another one each time when it is not given
+    /// Decides the order of the faults; a random seed by default
     #[arg(long)]
     seed: Option<u64>,
-    /// It runs where it may mount
+    /// Set in the process inside the enclosure
     #[arg(long, hide = true)]
     inside: bool,
 }
@@ -72,7 +72,7 @@ fn inside(arguments: &Arguments, seed: u64) -> anyhow::Result<()> {
     };
     let figures = match soak::run(&options) {
         Ok(figures) => figures,
-        // The story has been told line by line.
+        // Each step has been printed already.
         Err(violation) => bail!(
             "VIOLATED: {}; logs: {}",
             violation.what,
@@ -95,6 +95,6 @@ fn inside(arguments: &Arguments, seed: u64) -> anyhow::Result<()> {
         seconds(converged.get(converged.len() / 2))
     );
     println!("soak_converged_max {:.1} s", seconds(converged.last()));
-    println!("soak_starts_asked_again {} starts", figures.asked_again);
+    println!("soak_starts_requested_again {} starts", figures.asked_again);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `rdd hostagent`: the process of one VM. The daemon starts it; it outlives the daemon.
+//! `rdd hostagent`: the process of one VM. The daemon starts it, and it outlives the daemon.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use crate::cli::HostagentArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 
-/// One thread for the guest's events, one for whoever asks meanwhile.
+/// Threads of the async runtime: one for the guest's events, one for requests on the control socket.
 const WORKERS: usize = 2;
-/// Threads for what blocks: preparing files. They end when idle.
+/// The most threads for blocking work, such as preparing files. Idle threads end.
 const BLOCKING_WORKERS: usize = 4;
 
-/// Runs the VM of a folder until it is gone.
+/// Runs the VM in this folder until it has ended.
 pub(crate) fn run(context: &Context, arguments: &HostagentArgs) -> anyhow::Result<Exit> {
     keep_files_private();
     let dir = &arguments.dir;
@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context, arguments: &HostagentArgs) -> anyhow::Resul
     let outcome = runtime.block_on(async {
         let mut requests = StopRequests::listen().context("cannot listen for requests to stop")?;
         let stop = async move {
-            // It has no terminal that could be closed; a hang-up is somebody else's idea of a restart.
+            // A hostagent has no terminal, so SIGHUP has no meaning here.
             while requests.next().await == StopReason::TerminalClosed {}
         };
         hostagent::run(options, stop)
@@ -60,7 +60,7 @@ pub(crate) fn run(context: &Context, arguments: &HostagentArgs) -> anyhow::Resul
     Ok(Exit::Remote(outcome?.exit_code()))
 }
 
-/// QEMU makes its sockets and the serial log itself, with the mode that the umask leaves: for the owner only.
+/// Sets the umask: QEMU creates its sockets and the serial log, and only the owner may read them.
 #[cfg(unix)]
 fn keep_files_private() {
     use rustix::fs::Mode;

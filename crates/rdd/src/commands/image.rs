@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::logging::RESULT;
 use crate::output;
 
-/// Runs one of the commands.
+/// Runs a command of `rdd image`.
 pub(crate) fn run(command: Image, context: &Context) -> anyhow::Result<Exit> {
     let cache = Cache::new(&context.paths.cache_dir);
     match command {
@@ -48,7 +48,7 @@ fn date(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| "unknown".to_owned(), |time| format!("{time:.0}"))
 }
 
-/// Bytes as people read them.
+/// Formats a number of bytes for people.
 fn size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
     match bytes {
@@ -58,7 +58,7 @@ fn size(bytes: u64) -> String {
 }
 
 fn remove(cache: &Cache, name: &str) -> anyhow::Result<()> {
-    // Either as the list shows it, or the short name of a built image.
+    // The name that the list shows, or the short name of a built image.
     let known = cache.list()?;
     let is_meant = |id: &EntryId| id.to_string() == name || *id == EntryId::Built(name.to_owned());
     let Some(entry) = known.iter().find(|entry| is_meant(&entry.id)) else {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes() {
+    fn sizes_have_readable_units() {
         for (bytes, text) in [
             (0, "0 KiB"),
             (1, "1 KiB"),

@@ -15,16 +15,16 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::logging::RESULT;
 
-/// How often the line moves: it shows that the program lives.
+/// How often the spinner moves.
 const TICK: Duration = Duration::from_millis(100);
-/// The bar's length; a build's progress is told as a part of one.
+/// The length of the progress bar. The build reports its progress as a number from 0 to 1.
 const WHOLE: u32 = 1000;
-/// How much more must be done for another line where there is no terminal.
+/// The progress after which another line is logged where there is no terminal.
 const A_LINE: f32 = 0.1;
-/// Where a distribution keeps programs that an ordinary user's `PATH` leaves out, `mke2fs` among them.
+/// Folders with programs such as `mke2fs`, which are not in the `PATH` of ordinary users.
 const SYSTEM_PROGRAMS: &str = ":/usr/local/sbin:/usr/sbin:/sbin";
 
-/// Builds the image unless it is in the cache, and says how to use it.
+/// Builds the image unless it is in the cache, and prints how to use it.
 pub(crate) fn run(
     context: &Context,
     cache: &Cache,
@@ -36,7 +36,7 @@ pub(crate) fn run(
     if !force && let Ok(image) = cache.built(name) {
         if guestimage::is_current(&image, &options)? {
             tracing::info!(target: RESULT, "image {name:?} is in the cache; `--force` builds it anew");
-            return say_how_to_use(name);
+            return print_usage(name);
         }
         tracing::info!(
             target: RESULT,
@@ -52,24 +52,24 @@ pub(crate) fn run(
     let image = match result? {
         Err(guestimage::BuildError::Cancelled) => {
             return Err(Failure::interrupted(format_args!(
-                "building the image {name:?} was interrupted; nothing of it was kept"
+                "building the image {name:?} was interrupted; its files were removed"
             ))
             .into());
         }
         image => image.with_context(|| format!("cannot build the image {name:?}"))?,
     };
     tracing::info!(target: RESULT, "built image {name:?}: {} MiB", image.size >> 20);
-    say_how_to_use(name)
+    print_usage(name)
 }
 
-fn say_how_to_use(name: &str) -> anyhow::Result<()> {
+fn print_usage(name: &str) -> anyhow::Result<()> {
     crate::output::print(&format!(
         "Make a VM of it:         rdd limavm create demo template://{name} --start\n\
          In your own template:    images: [{{location: \"image://{name}\"}}]\n"
     ))
 }
 
-/// Runs what blocks; an interrupt cancels it, so that nothing half made stays behind.
+/// Runs blocking work. An interrupt cancels it, so that it removes its unfinished files.
 fn interruptible<T: Send>(work: impl FnOnce(&Cancel) -> T + Send) -> anyhow::Result<T> {
     let cancel = Cancel::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -94,7 +94,7 @@ fn interruptible<T: Send>(work: impl FnOnce(&Cancel) -> T + Send) -> anyhow::Res
         });
         worker
             .join()
-            .map_err(|_| anyhow::anyhow!("the build broke; the lines above tell where"))
+            .map_err(|_| anyhow::anyhow!("the build panicked; the lines above show where"))
     })
 }
 
@@ -106,7 +106,7 @@ fn with_system_programs(search_path: &OsString) -> OsString {
     path
 }
 
-/// A bar on a terminal, a line now and then elsewhere.
+/// Shows the progress: a bar on a terminal, lines elsewhere.
 struct Display {
     name: String,
     bar: ProgressBar,
@@ -138,7 +138,7 @@ impl Progress for Display {
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
-        reason = "a part of one, as a position of the bar"
+        reason = "a number from 0 to 1, scaled to the bar"
     )]
     fn report(&self, step: Step, detail: &str, done: f32) {
         let separator = if detail.is_empty() { "" } else { ": " };

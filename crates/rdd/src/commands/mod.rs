@@ -1,4 +1,4 @@
-//! What the commands do, a file a command.
+//! The commands, one file for each.
 
 mod hostagent;
 mod image;

@@ -1,4 +1,4 @@
-//! Puts the daemon together, and takes it apart again.
+//! Assembles the parts of the daemon, runs them, and stops them in reverse order.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -29,23 +29,23 @@ use crate::service::check_request;
 use crate::service::state::Ready;
 use crate::service::stop_request::{PATH, StopRequest};
 
-/// Who the controllers are to the API server.
+/// The user name of the controllers.
 const CONTROLLERS_USER: &str = "system:rdd:controllers";
 
 /// How long guests may take to shut down when the daemon stops, unless the request says otherwise.
 const STOP_GRACE: Duration = Duration::from_secs(30);
-/// How much longer the controllers may take: to switch off what is left, and to write it down.
+/// How much longer the controllers may take to switch off the remaining VMs and write their status.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
-/// How long requests under way may take to end.
+/// How long in-flight requests may take to end.
 const SERVER_STOP: Duration = Duration::from_secs(5);
 
 /// How often the files by which commands find the daemon are checked.
 const RESTORE: Duration = Duration::from_secs(1);
 
-/// How many backups of a VM's logs are kept, as of the daemon's own.
+/// How many backups of a VM's logs are kept, as many as of the daemon's.
 const KEPT_LOGS: usize = 5;
 
-/// Runs the daemon's parts until somebody asks it to stop.
+/// Runs the daemon's parts until a signal or a request stops it.
 pub(super) async fn run(
     context: &Context,
     settings: &ServeSettings,
@@ -57,7 +57,7 @@ pub(super) async fn run(
     let mut requests = StopRequests::listen().context("cannot listen for requests to stop")?;
     let started_at = jiff::Timestamp::now();
     let paths = &context.paths;
-    // Side by side: each is a dozen writes to disk when the instance is new.
+    // In parallel: for a new instance each of them writes to disk a dozen times.
     let (database, tls_dir) = (paths.database(), paths.tls_dir());
     let (store, pki) = tokio::join!(
         tokio::task::spawn_blocking(move || IndexedStore::sqlite(
@@ -72,7 +72,7 @@ pub(super) async fn run(
     let listener = port::listen(&context.instance, settings.secure_port)?;
     let port = listener
         .local_addr()
-        .context("cannot tell the port of the API")?
+        .context("cannot find out the port of the API")?
         .port();
     listener
         .set_nonblocking(true)
@@ -165,7 +165,7 @@ pub(super) async fn run(
         tokio::select! {
             ready = controllers_ready.wait_for(|ready| *ready) => {
                 if ready.is_err() {
-                    // The manager is gone; its own error tells more.
+                    // The manager has ended; its own error has the reason.
                     return ended("the controllers", (&mut controlling).await.map(|result| result.map_err(anyhow::Error::from)));
                 }
             }
@@ -192,13 +192,13 @@ pub(super) async fn run(
     }
     .await;
 
-    // In reverse: the controllers still need the API to write down how the VMs ended.
+    // In reverse order: the controllers need the API to write the final status of the VMs.
     let grace = match outcome {
         Ok(request) => request.grace(STOP_GRACE),
-        // An error of ours is not the VMs' fault.
+        // After an error of the daemon the VMs keep running.
         Err(_) => None,
     };
-    // Who wants a daemon that runs waits for the next one.
+    // A command that needs a running daemon waits for the next one.
     let stopping = Ready {
         stopping: true,
         ..Ready::of(identity, port, paths)
@@ -213,7 +213,7 @@ pub(super) async fn run(
             )?)
         })
     {
-        tracing::warn!("cannot tell that the daemon is stopping: {error}");
+        tracing::warn!("cannot record that the daemon is stopping: {error}");
     }
     let _ = stop_controllers.send(grace.map_or(Shutdown::KeepWorkloads, |grace| {
         Shutdown::StopWorkloads { grace }
@@ -224,17 +224,17 @@ pub(super) async fn run(
             result = tokio::time::timeout(limit, &mut controlling) => match result {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(error))) => tracing::error!("the controllers ended with an error: {error}"),
-                Ok(Err(error)) => tracing::error!("the controllers ended badly: {error}"),
+                Ok(Err(error)) => tracing::error!("the controllers panicked: {error}"),
                 Err(_) => tracing::error!("the controllers have not ended after {limit:?}; leaving them"),
             },
-            () = impatience(&mut requests, background) => tracing::warn!("interrupted again: not waiting for the VMs"),
+            () = second_interrupt(&mut requests, background) => tracing::warn!("interrupted again: not waiting for the VMs"),
         }
     }
     process::crash::point("daemon.stop.after-controllers");
     renewing.abort();
     drop(stop_serving);
     if !serving.is_finished() && tokio::time::timeout(SERVER_STOP, serving).await.is_err() {
-        tracing::warn!("requests are still under way after {SERVER_STOP:?}; ending without them");
+        tracing::warn!("requests are still in flight after {SERVER_STOP:?}; ending without them");
     }
     server.shutdown().await;
     store.close().await;
@@ -242,7 +242,7 @@ pub(super) async fn run(
     outcome.map(|_| ())
 }
 
-/// Resolves when the daemon is to stop. One in the background does not mind that its terminal is gone.
+/// Resolves when the daemon must stop. A daemon in the background ignores that its terminal was closed.
 async fn stop_requested(requests: &mut StopRequests, background: bool) {
     loop {
         let reason = requests.next().await;
@@ -254,8 +254,8 @@ async fn stop_requested(requests: &mut StopRequests, background: bool) {
     }
 }
 
-/// Resolves when the person at the terminal interrupts again. A second `svc stop` is no impatience.
-async fn impatience(requests: &mut StopRequests, background: bool) {
+/// Resolves at a second Ctrl-C. A second `svc stop` does not count.
+async fn second_interrupt(requests: &mut StopRequests, background: bool) {
     loop {
         if requests.next().await == StopReason::Interrupted && !background {
             return;
@@ -263,7 +263,7 @@ async fn impatience(requests: &mut StopRequests, background: bool) {
     }
 }
 
-/// A part that was to run as long as the daemon has ended: always an error.
+/// The error for a part that ended before the daemon was asked to stop.
 fn ended<T>(
     part: &str,
     result: Result<anyhow::Result<()>, tokio::task::JoinError>,
@@ -271,7 +271,7 @@ fn ended<T>(
     match result {
         Ok(Ok(())) => bail!("{part} ended by itself"),
         Ok(Err(error)) => Err(error.context(format!("{part} ended"))),
-        Err(error) => Err(error).with_context(|| format!("{part} ended badly")),
+        Err(error) => Err(error).with_context(|| format!("{part} panicked")),
     }
 }
 

@@ -11,7 +11,7 @@ const CONTROLLERS: [(&str, &str); 3] = [
     (api::replica_set::CONTROLLER, api::rdd::SHORT_GROUP),
 ];
 
-/// The groups that exist, also those whose controllers are still to come.
+/// The known groups, including those that have no controllers yet.
 const GROUPS: [&str; 3] = ["rdd", "lima", "app"];
 
 /// The names of the controllers that a list asks for: `*` for all, an empty list for none, names or groups, `-name`
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists() {
+    fn lists_choose_controllers() {
         let all = ["configmapreplicaset", "limavm", "notary"];
         let of_rdd = ["configmapreplicaset", "notary"];
         for (list, expected) in [

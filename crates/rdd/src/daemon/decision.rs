@@ -1,5 +1,5 @@
-//! How the daemon ends: decided once, by whoever asks first. A signal stops the VMs; a request ([`StopRequest`]) says
-//! what becomes of them. Who asks later can only shorten the time that the guests have.
+//! How the daemon stops. The first request decides: a signal stops the VMs; a [`StopRequest`] says whether they are
+//! stopped or kept. Later requests can only shorten the grace period.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,17 +27,17 @@ const METHOD_NOT_ALLOWED: u16 = 405;
 /// HTTP's "conflict".
 const CONFLICT: u16 = 409;
 
-/// What was decided, if anything was. Cheap to clone; all clones are the same.
+/// The request that decides, once there is one. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Decision(watch::Sender<Option<StopRequest>>);
 
 impl Decision {
-    /// Nothing is decided yet.
+    /// Creates one without a request.
     pub(super) fn new() -> Self {
         Self(watch::Sender::new(None))
     }
 
-    /// Decides, unless it is decided already; returns what holds.
+    /// Records the request unless there is one already; returns the one that counts.
     pub(super) fn decide(&self, request: StopRequest) -> StopRequest {
         self.0.send_if_modified(|decided| {
             let first = decided.is_none();
@@ -49,10 +49,10 @@ impl Decision {
         self.0.borrow().unwrap_or(request)
     }
 
-    /// Waits for the decision. Safe to cancel.
+    /// Waits for a request. Cancel-safe.
     pub(super) async fn made(&self) -> StopRequest {
         let mut decided = self.0.subscribe();
-        // It cannot fail: the sender is ours.
+        // This cannot fail, because `self` has the sender.
         match decided.wait_for(Option::is_some).await.map(|made| *made) {
             Ok(Some(request)) => request,
             _ => std::future::pending().await,
@@ -60,13 +60,13 @@ impl Decision {
     }
 }
 
-/// Takes requests to stop from the API.
+/// The API endpoint for requests to stop.
 pub(super) struct StopEndpoint {
-    /// Where it is decided.
+    /// Where the request is recorded.
     pub(super) decision: Decision,
-    /// For a stop that is under way.
+    /// Shortens a stop that has begun.
     pub(super) grace_limit: GraceLimit,
-    /// How long guests may take that nobody said anything of.
+    /// The grace period of requests that name none.
     pub(super) default_grace: Duration,
 }
 
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_asks_first_decides() {
+    async fn first_request_decides() {
         let decision = Decision::new();
         let grace_limit = GraceLimit::default();
         let endpoint = StopEndpoint {
@@ -156,8 +156,11 @@ mod tests {
         assert_eq!(refused.code, BAD_REQUEST);
         let keep = br#"{"vms":"keep"}"#;
         assert!(endpoint.post(&user, keep).await.is_ok());
-        assert!(endpoint.post(&user, keep).await.is_ok(), "the same again");
-        // The signal that comes too late changes nothing, and the request learns what holds.
+        assert!(
+            endpoint.post(&user, keep).await.is_ok(),
+            "the same request again"
+        );
+        // A later signal changes nothing.
         assert_eq!(
             decision.decide(StopRequest::BY_SIGNAL),
             StopRequest::Keep {}
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_loses_patience_shortens_the_stop_that_is_under_way() {
+    async fn later_request_shortens_the_grace_period() {
         let decision = Decision::new();
         let grace_limit = GraceLimit::default();
         let endpoint = StopEndpoint {
@@ -186,7 +189,7 @@ mod tests {
         let by = grace_limit.deadline().unwrap();
         assert!(by <= std::time::Instant::now());
         assert!(post(br#"{"vms":"stop"}"#).await.is_ok());
-        assert_eq!(grace_limit.deadline(), Some(by), "it never gets longer");
+        assert_eq!(grace_limit.deadline(), Some(by), "it is never extended");
         assert_eq!(post(br#"{"vms":"keep"}"#).await.unwrap_err().code, CONFLICT);
     }
 }

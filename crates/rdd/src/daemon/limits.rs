@@ -1,12 +1,12 @@
-//! What the operating system lets a process have.
+//! The resource limits of the process.
 
-/// Allows as many open files as the system permits: each watcher is a connection, and a thousand of them are promised
-/// where the usual limit is 1024.
+/// Raises the limit of open files as far as the system permits: each watcher is a connection, and the daemon promises to
+/// serve a thousand of them, while the usual limit is 1024.
 #[cfg(unix)]
 pub(crate) fn allow_many_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    /// More than any daemon of one user needs; some systems permit "unlimited" and then refuse it.
+    /// More than a daemon needs. Some systems report "unlimited" and then refuse it.
     const ENOUGH: u64 = 65_536;
 
     let limit = getrlimit(Resource::Nofile);

@@ -1,7 +1,7 @@
-//! The daemon: the one place where store, API server and controllers meet.
+//! The daemon, which combines store, API server and controllers.
 //!
-//! Its life: take the lock → open the store → certificates, port → API server → controllers → say that it is ready →
-//! wait for a request to stop → stop the VMs → end the API server → close the store → give the lock back.
+//! Its life: take the lock → open the store → certificates, port → API server → controllers → report that it is ready →
+//! wait for a request to stop → stop the VMs → stop the API server → close the store → release the lock.
 
 mod admission;
 mod assembly;
@@ -22,12 +22,12 @@ use crate::cli::ServeSettings;
 use crate::context::Context;
 use crate::service::{other_daemon, ownership, settings, state};
 
-/// Threads for what waits. Two keep an API call from waiting for another one's JSON; more only cost memory.
+/// Threads of the async runtime. With two, an API call does not wait for the JSON of another; more only cost memory.
 const WORKERS: usize = 2;
-/// Threads for what blocks: downloads, disks. They end when idle.
+/// The most threads for blocking work, such as downloads and disks. Idle threads end.
 const BLOCKING_WORKERS: usize = 16;
 
-/// Runs the daemon until it is asked to stop. `overrides` win over the saved settings.
+/// Runs the daemon until a request to stop. `overrides` take precedence over the saved settings.
 pub(crate) fn serve(
     context: &Context,
     overrides: &ServeSettings,
@@ -75,7 +75,7 @@ fn run(
     other_daemon::refuse(context)?;
     let identity = Identity::of_current()?;
     process::crash::point("daemon.after-lock");
-    // What a daemon that was killed left behind. Nobody else writes here while the lock is ours.
+    // Left by a daemon that was killed. Only the lock holder writes these files.
     process::file::remove_if_there(&paths.ready_file())?;
     process::file::remove_temporaries(&paths.dir)?;
     write_plain(&paths.pid_file(), &format!("{}\n", identity.pid()))?;
@@ -91,18 +91,18 @@ fn run(
         context, &settings, enabled, background, identity, readiness,
     ));
     process::crash::point("daemon.stop.after-store");
-    // What still blocks by now is a read of a hung disk or network; the process ends without it.
+    // A thread that still blocks waits for a hung disk or network; the process ends without it.
     runtime.shutdown_background();
     if let Err(error) = process::file::remove_if_there(&paths.pid_file()) {
         tracing::warn!("{error}");
     }
-    // The file that says "stopping" stays: without it, who looks before the lock is free would take this daemon for one
-    // that starts. Without its daemon it counts for nothing, and the next one replaces it.
+    // `ready.json` with "stopping" stays: without it, a command that looks before the lock is released would think that
+    // this daemon is starting. The file counts only while its daemon runs, and the next daemon replaces it.
     drop(lock);
     result
 }
 
-/// The saved settings, with those of this session on top.
+/// The saved settings, overridden by those of this session.
 fn merged(context: &Context, overrides: &ServeSettings) -> anyhow::Result<ServeSettings> {
     let saved = match settings::load(&context.paths)? {
         Some(saved) => saved,
@@ -117,7 +117,7 @@ fn merged(context: &Context, overrides: &ServeSettings) -> anyhow::Result<ServeS
     })
 }
 
-/// Writes a small file that means nothing after a crash, and so need not survive one.
+/// Writes a small file without making it durable: it has no meaning after a crash of the machine.
 fn write_plain(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let write = || {
@@ -131,16 +131,16 @@ fn write_plain(path: &Path, text: &str) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Tells the command that started the daemon, if there is one, how the start went.
+/// Reports the result of the start to the command that started the daemon, if there is one.
 struct Readiness(Option<Notifier>);
 
 impl Readiness {
     fn ready(&mut self) {
-        // A parent that did not wait is no error.
+        // A parent that does not wait is no error.
         if let Some(notifier) = self.0.take()
             && let Err(error) = notifier.ready("")
         {
-            tracing::debug!("nobody waits for the daemon to be ready: {error}");
+            tracing::debug!("no command waits for the daemon to be ready: {error}");
         }
     }
 
@@ -148,7 +148,7 @@ impl Readiness {
         if let Some(notifier) = self.0.take()
             && let Err(error) = notifier.refused(&crate::exit::message(reason))
         {
-            tracing::debug!("nobody waits for the daemon to be ready: {error}");
+            tracing::debug!("no command waits for the daemon to be ready: {error}");
         }
     }
 }

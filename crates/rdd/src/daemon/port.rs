@@ -1,4 +1,4 @@
-//! The port on which the API is offered.
+//! The port of the API.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -7,8 +7,8 @@ use anyhow::Context as _;
 
 use crate::instance::{BASE_PORT, Instance};
 
-/// Listens on the port that the user chose, else on the instance's own, else on that of Kubernetes, else on any that
-/// is free. Only this host can connect.
+/// Listens on the port that the user chose, else on the instance's own port, else on 6443, else on any free port. Only
+/// this host can connect.
 pub(crate) fn listen(instance: &Instance, chosen: Option<u16>) -> anyhow::Result<TcpListener> {
     if let Some(port) = chosen.filter(|port| *port != 0) {
         return bind(port).with_context(|| {
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_busy_port_is_replaced_unless_it_was_chosen() {
+    fn busy_port_is_replaced_unless_the_user_chose_it() {
         let instance = Instance::new("port-test-of-rdd").unwrap();
         let busy = bind(0).unwrap();
         let port = busy.local_addr().unwrap().port();

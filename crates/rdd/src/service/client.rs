@@ -1,4 +1,4 @@
-//! A client of the daemon's API, through the kubeconfig like any other.
+//! A client of the daemon's API. It uses the kubeconfig, as every client does.
 
 use std::io;
 
@@ -9,20 +9,20 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::service::start;
 
-/// HTTP's "forbidden", what admission answers unless it says otherwise.
+/// HTTP's "forbidden", the default code of admission.
 const FORBIDDEN: u16 = 403;
-/// HTTP's "unprocessable", what a schema or a strategy answers.
+/// HTTP's "unprocessable", the code of schemas and strategies.
 const INVALID: u16 = 422;
-/// How Kubernetes begins the message of a refusal by a webhook, which may choose any code.
+/// The beginning of the message when a webhook refuses an object. A webhook may choose any code.
 const WEBHOOK: &str = "admission webhook";
 
-/// A client, once the daemon is ready; starts it when needed.
+/// Returns a client once the daemon is ready, and starts the daemon if needed.
 pub(crate) async fn connect(context: &Context) -> anyhow::Result<kube::Client> {
     start::ensure(context)?;
     open(context).await
 }
 
-/// A client of whatever listens, ready or not. Nothing is started, and nothing asked yet.
+/// Returns a client without starting the daemon or sending a request.
 pub(crate) async fn open(context: &Context) -> anyhow::Result<kube::Client> {
     let file = context.paths.config();
     let doing = || format!("cannot use the kubeconfig {}", file.display());
@@ -31,15 +31,15 @@ pub(crate) async fn open(context: &Context) -> anyhow::Result<kube::Client> {
         kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
             .with_context(doing)?;
-    // The API is on this host. A proxy for the web has no business between.
+    // The API is on this host, so proxies do not apply.
     config.proxy_url = None;
     let builder = kube::client::ClientBuilder::try_from(config).with_context(doing)?;
-    let layer = tower::util::MapResponseLayer::new(tell_warnings);
+    let layer = tower::util::MapResponseLayer::new(log_warnings);
     Ok(builder.with_layer(&layer).build())
 }
 
-/// What admission lets through with a "but" is in headers of the answer, which a client has to show by itself.
-fn tell_warnings<B>(answer: http::Response<B>) -> http::Response<B> {
+/// Logs the warnings of admission, which are in headers of the response.
+fn log_warnings<B>(answer: http::Response<B>) -> http::Response<B> {
     for value in answer.headers().get_all(http::header::WARNING) {
         if let Some(text) = value.to_str().ok().and_then(warning) {
             tracing::warn!("{text}");
@@ -66,7 +66,7 @@ pub(crate) fn kubeconfig(context: &Context) -> anyhow::Result<String> {
     })
 }
 
-/// An answer of the API as an error of this program, with the exit code that it stands for.
+/// Converts an error of the API into an error of this program, with its exit code.
 pub(crate) fn refused(error: kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status)
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_is_read_as_kubectl_reads_it() {
+    fn warning_is_parsed_as_kubectl_does() {
         for (header, text) in [
             (r#"299 - "mounts: ignored""#, Some("mounts: ignored")),
             (

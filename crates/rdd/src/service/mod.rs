@@ -1,4 +1,4 @@
-//! The daemon, seen from outside: its settings, whether it runs, how it is started, stopped and removed.
+//! The daemon as commands see it: its settings and state, and how to start, stop and remove it.
 
 pub(crate) mod check_request;
 pub(crate) mod client;

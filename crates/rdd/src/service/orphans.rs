@@ -1,7 +1,7 @@
-//! VMs that nobody keeps any more: their daemon was killed, and now they are to be removed.
+//! Orphans: VMs whose daemon was killed, when the instance is removed.
 //!
-//! A daemon that stops in good order has stopped its VMs. What is left after that is ended without asking the guest,
-//! since its disk is about to be removed, and proved to be gone before its folder is (hazard 21).
+//! A daemon that stops by itself stops its VMs. The VMs that are left are killed without a shutdown of the guest,
+//! because their disks are about to be removed. A folder is removed only after its VM is known to be gone (hazard 21).
 
 use std::io;
 use std::path::Path;
@@ -13,10 +13,10 @@ use hostagent::client;
 use lima::layout::LimaHome;
 use process::FileLock;
 
-/// How long the end of one VM may take; all end at once (hazard 31).
+/// How long killing one VM may take; all are killed at the same time (hazard 31).
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Ends every VM below the Lima home. The locks that are returned keep new ones from starting.
+/// Kills every VM in the Lima home. The returned locks prevent new starts.
 pub(super) fn end(lima_home: &Path) -> anyhow::Result<Vec<FileLock>> {
     let home = LimaHome::new(lima_home);
     let entries = match std::fs::read_dir(lima_home) {
@@ -27,7 +27,7 @@ pub(super) fn end(lima_home: &Path) -> anyhow::Result<Vec<FileLock>> {
                 .with_context(|| format!("cannot list the VMs in {}", lima_home.display()));
         }
     };
-    // Folders that begin with `_` are no VMs, and have no valid name.
+    // Folders whose names begin with `_` are no VMs; `instance` refuses such names.
     let vms: Vec<_> = entries
         .flatten()
         .filter(|entry| entry.path().is_dir())
@@ -38,5 +38,5 @@ pub(super) fn end(lima_home: &Path) -> anyhow::Result<Vec<FileLock>> {
         .build()?;
     runtime
         .block_on(try_join_all(vms.iter().map(|vm| client::kill(vm, LIMIT))))
-        .context("a VM could not be ended, so nothing of it was removed")
+        .context("a VM could not be killed, so none of its files was removed")
 }

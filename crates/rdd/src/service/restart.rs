@@ -1,4 +1,4 @@
-//! Replaces the daemon: by one of this program's version, with its settings read anew. The VMs notice nothing.
+//! Replaces the daemon with one of this version, which reads the settings again. The VMs keep running.
 
 use crate::cli::ServeSettings;
 use crate::context::Context;
@@ -6,7 +6,8 @@ use crate::duration::Timeout;
 use crate::service::stop_request::StopRequest;
 use crate::service::{start, stop};
 
-/// Stops the daemon without its VMs, if it runs, and starts one. Nobody else starts one in between.
+/// Stops the daemon, if it runs, without its VMs, and starts a new one. The start lock is held throughout, so no other
+/// command starts one in between.
 pub(crate) fn restart(
     context: &Context,
     overrides: &ServeSettings,
@@ -18,9 +19,9 @@ pub(crate) fn restart(
         if stop::stop(context, Some(StopRequest::Keep {}), true, deadline)? {
             context.report("has stopped, its VMs go on running");
         }
-        // Who dies here leaves VMs without a daemon, as a daemon that was killed does; the next start adopts them.
+        // A command that is killed here leaves VMs without a daemon, as a killed daemon does; the next start adopts them.
         process::crash::point("svc.restart.after-stop");
-        // Another one can only be there when `svc serve` was run by hand at this moment; it is replaced like the first.
+        // Another daemon can run only if `svc serve` was run by hand at this moment. Replace that one as well.
         match start::start_locked(context, overrides, true, deadline, lock)? {
             start::Started::Ours(_) => return Ok(()),
             start::Started::Another => lock = start::lock(context, deadline)?,

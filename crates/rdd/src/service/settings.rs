@@ -1,7 +1,7 @@
-//! What `svc create` saves for every later start (`args.json`).
+//! The settings that `svc create` saves for later starts (`args.json`).
 //!
-//! The file holds the arguments of `svc serve` as a list of strings, the format of the Go daemon, so that an instance
-//! which that one created keeps its settings.
+//! The file contains the arguments of `svc serve` as a list of strings. This is the format of the Go daemon, so an
+//! instance of the Go daemon keeps its settings.
 
 use std::io;
 
@@ -25,7 +25,7 @@ pub(crate) fn as_arguments(settings: &ServeSettings) -> Vec<String> {
     arguments
 }
 
-/// Reads a list of arguments back. `-v N` is the Go daemon's verbosity and means nothing here.
+/// Parses a list of arguments. `-v N` is the Go daemon's verbosity and is ignored.
 fn from_arguments(arguments: &[String]) -> anyhow::Result<ServeSettings> {
     let mut settings = ServeSettings::default();
     let mut rest = arguments.iter();
@@ -54,7 +54,7 @@ fn from_arguments(arguments: &[String]) -> anyhow::Result<ServeSettings> {
     Ok(settings)
 }
 
-/// Saves the settings; this is what makes an instance exist.
+/// Saves the settings. From then on the instance exists.
 pub(crate) fn save(paths: &Paths, settings: &ServeSettings) -> anyhow::Result<()> {
     let settings = ServeSettings {
         controllers: Some(
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_comes_back() {
+    fn saved_settings_are_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let paths = paths(folder.path());
         assert!(load(&paths).unwrap().is_none());
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_go_daemons_settings_are_understood_and_damage_is_named() {
+    fn settings_of_the_go_daemon_are_loaded_and_damage_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let paths = paths(folder.path());
         std::fs::create_dir_all(&paths.dir).unwrap();

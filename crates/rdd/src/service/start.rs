@@ -1,7 +1,7 @@
 //! Starts the daemon and waits until it is ready.
 //!
-//! The daemon says so itself, on a pipe that it inherits, so nobody polls and the command returns at once. A command
-//! holds `start.lock` meanwhile: of several that start the same instance, one does it, the others wait for it.
+//! The daemon reports it on a pipe that it inherits, so the command returns at once and need not poll. Meanwhile the
+//! command holds `start.lock`: of several commands that start the same instance, one starts it and the others wait.
 
 use std::time::{Duration, Instant};
 
@@ -18,16 +18,17 @@ use crate::service::state::{Ready, State};
 use crate::service::{other_daemon, ownership, settings};
 use crate::{log_file, logging, output, tail};
 
-/// How long commands that need the daemon wait for it, whatever their own time-out is: a broken one should fail fast.
+/// How long commands that need the daemon wait for it, regardless of their own timeout, so that a daemon that cannot
+/// start is reported soon.
 const AUTOMATIC_START: Timeout = Timeout(Some(Duration::from_secs(90)));
 
-/// How long a new daemon may take to hold its lock. It is one of the first things that it does.
+/// How long a new daemon may take to acquire its lock, which is one of its first steps.
 const TAKES_LOCK: Duration = Duration::from_secs(10);
 
-/// How often a daemon that somebody else starts is looked at.
+/// How often a daemon that another process starts is polled.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// How many lines of a dead daemon's log are shown: a panic's message with its surroundings.
+/// How many lines of a dead daemon's log are shown: enough for a panic message and its context.
 const SHOWN_LINES: usize = 20;
 
 /// Makes sure that the daemon is ready, for a command that talks to it.
@@ -41,8 +42,8 @@ pub(crate) fn ensure(context: &Context) -> anyhow::Result<Ready> {
     ready.with_context(|| format!("\"{}\" control plane is not ready", context.instance))
 }
 
-/// Starts the daemon, unless it runs; with `wait`, returns once it is ready. `overrides` win over the saved settings
-/// in this one session.
+/// Starts the daemon unless it runs; with `wait`, returns once it is ready. In this session `overrides` take precedence
+/// over the saved settings.
 pub(crate) fn start(
     context: &Context,
     overrides: &ServeSettings,
@@ -52,13 +53,13 @@ pub(crate) fn start(
     let deadline = timeout.deadline();
     ownership::claim(context)?;
     create_if_missing(context)?;
-    while_it_stops(context, deadline)?;
+    wait_while_stopping(context, deadline)?;
     if State::of(&context.paths)?.is_running()
         && let Joined::Runs(ready) = join(context, wait, deadline)?
     {
         return Ok(ready);
     }
-    // None runs, or the one that did has failed to start.
+    // No daemon runs, or one failed to start.
     let lock = lock(context, deadline)?;
     // Another command may have started it while this one waited for the lock.
     let joined = if State::of(&context.paths)?.is_running() {
@@ -79,7 +80,7 @@ pub(crate) fn start(
     }
 }
 
-/// What became of a daemon that somebody else started.
+/// The result of waiting for a daemon that another process started.
 enum Joined {
     /// It runs; it is ready, if that was waited for.
     Runs(Option<Ready>),
@@ -87,15 +88,15 @@ enum Joined {
     Ended,
 }
 
-/// What came of a start.
+/// The result of a start.
 pub(crate) enum Started {
     /// The daemon was started; it is ready, if that was waited for.
     Ours(Option<Ready>),
-    /// `rdd svc serve` was run by hand at the same moment, and that one has the daemon's lock.
+    /// `rdd svc serve` was run by hand at the same moment and has the daemon's lock.
     Another,
 }
 
-/// Takes the lock that who starts the daemon holds meanwhile.
+/// Acquires the lock that a command holds while it starts the daemon.
 pub(crate) fn lock(context: &Context, deadline: Instant) -> anyhow::Result<FileLock> {
     ownership::claim(context)?;
     let label = format!("a command that starts {}", context.instance);
@@ -106,7 +107,7 @@ pub(crate) fn lock(context: &Context, deadline: Instant) -> anyhow::Result<FileL
     }
 }
 
-/// Starts the daemon under the lock; it is given back when the daemon is ready.
+/// Starts the daemon under the lock, which is released when the daemon is ready.
 pub(crate) fn start_locked(
     context: &Context,
     overrides: &ServeSettings,
@@ -127,7 +128,7 @@ pub(crate) fn start_locked(
     }
     let readiness = child
         .readiness()
-        .context("the daemon has no pipe to tell that it is ready")?;
+        .context("the daemon has no pipe to report that it is ready")?;
     match readiness.wait(deadline) {
         Start::Ready(_) => {}
         Start::TimedOut => return Err(not_ready_in_time(context)),
@@ -140,7 +141,7 @@ pub(crate) fn start_locked(
         Start::Failed(error) => {
             return Err(error).with_context(|| {
                 format!(
-                    "cannot tell whether \"{}\" control plane is ready",
+                    "cannot find out whether \"{}\" control plane is ready",
                     context.instance
                 )
             });
@@ -154,7 +155,7 @@ pub(crate) fn start_locked(
     }
 }
 
-/// Saves the default settings of an instance that was never created.
+/// Saves the default settings if the instance does not exist yet.
 fn create_if_missing(context: &Context) -> anyhow::Result<()> {
     if settings::load(&context.paths)?.is_none() {
         settings::save(&context.paths, &ServeSettings::default())?;
@@ -163,11 +164,11 @@ fn create_if_missing(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until a daemon that was asked to stop has ended: it is of no use to somebody who wants one that runs.
-fn while_it_stops(context: &Context, deadline: Instant) -> anyhow::Result<()> {
-    let mut told = false;
+/// Waits until a daemon that is stopping has ended.
+fn wait_while_stopping(context: &Context, deadline: Instant) -> anyhow::Result<()> {
+    let mut reported = false;
     while State::of(&context.paths)?.is_stopping() {
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut reported, true) {
             context.report("is stopping; it is started again once it has stopped");
         }
         if Instant::now() >= deadline {
@@ -182,7 +183,7 @@ fn while_it_stops(context: &Context, deadline: Instant) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for a daemon that somebody else started.
+/// Waits for a daemon that another process started.
 fn join(context: &Context, wait: bool, deadline: Instant) -> anyhow::Result<Joined> {
     context.report("is already running");
     if !wait {
@@ -224,7 +225,7 @@ fn spawn(context: &Context, overrides: &ServeSettings) -> anyhow::Result<Child> 
         .stdout(stdout)
         .stderr(stderr)
         .readiness(READY_VARIABLE)
-        // glibc keeps a heap of up to 64 MiB for each thread; an idle daemon is a third smaller with one for all.
+        // glibc reserves a heap for each thread; with one heap for all threads an idle daemon is a third smaller.
         .env("MALLOC_ARENA_MAX", "1");
     if context.logging.explicit {
         spawn = spawn.args(["--log-level", &context.logging.level.to_string()]);
@@ -260,7 +261,7 @@ fn not_ready_in_time(context: &Context) -> anyhow::Error {
     .into()
 }
 
-/// Says how a daemon ended that never became ready, with the last lines of its log.
+/// The error for a daemon that ended before it was ready. Prints the last lines of its log.
 fn died(context: &Context, child: &mut Child) -> anyhow::Error {
     let status = match child.wait(Instant::now() + LOOK_AGAIN) {
         process::Exit::Exited(Some(status)) => format!(" ({status})"),

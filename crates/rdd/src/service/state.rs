@@ -1,7 +1,7 @@
 //! Whether the daemon runs, and whether it is ready.
 //!
-//! Whether it runs is told by its lock, who it is by what the lock's holder wrote, and whether it is ready by a file
-//! which counts only while it names that very holder. So no left-over of a crashed daemon can speak for a living one.
+//! The daemon runs while its lock is held. The lock file names the holder. The daemon is ready when `ready.json` names
+//! the same process, so a file that a crashed daemon left does not count.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,38 +15,38 @@ use crate::instance::Instance;
 use crate::paths::Paths;
 use crate::version;
 
-/// What the daemon calls itself in its lock.
+/// The daemon's label in its lock.
 pub(crate) fn lock_label(instance: &Instance) -> String {
     format!("the control plane of {instance}")
 }
 
-/// What a daemon says once it is ready.
+/// The content of `ready.json`, which the daemon writes once it is ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ready {
-    /// Which process says so.
+    /// The process that wrote it.
     pub(crate) daemon: Identity,
     /// The port of the API.
     pub(crate) port: u16,
     /// The version of the program.
     #[serde(default)]
     pub(crate) version: String,
-    /// The [`PROTOCOL`] that it speaks.
+    /// The [`PROTOCOL`] of the daemon.
     #[serde(default)]
     pub(crate) protocol: u32,
-    /// Where it keeps images. Empty in the file of an older version.
+    /// Where the daemon keeps images. Empty in the file of an older version.
     #[serde(default)]
     pub(crate) cache_dir: PathBuf,
-    /// It has been asked to stop, and ends once its VMs have.
+    /// The daemon is stopping, and ends once its VMs have ended.
     #[serde(default)]
     pub(crate) stopping: bool,
 }
 
-/// What commands and daemon must agree on: raised when a command could no longer talk to an older daemon, or an older
-/// command to this one. The version of the program alone says nothing about that.
+/// The version of the protocol between commands and daemon. It is raised when a command cannot talk to an older daemon
+/// any more, or an older command not to this one; most versions of the program share a protocol.
 pub(crate) const PROTOCOL: u32 = 1;
 
 impl Ready {
-    /// What the daemon of this program says.
+    /// Returns the content for the daemon of this program.
     pub(crate) fn of(daemon: Identity, port: u16, paths: &Paths) -> Self {
         Self {
             daemon,
@@ -71,7 +71,7 @@ impl Ready {
         )))
     }
 
-    /// What a user should know of a daemon of another version.
+    /// The message for a daemon of another version.
     pub(crate) fn other_version(&self) -> Option<String> {
         (self.version != version::short()).then(|| {
             format!(
@@ -103,27 +103,27 @@ impl Ready {
     }
 }
 
-/// How often a lock is looked at whose holder cannot be seen. To take or free a lock and to write who holds it are two
-/// steps, microseconds apart unless the machine is very busy.
+/// How often a lock is checked whose holder is not visible. To acquire a lock and to write its holder are two steps,
+/// microseconds apart unless the machine is very busy.
 const HAND_OVER_LOOKS: u32 = 10;
-/// The pause between these looks.
+/// The pause between these checks.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// The daemon as it is at this moment.
+/// The state of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// No process holds the lock.
     Stopped,
     /// A process holds the lock. Its identity is missing when it has not written it, or cannot: PID 1 of a container.
     Starting(Option<Identity>),
-    /// It answers.
+    /// The daemon serves the API.
     Ready(Ready),
-    /// It was killed or exits, and has not let the lock go yet. Nobody answers any more.
+    /// The process is exiting and has not released the lock yet. It does not serve any more.
     Ending(Identity),
 }
 
 impl State {
-    /// Looks.
+    /// Determines the current state.
     pub(crate) fn of(paths: &Paths) -> anyhow::Result<Self> {
         let mut looks = 0;
         let holder = loop {
@@ -140,12 +140,12 @@ impl State {
                     return Ok(Self::Ending(identity.clone()));
                 }
                 (Some(_), _) => break holder,
-                // The lock changes hands: its text is gone already, or is still the last holder's.
+                // The lock is being handed over: the file is empty, or names the last holder.
                 _ if looks < HAND_OVER_LOOKS => {
                     looks += 1;
                     std::thread::park_timeout(LOOK_AGAIN);
                 }
-                // Whoever holds it lives in a container where we cannot see it.
+                // The holder is in a container whose processes are not visible here.
                 _ => break holder,
             }
         };
@@ -158,12 +158,12 @@ impl State {
         })
     }
 
-    /// Whether a daemon lives.
+    /// Whether a daemon process exists.
     pub(crate) fn is_running(&self) -> bool {
         !matches!(self, Self::Stopped)
     }
 
-    /// Whether it lives and has been asked to stop, or does so already.
+    /// Whether the daemon exists and is stopping or exiting.
     pub(crate) fn is_stopping(&self) -> bool {
         match self {
             Self::Ready(ready) => ready.stopping,
@@ -172,7 +172,7 @@ impl State {
         }
     }
 
-    /// The daemon's process, when there is one.
+    /// The daemon's process, if there is one and it is known.
     pub(crate) fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Stopped => None,

@@ -1,4 +1,4 @@
-//! Stops the daemon; its VMs are stopped with it, or kept.
+//! Stops the daemon, with its VMs or without them.
 
 use std::time::{Duration, Instant};
 
@@ -11,20 +11,20 @@ use crate::service::client;
 use crate::service::state::State;
 use crate::service::stop_request::{PATH, StopRequest};
 
-/// How often a daemon that has just started is asked who it is.
+/// How often the lock and the state of the daemon are polled.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// How long the daemon may take to answer a request, which it does at once unless it hangs.
+/// How long the daemon may take to answer a request. It answers at once unless it hangs.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// HTTP's "not found".
 const NOT_FOUND: u16 = 404;
 
-/// Asks the daemon to stop and, with `wait`, waits until it is gone. False when none was running.
+/// Requests the daemon to stop and, with `wait`, waits until it has ended. Returns false if none was running.
 ///
-/// Without a `request` a signal says it, which every version understands and which needs no API. The process is the
-/// one that holds the daemon's lock, opened by its identity and found to hold the lock still (hazard 6): no number in
-/// a file decides who gets a signal.
+/// Without a `request` it sends a signal, which works with every version and needs no API. The signalled process is the
+/// holder of the daemon's lock: it is opened by its identity, and then the lock is checked again (hazard 6). A PID in a
+/// file is never signalled.
 pub(crate) fn stop(
     context: &Context,
     request: Option<StopRequest>,
@@ -36,11 +36,11 @@ pub(crate) fn stop(
     };
     match request {
         None => process::stop::ask(&daemon)?,
-        Some(request) => tell(context, &daemon, request, deadline)?,
+        Some(request) => send(context, &daemon, request, deadline)?,
     }
     process::crash::point("svc.stop.after-ask");
     if !wait {
-        until_heard(context, &daemon, deadline)?;
+        until_acknowledged(context, &daemon, deadline)?;
         return Ok(true);
     }
     match daemon.wait(deadline) {
@@ -53,7 +53,7 @@ pub(crate) fn stop(
     }
 }
 
-/// The process that holds the lock.
+/// Opens the process that holds the lock.
 fn open(context: &Context, deadline: Instant) -> anyhow::Result<Option<Process>> {
     loop {
         let state = State::of(&context.paths)?;
@@ -66,7 +66,7 @@ fn open(context: &Context, deadline: Instant) -> anyhow::Result<Option<Process>>
         {
             return Ok(Some(daemon));
         }
-        // It has the lock and has not said yet who it is, or it has just ended.
+        // The lock holder has not written its identity yet, or it has just ended.
         if Instant::now() >= deadline {
             return Err(not_stopped_in_time(context));
         }
@@ -74,8 +74,12 @@ fn open(context: &Context, deadline: Instant) -> anyhow::Result<Option<Process>>
     }
 }
 
-/// Waits until the daemon shows that it stops, so that the next command does not take it for one that runs.
-fn until_heard(context: &Context, daemon: &Process, deadline: Instant) -> anyhow::Result<()> {
+/// Waits until `ready.json` shows that the daemon is stopping, so that the next command does not use it.
+fn until_acknowledged(
+    context: &Context,
+    daemon: &Process,
+    deadline: Instant,
+) -> anyhow::Result<()> {
     let answer_by = deadline.min(Instant::now() + ANSWER);
     loop {
         let state = State::of(&context.paths)?;
@@ -89,14 +93,14 @@ fn until_heard(context: &Context, daemon: &Process, deadline: Instant) -> anyhow
     }
 }
 
-/// Tells the daemon how to stop, and hears that it does so.
-fn tell(
+/// Sends the request to the daemon and waits for the acknowledgement.
+fn send(
     context: &Context,
     daemon: &Process,
     request: StopRequest,
     deadline: Instant,
 ) -> anyhow::Result<()> {
-    // While it starts, nobody knows its port.
+    // The port is known only once the daemon is ready.
     while let State::Starting(_) = State::of(&context.paths)? {
         if Instant::now() >= deadline {
             return Err(not_stopped_in_time(context));
@@ -112,7 +116,7 @@ fn tell(
     });
     match answer {
         Ok(Ok(())) => Ok(()),
-        // It ended before it was asked.
+        // The daemon ended before the request reached it.
         Ok(Err(_)) if !daemon.is_running() => Ok(()),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(does_not_answer(context, daemon)),
@@ -129,7 +133,7 @@ async fn post(context: &Context, daemon: &Process, request: StopRequest) -> anyh
     match client.request::<StopRequest>(post).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == NOT_FOUND => anyhow::bail!(
-            "\"{name}\" control plane is an older version that knows no such request: `rdd svc stop` stops it with its \
+            "\"{name}\" control plane is an older version that does not support this request: `rdd svc stop` stops it with its \
              VMs; {}",
             by_hand(daemon)
         ),
@@ -140,7 +144,7 @@ async fn post(context: &Context, daemon: &Process, request: StopRequest) -> anyh
     }
 }
 
-/// A daemon that hangs is no reason to lose the VMs, so the user is told the way that keeps them.
+/// The error for a daemon that does not answer. It names the way to end the daemon that keeps the VMs running.
 fn does_not_answer(context: &Context, daemon: &Process) -> anyhow::Error {
     Failure::deadline(format_args!(
         "waiting for \"{}\" control plane (PID {}) to answer the request to stop; if it hangs: {}",
@@ -151,7 +155,7 @@ fn does_not_answer(context: &Context, daemon: &Process) -> anyhow::Error {
     .into()
 }
 
-/// The way that is always there: a daemon that is killed leaves its VMs alone (hazard 20).
+/// How to end the daemon in any case: its VMs keep running when it is killed (hazard 20).
 fn by_hand(daemon: &Process) -> String {
     let command = if cfg!(windows) {
         "taskkill /F /PID"

@@ -1,19 +1,19 @@
-//! What a command asks of a running daemon beyond "stop": `POST /rdd/v1/stop`, with the administrator's certificate.
+//! The request to stop a daemon in a certain way: `POST /rdd/v1/stop`, with the administrator's certificate.
 //!
-//! A signal says only that the daemon shall go. This goes over the API instead, so that it depends on no terminal, no
-//! file that a crash could leave behind, and no platform; and the answer says what the daemon has decided.
+//! A signal carries no parameters. The API works on every platform, depends on no terminal and on no file that a crash
+//! could leave behind, and its response says what the daemon has decided.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The path.
+/// The path of the endpoint.
 pub(crate) const PATH: &str = "/rdd/v1/stop";
 
-/// Longer than any guest needs, and short enough to be added to a time.
+/// The longest grace period: longer than any guest needs, and short enough to be added to an instant.
 const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
 
-/// The body of the request, and of the answer: what holds.
+/// The body of the request, and of the response, which contains the request that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "vms",
@@ -22,9 +22,9 @@ const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
     deny_unknown_fields
 )]
 pub(crate) enum StopRequest {
-    /// The VMs go on running; the next daemon adopts them.
+    /// The VMs keep running; the next daemon adopts them.
     Keep {},
-    /// The VMs are stopped, all at once.
+    /// The VMs are stopped, all at the same time.
     Stop {
         /// How long the guests may take to shut down, in milliseconds; absent: the daemon's default. A VM whose own
         /// grace period is shorter gets no more than that.
@@ -34,19 +34,19 @@ pub(crate) enum StopRequest {
 }
 
 impl StopRequest {
-    /// What a signal means.
+    /// The meaning of a signal.
     pub(crate) const BY_SIGNAL: Self = Self::Stop {
         grace_period_ms: None,
     };
 
-    /// Stop the VMs, which may take this long.
+    /// Stops the VMs with this grace period.
     pub(crate) fn within(grace: Duration) -> Self {
         Self::Stop {
             grace_period_ms: Some(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 
-    /// How long the guests may take, when VMs are to be stopped.
+    /// The grace period of the guests; nothing if the VMs are kept.
     pub(crate) fn grace(self, default: Duration) -> Option<Duration> {
         match self {
             Self::Keep {} => None,
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_grace_period_is_endless() {
+    fn grace_period_has_an_upper_limit() {
         let grace = |request: StopRequest| request.grace(Duration::from_secs(30));
         assert_eq!(grace(StopRequest::Keep {}), None);
         assert_eq!(grace(StopRequest::BY_SIGNAL), Some(Duration::from_secs(30)));
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_part_of_the_interface() {
+    fn body_has_the_documented_form() {
         for (request, body) in [
             (StopRequest::Keep {}, r#"{"vms":"keep"}"#),
             (StopRequest::BY_SIGNAL, r#"{"vms":"stop"}"#),

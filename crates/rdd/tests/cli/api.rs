@@ -1,4 +1,4 @@
-//! The API as its clients meet it: certificates, kubectl.
+//! The API from the outside: certificates and kubectl.
 
 use std::path::PathBuf;
 
@@ -53,7 +53,7 @@ pub(crate) fn kubectl(instance: &Instance, args: &[&str], input: &str) -> String
 }
 
 #[test]
-fn without_a_certificate_only_health_and_version_answer() {
+fn without_a_certificate_only_health_and_version_are_served() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     for path in ["/healthz", "/readyz", "/livez", "/version"] {
@@ -72,7 +72,7 @@ fn without_a_certificate_only_health_and_version_answer() {
 }
 
 #[test]
-pub(crate) fn kubectl_makes_a_round_trip() {
+pub(crate) fn kubectl_creates_reads_changes_and_deletes() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     let map =
@@ -115,7 +115,7 @@ pub(crate) fn kubectl_makes_a_round_trip() {
 }
 
 #[test]
-fn what_was_acknowledged_survives_a_kill() {
+fn acknowledged_writes_survive_a_kill() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     let map =
@@ -134,13 +134,13 @@ fn what_was_acknowledged_survives_a_kill() {
 }
 
 #[test]
-fn limavm_commands_explain_what_is_wrong() {
+fn limavm_commands_explain_errors() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     for command in [
         "start", "stop", "restart", "delete", "edit", "shell", "logs",
     ] {
-        let error = instance.rdd_fails(&["limavm", command, "nobody"], 1);
+        let error = instance.rdd_fails(&["limavm", command, "absent"], 1);
         assert!(
             error.contains("LimaVM") && error.contains("not found in any namespace"),
             "{command}: {error}"
@@ -162,7 +162,7 @@ fn limavm_commands_explain_what_is_wrong() {
 }
 
 #[test]
-fn h44_a_control_plane_that_stalls_does_not_move_the_deadline() {
+fn h44_stalled_control_plane_does_not_extend_the_deadline() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     let daemon = crate::said::daemons(&instance).remove(0);

@@ -54,7 +54,7 @@ fn usage_has_exit_code_2() {
 }
 
 #[test]
-fn words_of_other_programs_lead_to_ours() {
+fn commands_of_other_programs_give_a_hint() {
     let instance = instance();
     for (args, part) in [
         (["kubectl", "get"], "export KUBECONFIG"),
@@ -69,7 +69,7 @@ fn words_of_other_programs_lead_to_ours() {
 }
 
 #[test]
-fn developers_see_more() {
+fn developer_mode_shows_hidden_flags() {
     let mut instance = instance();
     instance.env("RDD_DEVELOPER_MODE", "1");
     assert!(
@@ -85,7 +85,7 @@ fn developers_see_more() {
 }
 
 #[test]
-fn completion_for_each_shell() {
+fn completion_script_exists_for_each_shell() {
     let instance = instance();
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let script = instance.rdd_ok(&["completion", shell]);
@@ -98,7 +98,7 @@ fn completion_for_each_shell() {
 
 #[cfg(unix)] // Needs a shell.
 #[test]
-fn a_shell_accepts_the_completion_and_completes_with_it() {
+fn shell_loads_the_completion_and_completes_with_it() {
     let instance = instance();
     let script = r#"eval "$("$0" completion bash)"; COMP_WORDS=(rdd svc sta); COMP_CWORD=2; _rdd rdd sta svc; echo "${COMPREPLY[@]}""#;
     let output = instance
@@ -111,7 +111,7 @@ fn a_shell_accepts_the_completion_and_completes_with_it() {
 
 #[cfg(unix)] // Needs a shell.
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn reader_that_closes_the_pipe_is_no_error() {
     let instance = instance();
     let script = r#"set -o pipefail; "$0" completion bash | head -1 >/dev/null"#;
     instance
@@ -122,7 +122,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn a_relative_home_folder_is_refused() {
+fn relative_home_folder_is_refused() {
     let mut instance = instance();
     let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
     instance.env(variable, "somewhere");

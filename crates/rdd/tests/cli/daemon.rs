@@ -1,4 +1,4 @@
-//! The daemon's life and death (HAZARDS.md).
+//! Start, concurrency and crash of the daemon (HAZARDS.md).
 
 use std::fs;
 use std::thread;
@@ -8,7 +8,7 @@ use testutils::{Bystander, Instance, poll};
 use crate::said::{SOON, daemons, instance, kill_daemon, messages, pid, said, stderr};
 
 #[test]
-fn h34_of_many_that_start_at_once_one_becomes_the_daemon() {
+fn h34_concurrent_starts_leave_one_daemon() {
     let instance = instance();
     for round in 0..20 {
         thread::scope(|scope| {
@@ -39,7 +39,7 @@ fn h34_of_many_that_start_at_once_one_becomes_the_daemon() {
 }
 
 #[test]
-fn h34_a_second_daemon_says_who_is_there_and_ends() {
+fn h34_second_daemon_names_the_first_and_exits() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     let first = pid(&instance);
@@ -50,7 +50,7 @@ fn h34_a_second_daemon_says_who_is_there_and_ends() {
 }
 
 #[test]
-fn a_daemon_in_the_foreground_is_one_like_any_other() {
+fn foreground_daemon_serves_commands_like_a_background_one() {
     let instance = instance();
     thread::scope(|scope| {
         let serve = scope.spawn(|| instance.rdd(&["svc", "serve", "--log-level=info"]));
@@ -75,7 +75,7 @@ fn a_daemon_in_the_foreground_is_one_like_any_other() {
 }
 
 #[test]
-fn h15_what_a_killed_daemon_leaves_does_not_matter() {
+fn h15_files_of_a_killed_daemon_do_not_prevent_a_start() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     for _ in 0..3 {
@@ -93,9 +93,9 @@ fn h15_what_a_killed_daemon_leaves_does_not_matter() {
     assert!(messages[0].ends_with("is already stopped"), "{messages:?}");
 }
 
-/// A process that was killed holds its lock until the kernel has cleared it away. Such a one is no daemon that runs.
+/// A killed process holds its lock until the kernel has removed it. It does not count as a running daemon.
 #[test]
-fn h15_who_comes_right_after_a_kill_gets_a_daemon_that_lives() {
+fn h15_start_right_after_a_kill_gets_a_running_daemon() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     for round in 0..20 {
@@ -111,9 +111,9 @@ fn h15_who_comes_right_after_a_kill_gets_a_daemon_that_lives() {
     }
 }
 
-/// A daemon that stops says so until its lock is free: nobody takes it for one that starts.
+/// A stopping daemon reports it until its lock is free, so that no command waits for it to become ready.
 #[test]
-fn who_starts_right_after_a_stop_without_waiting_gets_a_new_daemon() {
+fn start_right_after_a_stop_without_wait_gets_a_new_daemon() {
     let instance = instance();
     for _ in 0..10 {
         said(&instance, &["svc", "start"]);
@@ -129,9 +129,9 @@ fn who_starts_right_after_a_stop_without_waiting_gets_a_new_daemon() {
     }
 }
 
-/// A daemon may end while it starts: who waits for it then waits for nobody.
+/// A daemon can exit while it starts. A command that waits for it must notice.
 #[test]
-fn who_waits_for_a_daemon_that_ends_starts_the_next_one() {
+fn start_that_waits_for_a_daemon_that_exits_starts_the_next_one() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     for _ in 0..3 {
@@ -159,7 +159,7 @@ fn who_waits_for_a_daemon_that_ends_starts_the_next_one() {
 }
 
 #[test]
-fn h06_no_number_in_a_file_is_believed() {
+fn h06_pid_in_a_file_is_never_trusted() {
     let bystander = Bystander::new();
     let instance = instance();
     said(&instance, &["svc", "create"]);
@@ -182,14 +182,14 @@ fn h06_no_number_in_a_file_is_believed() {
         String::new(),
         "x".into(),
     ] {
-        // Nobody lives, whatever the files say.
+        // No daemon runs, whatever the files say.
         forge(&number);
         fs::write(instance.dir().join("rdd.lock"), holder.to_string()).unwrap();
         assert_eq!(pid(&instance), 0, "{number:?}");
         let messages = said(&instance, &["svc", "stop"]);
         assert!(messages[0].ends_with("is already stopped"), "{messages:?}");
         said(&instance, &["svc", "start"]);
-        // The daemon lives, and the files name somebody else.
+        // The daemon runs, and the files name another process.
         forge(&number);
         assert_ne!(pid(&instance), bystander.pid());
         said(&instance, &["svc", "stop"]);
@@ -202,7 +202,7 @@ fn h06_no_number_in_a_file_is_believed() {
 }
 
 #[test]
-fn a_daemon_that_dies_while_starting_is_told_with_its_log() {
+fn daemon_that_dies_while_starting_is_reported_with_its_log() {
     let mut instance = instance();
     said(&instance, &["svc", "create"]);
     instance
@@ -219,7 +219,7 @@ fn a_daemon_that_dies_while_starting_is_told_with_its_log() {
 }
 
 #[test]
-fn a_damaged_database_is_named_in_the_commands_error() {
+fn damaged_database_is_named_in_the_error_of_the_command() {
     let instance = instance();
     said(&instance, &["svc", "create"]);
     fs::write(instance.dir().join("rdd.db"), vec![b'x'; 8192]).unwrap();

@@ -1,4 +1,4 @@
-//! `rdd limavm describe`, and kubectl's. `tests/vm/service_stop.rs` has the story of a VM that ran.
+//! `rdd limavm describe`, and kubectl's. `tests/vm/service_stop.rs` describes a VM that ran.
 
 use testutils::poll;
 
@@ -7,16 +7,16 @@ use crate::limavm::template;
 use crate::said::{SOON, instance, said};
 
 #[test]
-fn a_vm_is_described_with_its_events() {
+fn vm_is_described_with_its_events() {
     let instance = instance();
     let template = template(&instance);
     said(&instance, &["limavm", "create", "web", &template]);
     // Events are written in the background.
-    let told = poll(SOON, "the event to be told", || {
-        let told = instance.rdd_ok(&["limavm", "describe", "web"]);
-        match told.split_once("Events:") {
-            Some((_, events)) if events.contains("Created") => Ok(told),
-            _ => Err(told),
+    let shown = poll(SOON, "the event to be shown", || {
+        let shown = instance.rdd_ok(&["limavm", "describe", "web"]);
+        match shown.split_once("Events:") {
+            Some((_, events)) if events.contains("Created") => Ok(shown),
+            _ => Err(shown),
         }
     });
     for part in [
@@ -28,19 +28,19 @@ fn a_vm_is_described_with_its_events() {
         "Running   False    Stopped",
         "limavm-controller",
     ] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(shown.contains(part), "{part}: {shown}");
     }
     // kubectl finds the same events by the object's uid.
     let kubectl = kubectl(&instance, &["describe", "limavm", "web"], "");
     let (_, events) = kubectl.split_once("Events:").unwrap();
     assert!(events.contains("limavm-controller"), "{kubectl}");
 
-    let error = instance.rdd_fails(&["limavm", "describe", "nobody"], 1);
+    let error = instance.rdd_fails(&["limavm", "describe", "absent"], 1);
     assert!(error.contains("not found in any namespace"), "{error}");
 }
 
 #[test]
-fn the_events_of_an_earlier_vm_of_the_name_are_not_told() {
+fn events_of_an_earlier_vm_of_the_same_name_are_not_shown() {
     let instance = instance();
     said(&instance, &["svc", "create", "--controllers="]);
     let template = template(&instance);
@@ -66,9 +66,11 @@ fn the_events_of_an_earlier_vm_of_the_name_are_not_told() {
         });
         kubectl(&instance, &["create", "-f", "-"], &event.to_string());
     }
-    let told = instance.rdd_ok(&["limavm", "describe", "web"]);
+    let shown = instance.rdd_ok(&["limavm", "describe", "web"]);
     assert!(
-        told.contains("of this one") && told.contains("(x3 over") && !told.contains("of another"),
-        "{told}"
+        shown.contains("of this one")
+            && shown.contains("(x3 over")
+            && !shown.contains("of another"),
+        "{shown}"
     );
 }

@@ -1,9 +1,9 @@
-//! The command reference is generated, so it cannot drift.
+//! The command reference is generated, so it is always current.
 
 use std::path::Path;
 
 #[test]
-fn the_reference_is_current() {
+fn reference_is_current() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
     let reference = format!("{}\n", crate::said::instance().rdd_ok(&["docs"]));
     if std::env::var_os("UPDATE_DOCS").is_some() {

@@ -15,7 +15,7 @@ fn instance_named(name: &str) -> testutils::Instance {
 }
 
 #[test]
-fn the_flag_wins_over_the_variable_over_the_default() {
+fn flag_overrides_the_variable_and_the_variable_the_default() {
     assert_eq!(named(&["svc", "status"]), "rancher-desktop-ghost");
     assert_eq!(
         named(&["--instance", "vampire", "svc", "status"]),
@@ -37,7 +37,7 @@ fn the_flag_wins_over_the_variable_over_the_default() {
 }
 
 #[test]
-fn the_flag_stands_directly_after_the_program() {
+fn flag_is_accepted_directly_after_the_program_only() {
     let instance = instance();
     for args in [
         ["svc", "--instance", "vampire", "status"].as_slice(),
@@ -54,7 +54,7 @@ fn the_flag_stands_directly_after_the_program() {
 }
 
 #[test]
-fn a_name_that_leads_elsewhere_is_refused() {
+fn name_that_leads_out_of_the_home_folder_is_refused() {
     for name in ["../x", "a/b", "..", "a b"] {
         let error = instance().rdd_fails(&[&format!("--instance={name}"), "svc", "delete"], 1);
         assert!(error.contains("invalid instance name"), "{name}: {error}");

@@ -1,4 +1,4 @@
-//! `rdd limavm` as far as it goes without a boot.
+//! `rdd limavm` without booting a VM.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -9,7 +9,7 @@ use testutils::Instance;
 use crate::api::kubectl;
 use crate::said::{SOON, instance, messages, said, stderr};
 
-/// A template whose image is good for everything but booting; its path.
+/// Writes a template whose image can be used for everything but booting; returns its path.
 pub(crate) fn template(instance: &Instance) -> String {
     let image = instance.scratch().join("disk.qcow2");
     let create = ["create", "-q", "-f", "qcow2"];
@@ -50,7 +50,7 @@ fn objects(instance: &Instance) -> String {
 }
 
 #[test]
-fn a_vm_from_a_file_and_all_that_goes_with_it() {
+fn vm_from_a_file_is_created_listed_stopped_and_deleted() {
     let instance = instance();
     let template = template(&instance);
     let messages = said(&instance, &["limavm", "create", "web", &template]);
@@ -69,7 +69,7 @@ fn a_vm_from_a_file_and_all_that_goes_with_it() {
     );
     let error = instance.rdd_fails(&["limavm", "logs", "web"], 1);
     assert!(error.contains("never started"), "{error}");
-    // Stopping what is stopped is done at once.
+    // To stop a stopped VM succeeds at once.
     said(&instance, &["limavm", "stop", "web"]);
 
     said(&instance, &["limavm", "delete", "web"]);
@@ -85,12 +85,12 @@ fn a_vm_from_a_file_and_all_that_goes_with_it() {
 }
 
 #[test]
-fn a_vm_whose_files_cannot_be_made_says_why_and_can_be_stopped() {
+fn vm_whose_files_cannot_be_made_reports_the_reason_and_can_be_stopped() {
     let instance = instance();
     let file = instance.scratch().join("template.yaml");
     fs::write(&file, "images: [{location: image://none-such}]\n").unwrap();
     let template = file.to_str().unwrap();
-    // Who waits learns the cause, and the same command works once it is gone: nothing is kept.
+    // A command that waits reports the cause and leaves nothing, so the same command works once the cause is gone.
     let error = instance.rdd_fails(&["limavm", "create", "web", template, "--start"], 1);
     assert!(
         error.contains("none-such") && error.contains("nothing of it was kept"),
@@ -99,7 +99,7 @@ fn a_vm_whose_files_cannot_be_made_says_why_and_can_be_stopped() {
     let last = error.lines().last().unwrap();
     assert!(!last.contains("trying again"), "it is gone: {last}");
     assert_eq!(objects(&instance), "");
-    // Who only declares it finds the cause in its conditions.
+    // Without a wait the cause is in the conditions.
     said(
         &instance,
         &[
@@ -111,7 +111,7 @@ fn a_vm_whose_files_cannot_be_made_says_why_and_can_be_stopped() {
             "--wait=false",
         ],
     );
-    testutils::poll(SOON, "the cause to be told", || {
+    testutils::poll(SOON, "the cause to be reported", || {
         let output = instance.rdd(&["limavm", "logs", "web"]);
         let error = stderr(&output);
         if error.contains("none-such") {
@@ -132,7 +132,7 @@ fn a_vm_whose_files_cannot_be_made_says_why_and_can_be_stopped() {
 }
 
 #[test]
-fn a_name_is_taken_once_in_all_namespaces() {
+fn vm_name_is_unique_across_namespaces() {
     let instance = instance();
     let template = template(&instance);
     said(&instance, &["limavm", "create", "web", &template]);
@@ -156,7 +156,7 @@ fn a_name_is_taken_once_in_all_namespaces() {
 }
 
 #[test]
-fn a_dry_run_checks_everything_and_changes_nothing() {
+fn dry_run_checks_everything_and_changes_nothing() {
     let instance = instance();
     let template = template(&instance);
     let messages = said(
@@ -172,7 +172,7 @@ fn a_dry_run_checks_everything_and_changes_nothing() {
 }
 
 #[test]
-fn a_config_map_of_the_users_is_not_overwritten_and_a_left_over_is() {
+fn config_map_of_the_user_is_not_overwritten_but_a_left_over_one_is() {
     let instance = instance();
     let template = template(&instance);
     let map = |labels: &str| {
@@ -193,7 +193,7 @@ fn a_config_map_of_the_users_is_not_overwritten_and_a_left_over_is() {
         "1"
     );
     kubectl(&instance, &["delete", "configmap", "web"], "");
-    // What a `create` that was killed half way leaves.
+    // What a killed `create` leaves.
     kubectl(
         &instance,
         &["create", "-f", "-"],
@@ -203,7 +203,7 @@ fn a_config_map_of_the_users_is_not_overwritten_and_a_left_over_is() {
 }
 
 #[test]
-fn a_template_may_be_a_config_map_or_come_over_http() {
+fn template_can_be_a_config_map_or_come_over_http() {
     let instance = instance();
     let template = template(&instance);
     said(&instance, &["svc", "start"]);
@@ -239,7 +239,7 @@ fn a_template_may_be_a_config_map_or_come_over_http() {
 }
 
 #[test]
-fn what_a_template_asks_for_in_vain_is_told() {
+fn ignored_fields_of_a_template_are_reported() {
     let mut instance = instance();
     let template = template(&instance);
     let text = fs::read_to_string(&template).unwrap();
@@ -256,7 +256,7 @@ fn what_a_template_asks_for_in_vain_is_told() {
 }
 
 #[test]
-fn a_template_may_come_through_a_pipe() {
+fn template_can_come_through_a_pipe() {
     let instance = instance();
     let text = fs::read_to_string(template(&instance)).unwrap();
     let create = |name: &str, text: &str| {
@@ -277,7 +277,7 @@ fn a_template_may_come_through_a_pipe() {
 }
 
 #[test]
-fn names_that_cannot_be_are_refused_before_anything_is_started() {
+fn invalid_names_are_refused_before_the_daemon_is_started() {
     let instance = instance();
     let long = "x".repeat(64);
     for name in ["a/b", "..", "Web", "a_b", &long] {
@@ -288,7 +288,7 @@ fn names_that_cannot_be_are_refused_before_anything_is_started() {
 }
 
 #[test]
-fn a_file_that_was_taken_for_a_config_map_is_explained() {
+fn file_name_that_was_taken_for_a_config_map_is_explained() {
     let instance = instance();
     let template = template(&instance);
     let folder = instance.scratch();
@@ -306,7 +306,7 @@ fn a_file_that_was_taken_for_a_config_map_is_explained() {
 }
 
 #[test]
-fn an_edited_template_is_checked_and_never_lost() {
+fn edited_template_is_checked_and_never_lost() {
     let mut instance = instance();
     let template = template(&instance);
     said(&instance, &["limavm", "create", "web", &template]);
@@ -371,7 +371,7 @@ fn an_edited_template_is_checked_and_never_lost() {
 }
 
 #[test]
-fn images_are_listed_and_unknown_ones_named() {
+fn images_are_listed_and_an_unknown_one_is_named() {
     let instance = instance();
     assert!(instance.rdd_ok(&["image", "list"]).starts_with("IMAGE"));
     let error = instance.rdd_fails(&["image", "remove", "nova"], 1);
@@ -387,9 +387,9 @@ fn images_are_listed_and_unknown_ones_named() {
 }
 
 #[test]
-fn an_interrupted_build_of_an_image_says_so_and_leaves_nothing() {
+fn interrupted_build_of_an_image_is_reported_and_leaves_nothing() {
     let instance = instance();
-    // A mirror that takes the call and says nothing.
+    // A mirror that accepts the connection and never answers.
     let mirror = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/debian", mirror.local_addr().unwrap());
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Logs: where they go, what is in them, how many are kept.
+//! Logs: their place, their content and how many are kept.
 
 use std::fs;
 
@@ -55,7 +55,7 @@ fn five_old_logs_are_kept() {
 }
 
 #[test]
-fn all_logs_are_kept_on_request_also_by_delete() {
+fn all_logs_are_kept_on_request_even_by_delete() {
     let mut instance = instance();
     instance.env("RDD_KEEP_LOGS", "1");
     for _ in 0..7 {
@@ -68,7 +68,7 @@ fn all_logs_are_kept_on_request_also_by_delete() {
 }
 
 #[test]
-fn the_logs_of_vms_are_kept_on_request_by_delete_and_reset() {
+fn logs_of_vms_are_kept_on_request_by_delete_and_reset() {
     let mut instance = instance();
     instance.env("RDD_KEEP_LOGS", "1");
     for (number, command) in ["reset", "delete"].into_iter().enumerate() {
@@ -86,7 +86,7 @@ fn the_logs_of_vms_are_kept_on_request_by_delete_and_reset() {
 }
 
 #[test]
-fn the_level_holds_in_the_daemon_and_the_flag_wins() {
+fn log_level_applies_to_the_daemon_and_the_flag_overrides_it() {
     let mut instance = instance();
     instance.env("RDD_LOG_LEVEL", "warning");
     restart(&instance);
@@ -101,7 +101,7 @@ fn the_level_holds_in_the_daemon_and_the_flag_wins() {
         log.contains("level=info msg=\"Marked control plane as ready\""),
         "{log}"
     );
-    // Nothing but errors was asked for, and what is asked for is still answered.
+    // Answers are printed at every log level.
     assert_eq!(
         said(&instance, &["--log-level", "fatal", "svc", "status"]).len(),
         3
@@ -110,7 +110,7 @@ fn the_level_holds_in_the_daemon_and_the_flag_wins() {
 }
 
 #[test]
-fn h43_an_unknown_level_names_the_valid_ones() {
+fn h43_unknown_level_names_the_valid_ones() {
     let mut instance = instance();
     let error = instance.rdd_fails(&["--log-level=loud", "svc", "status"], 2);
     assert!(
@@ -135,7 +135,7 @@ fn h43_an_unknown_level_names_the_valid_ones() {
 }
 
 #[test]
-fn json_lines_are_for_programs() {
+fn json_format_writes_one_object_on_each_line() {
     let instance = instance();
     let output = instance.rdd(&["svc", "start", "--log-format", "json", "--log-level=info"]);
     let text = format!("{}{}", stderr(&output), instance.rdd_ok(&["svc", "logs"]));
@@ -162,7 +162,7 @@ fn json_lines_are_for_programs() {
 
 #[cfg(unix)] // Needs a shell.
 #[test]
-fn following_ends_with_its_reader_also_when_nothing_comes() {
+fn following_ends_when_the_reader_leaves_although_nothing_is_added() {
     let instance = instance();
     said(&instance, &["--log-level=info", "svc", "start"]);
     let script = r#""$0" svc logs -f | head -1"#;
@@ -176,7 +176,7 @@ fn following_ends_with_its_reader_also_when_nothing_comes() {
 
 #[cfg(unix)] // Needs a shell.
 #[test]
-fn following_shows_what_comes_later_and_the_log_of_the_next_start() {
+fn following_shows_later_lines_and_the_log_of_the_next_start() {
     let instance = instance();
     let error = instance.rdd_fails(&["svc", "logs"], 1);
     assert!(error.contains("never started"), "{error}");

@@ -24,6 +24,7 @@ mod limavm;
 mod logs;
 #[cfg(unix)]
 mod orphans;
+#[cfg(unix)]
 mod ownership;
 mod restart;
 mod said;

@@ -1,4 +1,4 @@
-//! The daemon is replaced, or stopped in other ways than the usual one; `tests/vm/service_stop.rs` has the VMs' side.
+//! Restarts of the daemon, and unusual stops; `tests/vm/service_stop.rs` tests the same with VMs.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use testutils::poll;
 
 use crate::said::{SOON, daemons, instance, pid, said, stderr};
 
-/// What the daemon says of itself, changed: as another version of it would have written it.
+/// Rewrites `ready.json` as another version of the daemon would have written it.
 fn become_another_version(instance: &testutils::Instance, version: &str, protocol: u32) {
     let file = instance.dir().join("ready.json");
     let mut ready: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -18,7 +18,7 @@ fn become_another_version(instance: &testutils::Instance, version: &str, protoco
 }
 
 #[test]
-fn a_restart_replaces_the_daemon_and_starts_one_that_is_stopped() {
+fn restart_replaces_a_running_daemon_and_starts_a_stopped_one() {
     let instance = instance();
     let plane = |what: &str| {
         format!(
@@ -42,7 +42,7 @@ fn a_restart_replaces_the_daemon_and_starts_one_that_is_stopped() {
 }
 
 #[test]
-fn a_restart_that_was_killed_half_way_is_completed_by_the_next_command() {
+fn killed_restart_is_completed_by_the_next_command() {
     let mut instance = instance();
     said(&instance, &["svc", "start"]);
     let first = pid(&instance);
@@ -50,15 +50,15 @@ fn a_restart_that_was_killed_half_way_is_completed_by_the_next_command() {
     let output = instance.rdd(&["svc", "restart"]);
     assert!(!output.status.success(), "it was to die");
     instance.env("RDD_CRASH_POINT", "");
-    // The lock of who starts the daemon died with the command.
+    // The kernel released the start lock when the command died.
     assert_eq!(pid(&instance), 0);
     instance.rdd_ok(&["limavm", "list"]);
     assert!(pid(&instance) != first && pid(&instance) != 0);
 }
 
-/// Hazard 45: no part of it is the terminal that the daemon was started from.
+/// Hazard 45: the request does not depend on the terminal in which the daemon runs.
 #[test]
-fn h45_a_daemon_in_the_foreground_keeps_its_vms_when_it_is_told_from_elsewhere() {
+fn h45_foreground_daemon_keeps_its_vms_when_a_request_from_another_terminal_says_so() {
     let instance = instance();
     std::thread::scope(|scope| {
         let serve = scope.spawn(|| instance.rdd(&["svc", "serve", "--log-level=info"]));
@@ -75,10 +75,10 @@ fn h45_a_daemon_in_the_foreground_keeps_its_vms_when_it_is_told_from_elsewhere()
     });
 }
 
-/// Hazard 44: a daemon that does nothing any more.
-#[cfg(unix)] // Windows can freeze nobody.
+/// Hazard 44: a stopped (SIGSTOP) daemon.
+#[cfg(unix)] // Windows cannot freeze a process.
 #[test]
-fn h44_a_daemon_that_hangs_is_told_with_the_way_that_keeps_the_vms() {
+fn h44_hanging_daemon_is_reported_with_the_way_out_that_keeps_the_vms() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     let daemon = daemons(&instance).remove(0);
@@ -97,29 +97,29 @@ fn h44_a_daemon_that_hangs_is_told_with_the_way_that_keeps_the_vms() {
         );
     }
     daemon.process.signal(Signal::Continue).unwrap();
-    // What was not answered has not been done.
+    // The request that was not answered had no effect.
     instance.rdd_ok(&["limavm", "list"]);
     assert_eq!(pid(&instance), number);
 }
 
-/// A stop that nobody waits for is heard all the same: the next command finds a daemon that stops, not one that runs.
-#[cfg(unix)] // Windows can freeze nobody.
+/// Even with `--wait=false` the daemon must acknowledge the stop, so that the next command does not use it.
+#[cfg(unix)] // Windows cannot freeze a process.
 #[test]
-fn h44_a_stop_that_was_not_heard_is_no_success_also_when_nobody_waits_for_it() {
+fn h44_unacknowledged_stop_fails_even_with_wait_false() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     let daemon = daemons(&instance).remove(0);
     daemon.process.signal(Signal::Stop).unwrap();
     let error = instance.rdd_fails(&["svc", "stop", "--wait=false", "--timeout=200ms"], 4);
     assert!(error.contains("context deadline exceeded"), "{error}");
-    // It is heard now.
+    // Now the daemon acknowledges it.
     daemon.process.signal(Signal::Continue).unwrap();
     said(&instance, &["svc", "stop"]);
     assert_eq!(pid(&instance), 0);
 }
 
 #[test]
-fn what_contradicts_itself_is_a_usage_error() {
+fn contradicting_flags_are_a_usage_error() {
     let instance = instance();
     for args in [
         ["svc", "stop", "--keep-vms", "--force"].as_slice(),
@@ -133,7 +133,7 @@ fn what_contradicts_itself_is_a_usage_error() {
 }
 
 #[test]
-fn an_incompatible_daemon_has_exit_code_5_and_a_remedy() {
+fn incompatible_daemon_gives_exit_code_5_and_a_remedy() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     let first = pid(&instance);
@@ -156,7 +156,7 @@ fn an_incompatible_daemon_has_exit_code_5_and_a_remedy() {
 }
 
 #[test]
-fn an_older_daemon_that_is_compatible_is_used_and_named() {
+fn older_compatible_daemon_is_used_and_named() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     become_another_version(&instance, "v0.0.1", 1);

@@ -1,19 +1,19 @@
-//! What a command said, for the tests.
+//! Helpers for the output of commands.
 
 use std::time::Duration;
 
 use process::command::Output;
 use testutils::{Instance, Leftover, poll};
 
-/// A limit for what takes milliseconds.
+/// The timeout for operations that take milliseconds.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// The binary under test.
+/// An instance of the binary under test.
 pub(crate) fn instance() -> Instance {
     Instance::new(env!("CARGO_BIN_EXE_rdd"))
 }
 
-/// The messages of log lines, unquoted: what the Go daemon's scripts look for.
+/// The messages of log lines, without quotes and escapes.
 pub(crate) fn messages(stderr: &str) -> Vec<String> {
     stderr
         .lines()
@@ -45,7 +45,7 @@ pub(crate) fn said(instance: &Instance, args: &[&str]) -> Vec<String> {
         args.join(" "),
         stderr(&output)
     );
-    // A command says what it did on standard error, and what it was asked for on standard output.
+    // Results are on standard error, answers on standard output.
     messages(&if args.ends_with(&["status"]) {
         output.text()
     } else {
@@ -58,7 +58,7 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The process id that `svc status` tells; 0 when stopped.
+/// The PID that `svc status` prints; 0 when stopped.
 #[track_caller]
 pub(crate) fn pid(instance: &Instance) -> u32 {
     let messages = said(instance, &["svc", "status"]);
@@ -76,7 +76,7 @@ pub(crate) fn daemons(instance: &Instance) -> Vec<Leftover> {
     all
 }
 
-/// Kills the daemon, which gets no chance to clean up.
+/// Kills the daemon without giving it time to clean up.
 #[track_caller]
 pub(crate) fn kill_daemon(instance: &Instance) {
     let daemons = daemons(instance);

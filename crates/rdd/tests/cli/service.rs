@@ -28,7 +28,7 @@ fn assert_status(instance: &Instance, created: bool, started: bool) {
 }
 
 #[test]
-fn a_life_from_create_to_delete() {
+fn service_from_create_to_delete() {
     let instance = instance();
     let plane = |what: &str| plane(&instance, what);
     assert_status(&instance, false, false);
@@ -44,7 +44,7 @@ fn a_life_from_create_to_delete() {
         said(&instance, &["svc", "create"]),
         [plane("already exists")]
     );
-    // Flags that have no effect are not passed over in silence.
+    // Flags without an effect are reported.
     let messages = said(&instance, &["svc", "create", "--secure-port=7000"]);
     assert_eq!(messages[0], plane("already exists"));
     assert!(messages[1].contains("args.json"), "{messages:?}");
@@ -92,11 +92,11 @@ fn a_life_from_create_to_delete() {
 }
 
 #[test]
-fn start_creates_and_need_not_wait() {
+fn start_creates_the_instance_and_need_not_wait() {
     let instance = instance();
     let messages = said(&instance, &["svc", "start", "--wait=false"]);
     assert_eq!(messages.last().unwrap(), &plane(&instance, "is starting"));
-    // It holds its lock already, so it cannot be started twice.
+    // The daemon holds its lock already, so a second start finds it.
     assert_status(&instance, true, true);
     said(&instance, &["svc", "start"]);
     assert_eq!(daemons(&instance).len(), 1);
@@ -118,21 +118,21 @@ fn config_starts_the_service() {
 }
 
 #[test]
-fn a_start_whose_deadline_passes_has_exit_code_4() {
+fn start_that_reaches_its_deadline_gives_exit_code_4() {
     let instance = instance();
     let error = instance.rdd_fails(&["svc", "start", "--timeout=1ns"], 4);
     assert!(error.contains("context deadline exceeded"), "{error}");
-    // The daemon goes on and becomes ready.
+    // The daemon keeps starting and becomes ready.
     said(&instance, &["svc", "start"]);
 }
 
-#[cfg(unix)] // Windows can freeze nobody.
+#[cfg(unix)] // Windows cannot freeze a process.
 #[test]
-fn a_stop_whose_deadline_passes_leaves_everything() {
+fn delete_that_reaches_its_deadline_removes_nothing() {
     let instance = instance();
     said(&instance, &["svc", "start"]);
     let daemon = daemons(&instance).remove(0);
-    // A daemon that does nothing any more.
+    // A stopped (SIGSTOP) daemon.
     daemon.process.signal(process::Signal::Stop).unwrap();
     for command in ["stop", "delete", "reset"] {
         let error = instance.rdd_fails(&["svc", command, "--timeout=100ms"], 4);
@@ -148,7 +148,7 @@ fn a_stop_whose_deadline_passes_leaves_everything() {
 }
 
 #[test]
-fn settings_hold_for_later_starts_and_overrides_for_one() {
+fn settings_apply_to_later_starts_and_overrides_to_one() {
     let instance = instance();
     said(&instance, &["svc", "create", "--controllers=-lima"]);
     let saved = fs::read_to_string(instance.dir().join("args.json")).unwrap();
@@ -179,7 +179,7 @@ fn damaged_settings_are_named_with_the_remedy() {
             "{command}: {error}"
         );
     }
-    // What finds out and what removes still work.
+    // Commands that inspect or remove the instance still work.
     assert_status(&instance, true, false);
     fs::remove_file(instance.dir().join("args.json")).unwrap();
     said(&instance, &["svc", "start"]);
@@ -266,12 +266,12 @@ fn paths_are_shown_in_each_form() {
 }
 
 #[test]
-fn h14_everything_works_below_an_awkward_home() {
+fn h14_everything_works_in_a_home_folder_with_an_awkward_name() {
     let instance = Instance::with_awkward_home(env!("CARGO_BIN_EXE_rdd"));
     said(&instance, &["svc", "start"]);
     kill_daemon(&instance);
     said(&instance, &["svc", "start"]);
-    // A shell reads back what `-o shell` prints, whatever is in it.
+    // A shell reads what `-o shell` prints, with every character of the path.
     #[cfg(unix)]
     {
         let script = format!(
@@ -291,7 +291,7 @@ fn h14_everything_works_below_an_awkward_home() {
 }
 
 #[test]
-fn the_port_that_was_chosen_must_be_free() {
+fn chosen_port_must_be_free() {
     let instance = instance();
     let reserved = testutils::Port::reserve();
     let busy = std::net::TcpListener::bind(("127.0.0.1", reserved.number())).unwrap();
@@ -303,7 +303,7 @@ fn the_port_that_was_chosen_must_be_free() {
     );
     instance.assert_no_leftovers();
     drop(busy);
-    // Another test that forks at this moment holds a copy of the listener until its child has started.
+    // A test that forks at this moment holds a copy of the listener until its child has started.
     testutils::poll(SOON, "the port to be free", || {
         let output = instance.rdd(&["svc", "start", "--secure-port", &port]);
         if output.status.success() {
@@ -320,10 +320,10 @@ fn the_port_that_was_chosen_must_be_free() {
 }
 
 #[test]
-fn a_busy_port_is_replaced_when_nobody_chose_it() {
+fn busy_default_port_is_replaced() {
     let instance = instance();
     let index = 100 + instance.name().bytes().map(u16::from).sum::<u16>() % 100;
-    // Whoever has them, they are busy now.
+    // Both ports are busy now, taken here or by another program.
     let _busy: Vec<_> = [6443 + index, 6443]
         .map(|port| std::net::TcpListener::bind(("127.0.0.1", port)))
         .into();
@@ -337,7 +337,7 @@ fn a_busy_port_is_replaced_when_nobody_chose_it() {
 
 #[cfg(unix)]
 #[test]
-fn files_are_for_their_owner_only() {
+fn files_are_readable_by_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let instance = instance();
     said(&instance, &["svc", "start"]);
@@ -367,7 +367,7 @@ fn files_are_for_their_owner_only() {
 }
 
 #[test]
-fn delete_leaves_what_is_not_ours_in_a_chosen_log_folder() {
+fn delete_leaves_other_files_in_a_chosen_log_folder() {
     let mut instance = instance();
     let folder = instance.scratch().join("my logs");
     fs::create_dir(&folder).unwrap();
@@ -387,12 +387,12 @@ fn delete_leaves_what_is_not_ours_in_a_chosen_log_folder() {
 }
 
 #[test]
-fn a_home_that_cannot_be_written_to_is_named() {
+fn unwritable_home_folder_is_named() {
     let instance = instance();
     let dir = instance.dir();
     let folder = dir.parent().unwrap();
     fs::create_dir_all(folder.parent().unwrap()).unwrap();
-    // A file where a folder must be stops root as well.
+    // A file in place of the folder fails for root, too.
     fs::write(folder, "").unwrap();
     let output = instance.rdd(&["svc", "start"]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,5 +1,5 @@
-//! A command that waits while the control plane is replaced. No controller runs, so nothing happens to the VM but what
-//! the test writes.
+//! A command that waits while the control plane is replaced. No controller runs, so only the test changes the
+//! VM.
 
 use std::thread;
 
@@ -53,14 +53,14 @@ fn set_running(instance: &Instance, status: &str, reason: &str) {
 }
 
 #[test]
-fn a_wait_goes_on_with_the_next_control_plane() {
+fn wait_continues_with_the_next_control_plane() {
     let instance = with_a_vm();
     thread::scope(|scope| {
         let waiting =
             scope.spawn(|| instance.rdd(&["limavm", "start", "web", "--wait", "--timeout=120s"]));
         until_declared(&instance, "true");
         kill_daemon(&instance);
-        // At another port, too.
+        // At another port.
         let port = testutils::Port::reserve();
         let number = port.number().to_string();
         said(&instance, &["svc", "start", "--secure-port", &number]);
@@ -74,7 +74,7 @@ fn a_wait_goes_on_with_the_next_control_plane() {
 }
 
 #[test]
-fn a_wait_for_a_control_plane_that_stays_away_ends_at_its_own_deadline() {
+fn wait_for_a_stopped_control_plane_ends_at_its_deadline() {
     let instance = with_a_vm();
     thread::scope(|scope| {
         let waiting =
@@ -92,7 +92,7 @@ fn a_wait_for_a_control_plane_that_stays_away_ends_at_its_own_deadline() {
 }
 
 #[test]
-fn a_wait_that_is_interrupted_says_that_the_wish_stands() {
+fn interrupted_wait_reports_that_the_request_still_applies() {
     let instance = with_a_vm();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| instance.rdd(&["limavm", "start", "web"]));
@@ -120,7 +120,7 @@ fn a_wait_that_is_interrupted_says_that_the_wish_stands() {
 }
 
 #[test]
-fn a_wait_for_a_new_vm_that_runs_out_of_time_says_what_for() {
+fn wait_for_a_new_vm_that_times_out_names_what_it_waited_for() {
     let instance = instance();
     said(&instance, &["svc", "start", "--controllers="]);
     let template = template(&instance);
@@ -154,7 +154,7 @@ fn a_wait_for_a_new_vm_that_runs_out_of_time_says_what_for() {
 }
 
 #[test]
-fn a_grace_period_goes_with_the_wish() {
+fn grace_period_is_in_the_same_change_as_the_request() {
     let instance = with_a_vm();
     let grace = r"{.metadata.annotations.lima\.rancherdesktop\.io/stopGracePeriod}";
     for (command, flag, expected) in [
@@ -178,7 +178,7 @@ fn a_grace_period_goes_with_the_wish() {
 }
 
 #[test]
-fn the_list_tells_what_is_under_way() {
+fn list_shows_pending_requests() {
     let instance = with_a_vm();
     let listed = |expected: &str| {
         let list = instance.rdd_ok(&["limavm", "list"]);
@@ -195,7 +195,7 @@ fn the_list_tells_what_is_under_way() {
 }
 
 #[test]
-fn a_deletion_that_fails_names_the_way_out_and_does_not_take_it() {
+fn failing_deletion_names_the_way_out_and_does_not_take_it() {
     let instance = with_a_vm();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| instance.rdd(&["limavm", "delete", "web", "--force"]));

@@ -1,4 +1,4 @@
-//! VMs on Windows, as far as they go: QEMU cannot be driven there yet (`driver::qemu`), and Wine has none.
+//! VMs on Windows, without a start: QEMU cannot be driven there yet (`driver::qemu`), and Wine has none.
 
 use std::fs;
 
@@ -6,16 +6,16 @@ use testutils::poll;
 
 use crate::said::{SOON, daemons, instance, kill_daemon, said, stderr};
 
-/// From the declaration to the removal, with the reason wherever somebody looks for one.
+/// From creation to removal, with the reason in the error, in the conditions and in the description.
 #[test]
-fn a_vm_that_cannot_be_made_says_what_is_missing_and_goes_again() {
+fn vm_that_cannot_be_made_names_what_is_missing_and_can_be_deleted() {
     let instance = instance();
     let disk = instance.scratch().join("disk.raw");
     fs::write(&disk, [0; 1 << 16]).unwrap();
     let file = instance.scratch().join("template.yaml");
     let text = format!("images:\n- location: '{}'\ncpus: 1\n", disk.display());
     fs::write(&file, text).unwrap();
-    // As it is written at a prompt of Windows: a path without a slash and without a drive is a path, too.
+    // A Windows path without a slash and without a drive.
     let given = r".\template.yaml";
     let missing = "qemu-img is not installed; install QEMU (winget install";
     let create = |more: &[&str]| {
@@ -35,13 +35,13 @@ fn a_vm_that_cannot_be_made_says_what_is_missing_and_goes_again() {
     let output = create(&["--wait=false"]);
     assert!(output.status.success(), "{}", stderr(&output));
     said(&instance, &["limavm", "start", "web", "--wait=false"]);
-    // The next control plane comes to the same end.
+    // The next control plane reports the same.
     kill_daemon(&instance);
     poll(SOON, "the condition", || {
-        let told = instance.rdd_ok(&["limavm", "describe", "web"]);
-        match told.contains(missing) {
+        let shown = instance.rdd_ok(&["limavm", "describe", "web"]);
+        match shown.contains(missing) {
             true => Ok(()),
-            false => Err(told),
+            false => Err(shown),
         }
     });
     assert_eq!(daemons(&instance).len(), 1);

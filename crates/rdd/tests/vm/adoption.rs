@@ -1,4 +1,4 @@
-//! Daemon and hostagent find each other again; the guest notices nothing.
+//! Adoption after a crash, without an effect on the guest.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use testutils::poll;
 
 use crate::guest::{Guest, NAME};
 
-/// Hazard 20: the daemon is killed; the next one takes over the VM as it runs.
+/// Hazard 20: the daemon is killed; the next one adopts the running VM.
 #[test]
-fn h20_a_killed_daemon_reboots_nobody() {
+fn h20_killed_daemon_reboots_no_vm() {
     let guest = Guest::boot();
     let before = guest.boot_id();
     let hostagent = guest.process(&["hostagent"]).identity().clone();
@@ -26,14 +26,14 @@ fn h20_a_killed_daemon_reboots_nobody() {
     assert_eq!(guest.boot_id(), before);
     assert_eq!(guest.process(&["hostagent"]).identity(), &hostagent);
     assert_eq!(guest.field("{.status.restartCount}"), "1");
-    // And it is in charge: it can stop what it did not start.
+    // The new daemon controls the VM that it did not start.
     guest.rdd(&["limavm", "stop", NAME, "--wait"]);
     guest.wait_for("Running", "False", "Stopped");
 }
 
-/// Hazard 18: the hostagent is killed; a new one takes over QEMU.
+/// Hazard 18: the hostagent is killed; a new one adopts QEMU.
 #[test]
-fn h18_a_killed_hostagent_reboots_nobody() {
+fn h18_killed_hostagent_does_not_reboot_its_vm() {
     let guest = Guest::boot();
     let before = guest.boot_id();
     let qemu = guest.process(&["qemu-system"]).identity().clone();
@@ -56,7 +56,7 @@ fn h18_a_killed_hostagent_reboots_nobody() {
     assert_eq!(guest.boot_id(), before);
     assert_eq!(guest.process(&["qemu-system"]).identity(), &qemu);
     guest.rdd(&["limavm", "stop", NAME, "--wait"]);
-    // Its agent is there still, and who was killed has given no cause.
+    // The guest agent still runs, and the event names no cause for the killed process.
     let story = guest.instance.rdd_ok(&["limavm", "describe", NAME]);
     assert!(!story.contains("no agent"), "{story}");
     assert!(story.contains("ended without an error message"), "{story}");
@@ -64,9 +64,9 @@ fn h18_a_killed_hostagent_reboots_nobody() {
     guest.instance.assert_no_leftovers();
 }
 
-/// QEMU dies: the VM is started again, because it is declared to run.
+/// When QEMU dies, the VM is started again, because its spec says that it runs.
 #[test]
-fn a_killed_qemu_is_started_again() {
+fn killed_qemu_is_started_again() {
     let guest = Guest::boot();
     let before = guest.boot_id();
     guest
@@ -81,9 +81,9 @@ fn a_killed_qemu_is_started_again() {
     assert_ne!(guest.boot_id(), before);
 }
 
-/// What the first boot made is on the disk before anybody sees it: ssh's keys are not lost with the power.
+/// The first boot writes its results durably before it reports them, so a power-off does not change the ssh host keys.
 #[test]
-fn h24_a_guest_that_is_switched_off_in_its_first_boot_comes_up_again_as_itself() {
+fn h24_guest_switched_off_in_its_first_boot_keeps_its_ssh_host_keys() {
     let guest = Guest::boot();
     let known = guest.ssh(&["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]);
     assert!(known.starts_with("ssh-ed25519 "), "{known}");

@@ -1,4 +1,4 @@
-//! What can be wrong: each mistake gives a message that names the cause, leaves nothing half-made, and the same command
+//! Wrong input and missing prerequisites. Each error names the cause and leaves no partial state, and the same command
 //! works once the cause is gone.
 
 use std::fs;
@@ -13,7 +13,7 @@ fn fresh() -> Instance {
     Instance::new(env!("CARGO_BIN_EXE_rdd"))
 }
 
-/// What stands in a VM's condition.
+/// The message of a VM's condition.
 fn message(instance: &Instance, condition: &str) -> String {
     kubectl(
         instance,
@@ -52,7 +52,7 @@ fn wait_for_status(instance: &Instance, condition: &str, status: &str) {
     });
 }
 
-/// Nothing of the VM is on disk, not even under a temporary name.
+/// Asserts that no file of the VM exists, not even under a temporary name.
 #[track_caller]
 fn assert_nothing_half_made(instance: &Instance) {
     let left: Vec<_> = fs::read_dir(instance.lima_home())
@@ -69,7 +69,7 @@ fn assert_nothing_half_made(instance: &Instance) {
     );
 }
 
-/// A disk image that is good for everything but booting.
+/// A disk image that can be used for everything but booting.
 fn disk_image(instance: &Instance) -> std::path::PathBuf {
     let path = instance.scratch().join("disk.qcow2");
     instance
@@ -93,7 +93,7 @@ fn sha256(instance: &Instance, path: &Path) -> String {
 }
 
 #[test]
-fn a_broken_template_is_refused_with_the_place_and_nothing_is_made() {
+fn broken_template_is_refused_with_the_place_and_creates_nothing() {
     let instance = fresh();
     let file = instance.scratch().join("template.yaml");
     let create = ["limavm", "create", NAME, &file.to_string_lossy()].map(str::to_owned);
@@ -138,7 +138,7 @@ fn a_broken_template_is_refused_with_the_place_and_nothing_is_made() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn missing_file_is_named() {
     let instance = fresh();
     let stderr = instance.rdd_fails(&["limavm", "create", NAME, "./no/such/template.yaml"], 1);
     assert!(
@@ -157,7 +157,7 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn names_that_cannot_be_folders_are_refused() {
+fn names_that_are_no_valid_folder_names_are_refused() {
     let instance = fresh();
     instance.rdd_ok(&["svc", "start"]);
     let template = guest::template();
@@ -178,7 +178,7 @@ fn names_that_cannot_be_folders_are_refused() {
 }
 
 #[test]
-fn a_wrong_digest_is_named_and_a_right_one_goes_on() {
+fn wrong_digest_is_reported_and_the_right_one_continues() {
     let instance = fresh();
     let image = disk_image(&instance);
     let right = sha256(&instance, &image);
@@ -209,7 +209,7 @@ fn a_wrong_digest_is_named_and_a_right_one_goes_on() {
         ""
     );
 
-    // The same command works, and so does the declared way: the condition tells, a corrected template goes on.
+    // The same command works. Without a wait the condition reports it, and a corrected template continues.
     fs::write(&file, template(&right)).unwrap();
     instance.rdd_ok(&["limavm", "create", NAME, &file.to_string_lossy(), "--wait"]);
     instance.rdd_ok(&["limavm", "delete", NAME, "--wait"]);
@@ -239,7 +239,7 @@ fn a_wrong_digest_is_named_and_a_right_one_goes_on() {
 }
 
 #[test]
-fn an_image_over_plain_http_needs_a_digest() {
+fn image_over_plain_http_needs_a_digest() {
     let instance = fresh();
     let file = instance.scratch().join("template.yaml");
     fs::write(
@@ -256,7 +256,7 @@ fn an_image_over_plain_http_needs_a_digest() {
 }
 
 #[test]
-fn an_image_that_was_not_built_says_how_to_build_it() {
+fn missing_built_image_is_reported_with_the_command_that_builds_it() {
     let instance = fresh();
     let file = instance.scratch().join("template.yaml");
     fs::write(&file, "images:\n- location: image://debian-99\n").unwrap();
@@ -273,7 +273,7 @@ fn an_image_that_was_not_built_says_how_to_build_it() {
 }
 
 #[test]
-fn a_port_in_use_is_named_and_the_vm_starts_when_it_is_free() {
+fn ssh_port_in_use_is_named_and_the_vm_starts_when_it_is_free() {
     let instance = guest::instance();
     let _slot = VmSlot::acquire();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -294,7 +294,7 @@ fn a_port_in_use_is_named_and_the_vm_starts_when_it_is_free() {
 }
 
 #[test]
-fn without_qemu_the_package_is_named_and_its_installation_is_noticed() {
+fn without_qemu_its_package_is_named_and_an_installation_is_noticed() {
     let mut instance = guest::instance();
     let _slot = VmSlot::acquire();
     let bin = instance.scratch().join("bin");
@@ -324,9 +324,9 @@ fn without_qemu_the_package_is_named_and_its_installation_is_noticed() {
     instance.rdd_ok_within(&["limavm", "start", NAME, "--wait"], BOOT);
 }
 
-/// The ports of VMs and of the API are for this user on this machine only.
+/// Only this user on this machine can use the ports of VMs and of the API.
 #[test]
-fn nothing_listens_beyond_loopback_and_no_key_is_open_to_others() {
+fn ports_are_on_loopback_and_keys_are_readable_by_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let guest = Guest::boot();
     let listening = guest

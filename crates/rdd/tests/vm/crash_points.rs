@@ -1,9 +1,9 @@
-//! Dies at every crash point of the code ([`process::crash`]), in the real daemon, hostagent or command with a real
-//! QEMU, and sees that the next start gets to what was declared: nothing is lost, nothing is there twice, nothing is
-//! left behind (hazards 15, 23, 24).
+//! Kills the real daemon, hostagent or command at every crash point of the code ([`process::crash`]), with a real QEMU,
+//! and checks that the next start reaches the declared state: nothing is lost, duplicated or left behind (hazards 15, 23,
+//! 24).
 //!
-//! The guest is a stub, since what dies here is ours. `sequences` has a test for each way through the code; the table
-//! below says which way leads past a point. A point without a row, and a row without a point, fails.
+//! The guest is a stub, because only processes of rdd are killed. `sequences` has a test for each sequence of steps; the
+//! table below names the sequence of each point. A point without a row fails, and so does a row without a point.
 
 mod sequences;
 mod world;
@@ -12,24 +12,24 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The way that leads past a point.
+/// The sequence of steps that passes a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// `rdd limavm create`, which dies itself.
+    /// `rdd limavm create`; the command itself is killed.
     CreateCommand,
-    /// The daemon takes in a new VM and makes its files.
+    /// The daemon creates the files of a new VM.
     Create,
-    /// A VM starts; daemon or hostagent dies.
+    /// A VM starts; daemon or hostagent is killed.
     Start,
     /// The same, with the ssh keys to be made.
     StartWithoutKeys,
     /// The same, with a private key that cannot be used.
     StartWithBadKeys,
-    /// A hostagent takes over a running VM.
+    /// A hostagent adopts a running VM.
     Adopt,
     /// A VM is stopped.
     Stop,
-    /// A VM is stopped whose guest ignores that.
+    /// A VM is stopped whose guest ignores the request.
     StopByForce,
     /// A VM is restarted on request.
     Restart,
@@ -117,7 +117,7 @@ const POINTS: &[(&str, Way)] = &[
     ("svc.delete.after-short-dir", Way::SvcDelete),
     ("svc.delete.after-settings", Way::SvcDelete),
     ("svc.reset.after-vms", Way::SvcReset),
-    // At a daemon's and a VM's start also here: `sequences::no_write_of_a_start_can_be_interrupted_with_a_loss`.
+    // At a daemon's and a VM's start also here: `sequences::interrupted_writes_of_a_start_lose_nothing`.
     (
         "file.created",
         Way::Elsewhere("process/tests/contract/file.rs"),
@@ -174,7 +174,7 @@ const POINTS: &[(&str, Way)] = &[
     ),
 ];
 
-/// The points of a way, in the order in which it passes them.
+/// The points of a sequence, in order.
 fn points(way: Way) -> impl Iterator<Item = &'static str> {
     POINTS
         .iter()
@@ -182,9 +182,9 @@ fn points(way: Way) -> impl Iterator<Item = &'static str> {
         .map(|(point, _)| *point)
 }
 
-/// Nobody adds a point that is never died at, and no row outlives its point.
+/// Every point has a row, and every row a point.
 #[test]
-fn h24_every_crash_point_has_its_test() {
+fn h24_every_crash_point_has_a_test() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut in_code = BTreeSet::new();
     let mut folders: Vec<_> = fs::read_dir(&crates)

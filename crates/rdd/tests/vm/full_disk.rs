@@ -1,11 +1,11 @@
-//! A full disk, for real: the home folder on a small file system of its own.
+//! A full disk: the home folder is on a small file system of its own.
 
 use std::fs;
 
 use crate::guest::{self, BOOT};
 
-/// The script runs in a mount namespace of its own, as the root of a user namespace where we are not root already, so
-/// that the small file system is seen by nobody else and goes away with the script.
+/// The script runs in a mount namespace of its own (for ordinary users in a user namespace), so that no other process
+/// sees the small file system, and it disappears with the script.
 const SCRIPT: &str = r#"
 set -eu
 rdd=$1 template=$2
@@ -24,7 +24,7 @@ echo "made: $(ls "$HOME/.rd$RDD_INSTANCE/lima/web" | tr '\n' ' ')"
 "#;
 
 #[test]
-fn a_full_disk_is_named_and_the_vm_is_made_when_there_is_room() {
+fn full_disk_is_reported_and_the_vm_is_created_once_there_is_room() {
     let instance = guest::instance();
     let script = instance.scratch().join("script.sh");
     fs::write(&script, SCRIPT).unwrap();

@@ -1,4 +1,4 @@
-//! A VM of the tests, and what they ask it.
+//! A VM for the tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -19,7 +19,7 @@ pub(crate) fn template() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates/debian-12.yaml")
 }
 
-/// An instance that can make VMs: the image is in the cache that the tests share.
+/// An instance that can create VMs: the image is in the cache that the tests share.
 pub(crate) fn instance() -> Instance {
     prepared(Instance::new(env!("CARGO_BIN_EXE_rdd")))
 }
@@ -40,7 +40,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Declares a VM from the README's template and waits until it runs.
+    /// Creates a VM from the README's template and waits until it runs.
     pub(crate) fn boot() -> Self {
         Self::boot_in(instance())
     }
@@ -86,7 +86,7 @@ impl Guest {
         self.rdd(&[&["limavm", "shell", NAME], command].concat())
     }
 
-    /// What tells one boot of the guest's kernel from another.
+    /// The boot id of the guest's kernel, which differs for each boot.
     #[track_caller]
     pub(crate) fn boot_id(&self) -> String {
         self.ssh(&["cat", "/proc/sys/kernel/random/boot_id"])
@@ -122,7 +122,7 @@ impl Guest {
         self.instance.lima_home().join(NAME)
     }
 
-    /// The running process whose command line holds all of these words.
+    /// The running process whose command line contains all of these words.
     #[track_caller]
     pub(crate) fn process(&self, words: &[&str]) -> process::Process {
         let mut found: Vec<_> = self

@@ -1,4 +1,4 @@
-//! What the hostagent watches in a real guest, and what goes on without it.
+//! What the hostagent watches in a real guest, and what works without it.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use testutils::poll;
 
 use crate::guest::{BOOT, Guest, NAME};
 
-/// Seconds that the guest's clock may differ after it was set: a login takes some of them.
+/// The seconds by which the guest's clock may differ after it was set; a login takes some of them.
 const RIGHT: u64 = 30;
 
 fn off(guest: &Guest) -> u64 {
@@ -16,9 +16,9 @@ fn off(guest: &Guest) -> u64 {
     theirs.abs_diff(now.as_secs())
 }
 
-/// Hazard 29: to the guest an hour of sleep of its host, and a step of its own clock, are the same.
+/// Hazard 29: for the guest a step of its clock is the same as an hour of suspend of its host.
 #[test]
-fn h29_a_guest_whose_clock_is_off_by_an_hour_is_set_right() {
+fn h29_guest_clock_that_is_off_by_an_hour_is_set() {
     let guest = Guest::boot();
     let before = guest.boot_id();
     for step in ["+1 hour", "-1 hour"] {
@@ -42,20 +42,20 @@ fn h29_a_guest_whose_clock_is_off_by_an_hour_is_set_right() {
     assert_eq!(guest.field("{.status.restartCount}"), "1");
 }
 
-/// Hazard 29: an emulated guest that measures its processor's clock on a busy host can be wrong by any factor, and then
-/// its time runs away from the host's for as long as it is up.
+/// Hazard 29: an emulated guest that calibrates its TSC on a busy host can get any frequency, and then its time drifts
+/// until it is rebooted.
 #[test]
-fn h29_the_time_of_a_guest_runs_as_fast_as_the_hosts() {
+fn h29_guest_time_runs_as_fast_as_the_hosts() {
     let guest = Guest::boot();
     let command_line = guest.ssh(&["cat", "/proc/cmdline"]);
-    // Only emulated guests are told this.
+    // Only emulated guests get this option.
     if command_line.contains("no_timer_check") {
         assert!(
             command_line.contains(" tsc=reliable tsc_early_khz="),
             "{command_line}"
         );
     }
-    // Each reading of the guest's clock lies between two of ours.
+    // Each reading of the guest's clock is between two readings of the host's.
     let start = Instant::now();
     let read = || {
         let before = start.elapsed().as_secs_f64();
@@ -69,7 +69,7 @@ fn h29_the_time_of_a_guest_runs_as_fast_as_the_hosts() {
     let (first_begin, first, first_end) = read();
     let (last_begin, last, last_end) = loop {
         let reading = read();
-        // Long enough for a login's time to be small beside it.
+        // Long compared with the time of a login.
         if reading.0 - first_end > 5.0 {
             break reading;
         }
@@ -87,7 +87,7 @@ fn h29_the_time_of_a_guest_runs_as_fast_as_the_hosts() {
 /// may go on executing what was there before (`driver/src/qemu/tcg_threads.rs`): QEMU 7.2 with a thread for each of two CPUs
 /// hung or panicked in seven runs of eight, six times within 320 changes.
 #[test]
-fn a_guest_whose_kernel_changes_its_code_goes_on() {
+fn guest_whose_kernel_patches_its_code_keeps_running() {
     const CHANGES: &str =
         "touch /run/noise; (while [ -e /run/noise ]; do echo; done | cat >/dev/null) &
         i=0
@@ -98,7 +98,7 @@ fn a_guest_whose_kernel_changes_its_code_goes_on() {
         done
         rm /run/noise; wait; echo $i";
     let guest = Guest::boot();
-    // One CPU has nobody who changes its code meanwhile.
+    // With one CPU no other one changes the code meanwhile.
     assert_ne!(guest.ssh(&["nproc"]), "1");
     let qemu = guest.process(&["qemu-system"]);
     let words =
@@ -112,19 +112,19 @@ fn a_guest_whose_kernel_changes_its_code_goes_on() {
     assert_eq!(guest.ssh(&["sudo", "sh", "-c", CHANGES]), "500");
 }
 
-/// Hazard 19: a kernel that has panicked stands still for ever, unless somebody is told.
+/// Hazard 19: without a panic device QEMU keeps running after a kernel panic.
 #[test]
-fn h19_a_guest_whose_kernel_panics_is_started_again_and_says_why() {
+fn h19_guest_with_a_kernel_panic_is_restarted_with_the_reason() {
     let guest = Guest::boot();
     let before = guest.boot_id();
-    // udev loads it a while after ssh is there.
+    // udev loads the module some time after sshd has started.
     poll(BOOT, "the driver of the panic device", || {
         match guest.ssh(&["ls", "/sys/bus/platform/drivers"]) {
             drivers if drivers.contains("pvpanic") => Ok(()),
             drivers => Err(drivers),
         }
     });
-    // After the login has ended: it would not end any more.
+    // After the end of the login, which would otherwise never return.
     guest.ssh(&[
         "sudo",
         "sh",
@@ -154,12 +154,12 @@ fn events(guest: &Guest) -> Vec<String> {
         .collect()
 }
 
-/// Hazard 30: sshd takes connections (the kernel does) and never says a word.
+/// Hazard 30: the kernel accepts connections for sshd, and sshd never answers.
 #[test]
-fn h30_a_guest_whose_sshd_hangs_is_degraded_and_heals() {
+fn h30_guest_with_a_hanging_sshd_is_degraded_until_it_recovers() {
     let guest = Guest::boot();
     let before = events(&guest).len();
-    // It goes on by itself, since nobody can log in to let it.
+    // sshd continues by itself, because no login can resume it.
     guest.ssh(&[
         "sudo",
         "sh",
@@ -167,7 +167,7 @@ fn h30_a_guest_whose_sshd_hangs_is_degraded_and_heals() {
         "P=$(cat /run/sshd.pid); setsid sh -c \"kill -STOP $P; sleep 150; kill -CONT $P\" >/dev/null 2>&1 </dev/null &",
     ]);
     let is = |line: &String, phase: &str| line.contains(&format!("\"phase\":\"{phase}\""));
-    let degraded = poll(BOOT, "the hung sshd to be told", || {
+    let degraded = poll(BOOT, "the hanging sshd to be reported", || {
         let all = events(&guest);
         let found = all[before..]
             .iter()
@@ -184,9 +184,9 @@ fn h30_a_guest_whose_sshd_hangs_is_degraded_and_heals() {
     assert_eq!(guest.ssh(&["echo", "well"]), "well");
 }
 
-/// Hazard 30: the agent inside hangs. Logins work, so it is told and nothing else happens.
+/// Hazard 30: the guest agent hangs. Logins work, so the condition reports it and nothing else happens.
 #[test]
-fn h30_a_guest_whose_agent_hangs_is_degraded_and_heals() {
+fn h30_guest_with_a_hanging_agent_is_degraded_until_it_recovers() {
     let guest = Guest::boot();
     let is = |line: &str, phase: &str| line.contains(&format!("\"phase\":\"{phase}\""));
     let signal = |name: &str| {
@@ -194,7 +194,7 @@ fn h30_a_guest_whose_agent_hangs_is_degraded_and_heals() {
         guest.ssh(&["sudo", "sh", "-c", &script]);
     };
     signal("STOP");
-    poll(BOOT, "the hung agent to be told", || {
+    poll(BOOT, "the hanging agent to be reported", || {
         let all = events(&guest);
         match all.last() {
             Some(line) if is(line, "degraded") && line.contains("guest agent") => Ok(()),
@@ -212,10 +212,10 @@ fn h30_a_guest_whose_agent_hangs_is_degraded_and_heals() {
     assert_eq!(guest.field("{.status.restartCount}"), "1");
 }
 
-/// Hazard 18: without daemon and hostagent, with QEMU's sockets removed, the guest is reached on its port; the next
-/// ones take it over.
+/// Hazard 18: without daemon and hostagent, and with QEMU's sockets removed, the guest is reachable on its port; the next
+/// processes adopt it.
 #[test]
-fn h18_the_ssh_port_works_while_nobody_watches_and_after() {
+fn h18_ssh_port_works_without_daemon_and_hostagent_and_after_adoption() {
     let guest = Guest::boot();
     let (before, port) = (guest.boot_id(), guest.field("{.status.sshLocalPort}"));
     for words in [&["svc", "serve"][..], &["hostagent"]] {
@@ -244,7 +244,7 @@ fn h18_the_ssh_port_works_while_nobody_watches_and_after() {
     guest.wait_for("Running", "True", "Started");
     assert_eq!(guest.boot_id(), before);
     assert_eq!(guest.field("{.status.sshLocalPort}"), port);
-    // The line to the agent is back too: it is what sets the clock.
+    // The channel to the agent works again: it sets the clock.
     poll(BOOT, "qmp.sock and ga.sock", || {
         let there = ["qmp.sock", "ga.sock"].map(|socket| guest.dir().join(socket).exists());
         if there == [true, true] {

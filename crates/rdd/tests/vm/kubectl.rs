@@ -1,11 +1,11 @@
-//! The same job with nothing but kubectl.
+//! The life of a VM, controlled with kubectl only.
 
 use testutils::{VmSlot, poll};
 
 use crate::guest::{self, BOOT, kubectl};
 
 #[test]
-fn a_vm_is_declared_watched_and_deleted_with_kubectl() {
+fn vm_is_created_watched_and_deleted_with_kubectl() {
     let instance = guest::instance();
     let _slot = VmSlot::acquire();
     instance.rdd_ok(&["svc", "start"]);

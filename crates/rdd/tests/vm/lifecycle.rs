@@ -1,4 +1,4 @@
-//! The main job: a declared VM boots, is what its user expects, and follows what is declared.
+//! A VM boots, is as its user expects it, and follows its spec.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use testutils::poll;
 use crate::guest::{Guest, NAME};
 
 #[test]
-fn a_guest_is_what_its_user_expects() {
+fn guest_has_the_user_network_clock_and_disk_that_its_user_expects() {
     let guest = Guest::boot();
     assert!(guest.ssh(&["uname", "-a"]).starts_with("Linux lima-web "));
     assert!(
@@ -16,20 +16,20 @@ fn a_guest_is_what_its_user_expects() {
             .contains("VERSION_ID=\"12\"")
     );
 
-    // The user is the host's, may become root without a password, and has a shell that works.
+    // The user is the host's, can become root without a password, and has a working shell.
     assert_eq!(guest.ssh(&["sudo", "-n", "id", "-u"]), "0");
     assert_ne!(guest.ssh(&["id", "-u"]), "0");
     assert_eq!(
         guest.ssh(&["bash", "-lc", "echo $HOME"]),
         guest.ssh(&["pwd"])
     );
-    // Arguments arrive as they are.
+    // Arguments arrive unchanged.
     assert_eq!(
         guest.ssh(&["printf", "%s|", "a b", "$HOME", "it's", "*"]),
         "a b|$HOME|it's|*|"
     );
 
-    // Its own name, and names through the host's resolver.
+    // The guest's own name, and names through the host's resolver.
     assert!(
         guest
             .ssh(&["getent", "hosts", "lima-web"])
@@ -58,7 +58,7 @@ fn a_guest_is_what_its_user_expects() {
         "the guest's clock is {theirs}, ours {now}"
     );
 
-    // apt knows where packages come from, and the root file system has the disk's size.
+    // apt has a mirror, and the root file system has the size of the disk.
     assert!(
         guest
             .ssh(&["apt-cache", "policy"])
@@ -94,7 +94,7 @@ fn a_guest_is_what_its_user_expects() {
 }
 
 #[test]
-fn a_vm_follows_what_is_declared() {
+fn vm_follows_its_spec() {
     let guest = Guest::boot();
     let first = guest.boot_id();
     assert_eq!(guest.field("{.status.restartCount}"), "1");
@@ -191,9 +191,9 @@ fn a_vm_follows_what_is_declared() {
     );
 }
 
-/// Hazard 26: what the user wants next does not wait for the boot.
+/// Hazard 26: a request during boot does not wait for the end of the boot.
 #[test]
-fn h26_a_booting_vm_stops_and_is_deleted_at_once() {
+fn h26_stop_and_delete_during_boot_take_effect_at_once() {
     let guest = Guest::boot();
     guest.rdd(&["limavm", "stop", NAME, "--wait"]);
     guest.rdd(&["limavm", "start", NAME, "--wait=false"]);
@@ -206,9 +206,9 @@ fn h26_a_booting_vm_stops_and_is_deleted_at_once() {
     assert!(!guest.dir().exists());
 }
 
-/// The folders of users can have any name (hazard 14): QEMU's command line, ssh's configuration, the clean-up.
+/// Folders of users can have any name (hazard 14); it is in QEMU's command line and ssh's configuration.
 #[test]
-fn h14_a_home_folder_with_an_awkward_name() {
+fn h14_vm_runs_in_a_home_folder_with_an_awkward_name() {
     let instance = testutils::Instance::with_awkward_home(env!("CARGO_BIN_EXE_rdd"));
     let guest = Guest::boot_in(crate::guest::prepared(instance));
     assert!(guest.ssh(&["uname", "-s"]).contains("Linux"));
@@ -217,12 +217,12 @@ fn h14_a_home_folder_with_an_awkward_name() {
     assert!(!guest.instance.short_dir().exists());
 }
 
-/// `svc stop` ends the VMs in an orderly way: the guest's journal has its own power-down.
+/// `svc stop` shuts the guests down: the guest's journal contains the power-down.
 #[test]
-fn h11_h45_stopping_the_daemon_shuts_the_guest_down_in_order() {
+fn h11_h45_stop_of_the_daemon_shuts_the_guest_down_cleanly() {
     let guest = Guest::boot();
     guest.ssh(&["sudo", "sh", "-c", "printf 'orderly' > /root/at-stop.tmp && systemd-run --quiet --property=Type=oneshot --property=RemainAfterExit=yes --property='ExecStop=/bin/mv /root/at-stop.tmp /root/at-stop' /bin/true"]);
-    // Each command runs in a session of its own, without a terminal: this one is not the one that started the daemon.
+    // Each command runs in a session of its own, so this one is not in the session that started the daemon.
     guest.rdd(&["svc", "stop"]);
     guest.instance.assert_no_leftovers();
     guest.rdd(&["svc", "start"]);
@@ -230,12 +230,12 @@ fn h11_h45_stopping_the_daemon_shuts_the_guest_down_in_order() {
     assert_eq!(guest.ssh(&["sudo", "cat", "/root/at-stop"]), "orderly");
 }
 
-/// The time that a test gives a status to stay as it is.
+/// How long the status must stay unchanged.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Hazard 27: nobody writes the status of a VM to which nothing happens.
+/// Hazard 27: no controller writes the status of an idle VM.
 #[test]
-fn h27_the_status_of_a_vm_at_rest_is_left_alone() {
+fn h27_status_of_an_idle_vm_is_not_written() {
     let guest = Guest::boot();
     let before = guest.field("{.metadata.resourceVersion}");
     let watch = guest
@@ -245,7 +245,7 @@ fn h27_the_status_of_a_vm_at_rest_is_left_alone() {
         .arg(guest.instance.kubeconfig())
         .args(["get", "limavm", NAME, "--watch-only", "-o", "name"])
         .run_any();
-    // The watch is ended by its deadline; what it printed until then is an event.
+    // The watch runs until its deadline; each line that it printed is an event.
     if let Ok(output) = watch {
         assert_eq!(output.text(), "");
     }

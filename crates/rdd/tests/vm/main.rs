@@ -1,7 +1,7 @@
 //! Real VMs: the real binary, QEMU, ssh and the Debian 12 image that `rdd image build` makes.
 //!
-//! One program for all of them, so that they link once. Each test has an instance and a home folder of its own and
-//! takes a slot before it boots, because emulated guests share the cores.
+//! All are in one test program, so that it is linked once. Each test has an instance and a home folder of its own and
+//! acquires a slot before it boots, because emulated guests share the cores.
 
 #![cfg(unix)] // No VM runs on Windows yet.
 #![expect(

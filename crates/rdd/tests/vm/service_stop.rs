@@ -1,4 +1,4 @@
-//! The daemon stops, restarts and describes, with a real guest that notices it or does not.
+//! Stop, restart and description of the control plane with a real guest.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use testutils::{Instance, poll};
 
 use crate::guest::{BOOT, Guest, NAME};
 
-/// A stop and a restart of the daemon alone: the guest goes on, reachable all the time, and is under control again.
+/// The daemon is stopped and restarted without its VM. The guest stays reachable, and the next daemon controls it.
 #[test]
-fn h20_the_vms_outlive_a_stop_and_a_restart_of_the_daemon() {
+fn h20_vms_outlive_a_stop_and_a_restart_of_the_daemon() {
     let guest = Guest::boot();
     let boot = guest.boot_id();
     let hostagent = guest.process(&["hostagent"]).identity().clone();
@@ -24,7 +24,7 @@ fn h20_the_vms_outlive_a_stop_and_a_restart_of_the_daemon() {
             .iter()
             .all(|one| !one.command.contains("svc serve"))
     );
-    // Through ssh alone: no control plane is there to be asked.
+    // Through ssh only, because no control plane runs.
     assert_eq!(guest.boot_id(), boot);
     let again = guest.instance.rdd(&["svc", "stop"]);
     let again = String::from_utf8_lossy(&again.stderr).into_owned();
@@ -42,15 +42,15 @@ fn h20_the_vms_outlive_a_stop_and_a_restart_of_the_daemon() {
     assert_eq!(guest.process(&["qemu-system"]).identity(), &qemu);
     assert_eq!(guest.field("{.status.restartCount}"), "1");
 
-    // And the one that came last is in charge.
+    // The last daemon controls the VM.
     guest.rdd(&["limavm", "stop", NAME]);
     guest.rdd(&["svc", "stop"]);
     guest.instance.assert_no_leftovers();
 }
 
-/// A hostagent that dies while no daemon looks is replaced by the next daemon, and QEMU goes on.
+/// A hostagent that dies while no daemon runs is replaced by the next daemon, and QEMU keeps running.
 #[test]
-fn h18_a_hostagent_that_died_meanwhile_is_replaced_by_the_next_daemon() {
+fn h18_hostagent_that_died_without_a_daemon_is_replaced_by_the_next_daemon() {
     let guest = Guest::boot();
     let boot = guest.boot_id();
     guest.rdd(&["svc", "stop", "--keep-vms"]);
@@ -60,44 +60,44 @@ fn h18_a_hostagent_that_died_meanwhile_is_replaced_by_the_next_daemon() {
     assert_eq!(guest.boot_id(), boot);
 }
 
-/// What a VM's user reads of it, with rdd and with kubectl.
+/// The descriptions of rdd and of kubectl.
 #[test]
-fn a_vm_that_ran_tells_its_story() {
+fn describe_shows_the_history_of_a_vm_that_ran() {
     let guest = Guest::boot();
-    let told = guest.rdd(&["limavm", "describe", NAME]);
+    let shown = guest.rdd(&["limavm", "describe", NAME]);
     let line = |key: &str| {
-        let found = told.lines().find(|line| line.starts_with(key));
-        found.unwrap_or_else(|| panic!("{key}: {told}")).to_owned()
+        let found = shown.lines().find(|line| line.starts_with(key));
+        found.unwrap_or_else(|| panic!("{key}: {shown}")).to_owned()
     };
     let pid = |words: &[&str]| guest.process(words).identity().pid();
-    assert!(line("State:").ends_with("Started"), "{told}");
+    assert!(line("State:").ends_with("Started"), "{shown}");
     assert!(
         line("Hostagent:").contains(&format!("PID {},", pid(&["hostagent"]))),
-        "{told}"
+        "{shown}"
     );
     assert!(
         line("Machine:").contains(&format!("PID {},", pid(&["qemu-system"]))),
-        "{told}"
+        "{shown}"
     );
     let port = guest.field("{.status.sshLocalPort}");
     assert!(
         line("SSH:").contains(&format!("127.0.0.1:{port} ")),
-        "{told}"
+        "{shown}"
     );
-    let (_, phases) = told.split_once("Phases:").unwrap();
+    let (_, phases) = shown.split_once("Phases:").unwrap();
     let (phases, _) = phases.split_once("Last error:").unwrap();
     for phase in ["preparing", "starting", "booting", "login"] {
         let line = phases.lines().find(|line| line.contains(phase));
         assert!(
             line.is_some_and(|line| line.ends_with('s')),
-            "{phase}: {told}"
+            "{phase}: {shown}"
         );
     }
     let events = poll(BOOT, "the start among the events", || {
-        let told = guest.kubectl(&["describe", "limavm", NAME]);
-        match told.split_once("Events:") {
-            Some((_, events)) if events.contains("Started") => Ok(told),
-            _ => Err(told),
+        let shown = guest.kubectl(&["describe", "limavm", NAME]);
+        match shown.split_once("Events:") {
+            Some((_, events)) if events.contains("Started") => Ok(shown),
+            _ => Err(shown),
         }
     });
     assert!(
@@ -106,7 +106,7 @@ fn a_vm_that_ran_tells_its_story() {
     );
 }
 
-/// Something in the guest that is done when it shuts down in order.
+/// Installs a service in the guest that leaves a file at a clean shutdown.
 fn leave_a_note_at_shutdown(guest: &Guest) {
     guest.ssh(&["sudo", "sh", "-c", "rm -f /root/at-stop; printf 'orderly' > /root/at-stop.tmp && sync && systemd-run --quiet --property=Type=oneshot --property=RemainAfterExit=yes --property='ExecStop=/bin/mv /root/at-stop.tmp /root/at-stop' /bin/true"]);
 }
@@ -115,9 +115,9 @@ fn notes(guest: &Guest) -> String {
     guest.ssh(&["sudo", "ls", "/root"])
 }
 
-/// Who forces a stop asks nobody: the guest gets no chance to shut down.
+/// A forced stop switches the machine off without a shutdown of the guest.
 #[test]
-fn h17_a_forced_stop_asks_nobody() {
+fn h17_forced_stop_does_not_wait_for_the_guest() {
     let guest = Guest::boot();
     leave_a_note_at_shutdown(&guest);
     guest.rdd(&["limavm", "stop", NAME, "--force"]);
@@ -125,7 +125,7 @@ fn h17_a_forced_stop_asks_nobody() {
     guest.rdd(&["limavm", "start", NAME]);
     assert_eq!(notes(&guest), "at-stop.tmp");
 
-    // Only that once: the next stop asks.
+    // Only this once: the next stop shuts the guest down.
     leave_a_note_at_shutdown(&guest);
     guest.rdd(&["limavm", "restart", NAME]);
     assert_eq!(notes(&guest), "at-stop");
@@ -152,9 +152,10 @@ fn hang_at_shutdown(guest: &Guest) {
     ]);
 }
 
-/// A stop that is under way, with an hour of time, is forced: with one VM, and with the daemon and all of its VMs.
+/// A stop with a grace period of an hour has begun, and a second command forces it: of one VM, and of the daemon with its
+/// VMs.
 #[test]
-fn h17_who_loses_patience_forces_the_stop_that_is_under_way() {
+fn h17_second_stop_with_force_shortens_the_first() {
     let guest = Guest::boot();
     let hour = "--grace-period=1h";
     hang_at_shutdown(&guest);
@@ -172,9 +173,9 @@ fn h17_who_loses_patience_forces_the_stop_that_is_under_way() {
     guest.instance.assert_no_leftovers();
 }
 
-/// A daemon on its way out is of no use to somebody who wants one that stays.
+/// A start during a stop waits for the end of the stopping daemon.
 #[test]
-fn who_starts_a_daemon_that_is_stopping_gets_the_next_one() {
+fn start_during_a_stop_gets_a_new_daemon() {
     let mut instance = Instance::new(env!("CARGO_BIN_EXE_rdd"));
     let template = instance.stub_template(PowerButton::Ignored);
     let template = template.display().to_string();

@@ -1,4 +1,4 @@
-//! A short soak (`crates/soak`): random faults at a few VMs. `make soak` runs long ones.
+//! A short soak (`crates/soak`): random faults with a few VMs. `make soak` runs long ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use process::spawn::Spawn;
 use process::{Identity, Process, Signal};
 use testutils::poll;
 
-/// The tests that run in an enclosure; by themselves they are skipped.
+/// The tests that run in an enclosure; the other tests start them.
 const INSIDE: &str = "soak::inside_of_an_enclosure";
 const ENDLESS: &str = "soak::endless";
-/// One minute of faults and, at the worst, the way back from the last of them.
+/// One minute of faults and the recovery from the last of them.
 const LIMIT: Duration = Duration::from_secs(420);
-/// For a VM to come up on a busy machine.
+/// The start of a VM on a busy machine.
 const UP: Duration = Duration::from_secs(120);
 
 #[test]
-fn h33_random_faults_lose_no_vm_and_hurt_no_stranger() {
+fn h33_random_faults_lose_no_vm_and_signal_no_other_process() {
     let test = std::env::current_exe().unwrap();
     let [program, rest @ ..] = soak::enclosure() else {
         panic!("an enclosure has a program");
@@ -44,19 +44,19 @@ fn inside_of_an_enclosure() {
     }
 }
 
-/// Ctrl-C reaches all that run in the foreground; `kill` and `kill -9` whom somebody chose.
+/// Ctrl-C signals every process in the foreground; `kill` and `kill -9` signal one.
 #[test]
-fn a_soak_that_is_interrupted_or_killed_leaves_nothing_behind() {
+fn interrupted_or_killed_soak_leaves_nothing_behind() {
     if !soak::ends_all() {
         return testutils::skip(testutils::Need::Namespaces, "no PID namespace is allowed");
     }
-    for (who, signal) in [
-        (Who::Outermost, Signal::Terminate),
-        (Who::Outermost, Signal::Kill),
-        (Who::Soak, Signal::Interrupt),
-        (Who::Soak, Signal::Kill),
+    for (target, signal) in [
+        (Target::Outermost, Signal::Terminate),
+        (Target::Outermost, Signal::Kill),
+        (Target::Soak, Signal::Interrupt),
+        (Target::Soak, Signal::Kill),
     ] {
-        // As `cargo xtask soak` does: somebody who waits for the first process of the enclosure.
+        // As in `cargo xtask soak`, the parent waits for the first process of the enclosure.
         let child = Spawn::new("sh")
             .args(["-c", "\"$@\"; exit $?", "sh"])
             .args(soak::enclosure())
@@ -84,13 +84,13 @@ fn a_soak_that_is_interrupted_or_killed_leaves_nothing_behind() {
             .filter_map(|one| one.1.split(' ').find(|word| word.contains("/bystander")))
             .collect();
         assert!(!notes.is_empty(), "{enclosed:?}");
-        // In its own file system it is there.
+        // It exists in the file system of the namespace.
         let seen = format!("/proc/{}/root{}", hostagent.0, folder.display());
         assert!(fs::exists(&seen).unwrap(), "{seen}");
 
-        let victim = match who {
-            Who::Outermost => child.identity().clone(),
-            Who::Soak => Identity::of(soak.0).unwrap().unwrap(),
+        let victim = match target {
+            Target::Outermost => child.identity().clone(),
+            Target::Soak => Identity::of(soak.0).unwrap().unwrap(),
         };
         let victim = Process::open(&victim).unwrap().unwrap();
         victim.signal(signal).unwrap();
@@ -101,7 +101,7 @@ fn a_soak_that_is_interrupted_or_killed_leaves_nothing_behind() {
                 .collect();
             match alive.is_empty() {
                 true => Ok(()),
-                false => Err(format!("{who:?}, {signal:?}: {alive:?}")),
+                false => Err(format!("{target:?}, {signal:?}: {alive:?}")),
             }
         });
         assert!(!folder.exists(), "{}", folder.display());
@@ -111,7 +111,7 @@ fn a_soak_that_is_interrupted_or_killed_leaves_nothing_behind() {
     }
 }
 
-/// A test that fails ends what it began.
+/// Kills the process when the test fails.
 struct Ended(Process);
 
 impl Drop for Ended {
@@ -121,7 +121,7 @@ impl Drop for Ended {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Who {
+enum Target {
     Outermost,
     Soak,
 }
@@ -157,7 +157,7 @@ fn enclosed(outermost: &Identity) -> Vec<(u32, String)> {
         .collect();
     let mut family = vec![outermost.pid()];
     let mut first = None;
-    // Down to the first one in a namespace that is not ours.
+    // Down to the first process in another namespace.
     while let Some(pid) = family.pop() {
         if namespace(pid).is_some_and(|one| Some(&one) != ours.as_ref()) {
             first = namespace(pid);
@@ -168,7 +168,7 @@ fn enclosed(outermost: &Identity) -> Vec<(u32, String)> {
     all.iter()
         .filter(|one| first.is_some() && namespace(one.0) == first)
         .map(|one| (one.0, command_of(one.0)))
-        // One that was just ending looks like one that is gone.
+        // A process that is exiting has no namespace link any more.
         .filter(|one| !one.1.is_empty())
         .collect()
 }
@@ -179,7 +179,7 @@ fn parent(pid: u32) -> Option<u32> {
     line["PPid:".len()..].trim().parse().ok()
 }
 
-/// Empty when it is gone.
+/// Empty when the process has exited.
 fn command_of(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line)

@@ -9,7 +9,7 @@ use testutils::Instance;
 
 use super::figure::{print, print_times, time};
 
-/// How long the daemon is left alone before its memory is read: what the start needed has been given back by then.
+/// How long the daemon is idle before its memory is read, so that it has released the memory of its start.
 const IDLE: Duration = Duration::from_secs(5);
 
 pub(crate) fn measure(binary: &Path, starts: u32) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! Figures and how they are printed.
+//! How figures are printed.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ pub(crate) fn print(name: &str, value: f64, unit: &str) {
     println!("{name} {value:.1} {unit}");
 }
 
-/// Prints least and median of several measurements, in milliseconds.
+/// Prints minimum and median of several measurements, in milliseconds.
 pub(crate) fn print_times(name: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let milliseconds = |time: &Duration| time.as_secs_f64() * 1000.0;
@@ -17,7 +17,7 @@ pub(crate) fn print_times(name: &str, mut times: Vec<Duration>) {
     }
 }
 
-/// How long something takes, and what came of it.
+/// Returns the duration of a call and its result.
 pub(crate) fn time<T>(what: impl FnOnce() -> T) -> (Duration, T) {
     let began = Instant::now();
     let result = what();

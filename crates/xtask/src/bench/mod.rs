@@ -1,4 +1,4 @@
-//! The measurements behind PROMISES.md. Machines are noisy: least and median are given, and nothing is asserted.
+//! The measurements for PROMISES.md. Machines are noisy, so minimum and median are printed and nothing is asserted.
 
 mod daemon;
 mod figure;
@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use crate::workspace;
 
-/// What can be measured.
+/// A group of measurements.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Group {
     /// Start, memory and size of the daemon
@@ -22,7 +22,7 @@ pub(crate) enum Group {
     Api,
     /// Boot and stop of a VM
     Vm,
-    /// Adoption after a kill, the end of VMs that ignore their shutdown
+    /// Adoption after a kill, the stop of VMs that ignore their shutdown
     Recovery,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn run(groups: &[Group], starts: u32, boots: u32) -> anyhow::Result<(
     Ok(())
 }
 
-/// The release binary, which is what users get.
+/// The release binary.
 fn binary() -> PathBuf {
     workspace::target().join("release/rdd")
 }

@@ -1,5 +1,5 @@
-//! What an accident costs: a daemon that is killed under running VMs, a hostagent that is killed, VMs that ignore their
-//! shutdown.
+//! The time to recover: after a kill of the daemon with running VMs, after a kill of a hostagent, and from VMs that ignore
+//! their shutdown.
 
 use std::fs;
 use std::path::Path;
@@ -13,15 +13,15 @@ use testutils::{Instance, Leftover, poll};
 use super::figure::{print, print_times};
 use crate::workspace;
 
-/// Real guests that run while their daemon and their hostagents are killed.
+/// The number of real guests that run while daemon and hostagents are killed.
 const ADOPTED: usize = 5;
-/// Guests that ignore their shutdown.
+/// The number of guests that ignore their shutdown.
 const STUBBORN: usize = 10;
-/// What those are given.
+/// Their grace period.
 const GRACE: Duration = Duration::from_secs(5);
-/// The image is built when it is not there, which takes a minute or two.
+/// The timeout of the image's build, which takes a minute or two.
 const BUILD: Duration = Duration::from_secs(900);
-/// All guests boot at once, and share the cores.
+/// The timeout of the boots: all guests boot at the same time and share the cores.
 const BOOT: Duration = Duration::from_secs(300);
 
 pub(crate) fn measure(binary: &Path) -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ fn adoption(binary: &Path) -> anyhow::Result<()> {
     let instance = Instance::new(binary);
     instance.rdd_ok_within(&["image", "build", "debian-12"], BUILD);
     instance.rdd_ok(&["svc", "start"]);
-    // Small enough for as many on a small machine.
+    // Small, so that a small machine can run all of them.
     let template = workspace::root().join("templates/debian-12.yaml");
     let text = fs::read_to_string(&template)
         .with_context(|| format!("cannot read {}", template.display()))?;
@@ -55,7 +55,7 @@ fn adoption(binary: &Path) -> anyhow::Result<()> {
     wait_until(
         &instance,
         &names,
-        "nobody to talk to the hostagents",
+        "no daemon connects to the hostagents",
         |count| count == 0,
     );
     let began = Instant::now();
@@ -91,7 +91,7 @@ fn adoption(binary: &Path) -> anyhow::Result<()> {
         wait_until(
             &instance,
             alone,
-            "nobody to talk to the hostagent",
+            "no daemon connects to the hostagent",
             |count| count == 0,
         );
         wait_until(
@@ -139,7 +139,7 @@ fn stubborn(binary: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts VMs of these names, all at once, and does something with each when it runs.
+/// Starts VMs with these names at the same time, and calls a function with each when it runs.
 fn start<T>(
     instance: &Instance,
     names: &[String],
@@ -184,7 +184,7 @@ fn kubectl(instance: &Instance, args: &[&str]) -> String {
         .map_or_else(|error| error.to_string(), |output| output.text())
 }
 
-/// Kills the one process whose command line holds these words, and waits until it is gone.
+/// Kills the process whose command line contains these words, and waits until it has exited.
 fn kill(instance: &Instance, words: &[&str]) -> anyhow::Result<()> {
     let all = instance.leftovers();
     let mut found = all
@@ -192,7 +192,7 @@ fn kill(instance: &Instance, words: &[&str]) -> anyhow::Result<()> {
         .filter(|one: &&Leftover| words.iter().all(|word| one.command.contains(word)));
     let one = found
         .next()
-        .with_context(|| format!("nobody is {words:?}: {all:?}"))?;
+        .with_context(|| format!("no process is {words:?}: {all:?}"))?;
     one.process.signal(Signal::Kill)?;
     ensure!(
         one.process.wait(Instant::now() + BOOT).is_exited(),
@@ -201,8 +201,8 @@ fn kill(instance: &Instance, words: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until the number of hostagents to which the daemon is connected is right. It listens to those that it has
-/// taken over, and the kernel lists their sockets.
+/// Waits until the daemon is connected to this number of hostagents. It keeps a connection to those that it has adopted,
+/// and the kernel lists their sockets.
 fn wait_until(instance: &Instance, names: &[String], what: &str, right: impl Fn(usize) -> bool) {
     let sockets: Vec<String> = names
         .iter()
@@ -226,7 +226,7 @@ fn wait_until(instance: &Instance, names: &[String], what: &str, right: impl Fn(
             })
         };
         let count = sockets.iter().filter(connected).count();
-        // A single question opens a connection too, and closes it at once.
+        // A single request opens a connection as well, and closes it at once.
         if std::mem::replace(&mut before, right(count)) && before {
             Ok(())
         } else {

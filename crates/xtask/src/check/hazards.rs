@@ -77,7 +77,7 @@ fn test_functions(text: &str) -> impl Iterator<Item = &str> {
             .unwrap_or(line)
             .strip_prefix("fn ")
             .and_then(|rest| rest.split('(').next());
-        // Attributes of several lines and comments stand between the mark and the function.
+        // Between the mark and the function there can be attributes of several lines and comments.
         if name.is_some() || line.is_empty() {
             return std::mem::take(&mut marked).then_some(name).flatten();
         }

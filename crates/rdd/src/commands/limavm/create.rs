@@ -21,27 +21,27 @@ use crate::exit::{Exit, Failure, message};
 use crate::logging::RESULT;
 use crate::service::client::refused;
 
-/// Marks a ConfigMap that `create` made for a VM. One without an owner is the left-over of a `create` that was killed.
+/// The annotation of a ConfigMap that `create` made for a VM. Without an owner, it was left by a `create` that was killed.
 const MADE_FOR: &str = "lima.rancherdesktop.io/made-for";
 
 /// HTTP's "not found".
 const NOT_FOUND: u16 = 404;
-/// HTTP's "conflict": the object of that name is another one.
+/// HTTP's "conflict": there is another object of that name.
 const CONFLICT: u16 = 409;
 
-/// What the user asked for.
+/// The VM to create.
 pub(crate) struct Wanted<'a> {
     /// The name of the VM.
     pub(crate) name: &'a str,
     /// Its namespace.
     pub(crate) namespace: &'a str,
-    /// Whether it shall run.
+    /// Whether to start it.
     pub(crate) start: bool,
-    /// Whether everything is to be checked and nothing made.
+    /// Whether to check everything without creating anything.
     pub(crate) dry_run: bool,
 }
 
-/// Creates the VM, and for a template that is a file the ConfigMap that holds it.
+/// Creates the VM. A template that is no ConfigMap is stored in one.
 pub(crate) async fn run(
     session: &Session<'_>,
     wanted: &Wanted<'_>,
@@ -89,7 +89,7 @@ pub(crate) async fn run(
             Err(error) => return Err(after_failure(session, &vm, error).await),
         };
         if wanted.start {
-            // What there is to know of it is told here once, and not at each later start.
+            // Notes on the template are shown here once, and not at each later start.
             let note = reached
                 .as_ref()
                 .and_then(|vm| vm.condition(condition::RUNNING))
@@ -107,13 +107,13 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// How long a VM without files may take to be removed; nothing runs that would have to be stopped.
+/// How long the removal of a VM without files may take. There is no process to stop.
 const REMOVAL: Duration = Duration::from_secs(30);
 
-/// A VM whose files could not be made is removed again, so that the same command works once the cause is gone. One that
-/// could not be started is there, and its user may want to look at it.
+/// Removes a VM whose files could not be made, so that the same command works once the cause is gone. A VM that could not
+/// be started is kept, so that its user can examine it.
 async fn after_failure(session: &Session<'_>, vm: &LimaVM, error: anyhow::Error) -> anyhow::Error {
-    // A wait that has run out of time has none left for questions.
+    // After a timeout there is no time left for requests.
     if Exit::of(&error) != Exit::Error {
         return error;
     }
@@ -199,7 +199,7 @@ async fn make_vm(
     })
 }
 
-/// Stores the template as a ConfigMap of the VM's name; for a dry run under a name that nobody uses.
+/// Stores the template as a ConfigMap of the VM's name; for a dry run under an unused name.
 async fn make_template(
     config_maps: &Api<ConfigMap>,
     wanted: &Wanted<'_>,
@@ -235,7 +235,7 @@ async fn make_template(
         })
 }
 
-/// Removes the ConfigMap of an earlier `create` that was killed before the VM was there to own it.
+/// Removes the ConfigMap of an earlier `create` that was killed before it created the VM.
 async fn remove_left_over(
     config_maps: &Api<ConfigMap>,
     name: &str,
@@ -253,7 +253,7 @@ async fn remove_left_over(
         return Ok(());
     }
     if is_ours {
-        // To delete the ConfigMap would be wrong advice: it goes with the VM that owns it.
+        // The ConfigMap is removed with the VM that owns it, so do not advise to delete it.
         return Err(Failure::rejected(format!(
             "cannot create LimaVM {name:?} from {origin}: the name is already used; choose another, or remove that VM \
              first with `rdd limavm delete {name}`"
@@ -266,7 +266,7 @@ async fn remove_left_over(
     )
 }
 
-/// Makes the VM the owner of its ConfigMap, so that they go together.
+/// Makes the VM the owner of its ConfigMap, so that the garbage collector removes it with the VM.
 async fn own(config_maps: &Api<ConfigMap>, made: &ConfigMap, vm: &LimaVM) -> anyhow::Result<()> {
     let owner = vm.controller_owner_ref(&());
     let patch = json!({ "metadata": { "uid": made.uid(), "ownerReferences": [owner] } });
@@ -279,7 +279,7 @@ async fn own(config_maps: &Api<ConfigMap>, made: &ConfigMap, vm: &LimaVM) -> any
         .await;
     match patched {
         Ok(_) => Ok(()),
-        // Another `create` of the same name took it for a left-over. The VM has a copy of its own.
+        // Another `create` of the same name removed it as left over. The VM has a copy of the template.
         Err(kube::Error::Api(status)) if matches!(status.code, NOT_FOUND | CONFLICT) => Ok(()),
         Err(error) => Err(refused(error).context(format!(
             "cannot make LimaVM {:?} the owner of its template",

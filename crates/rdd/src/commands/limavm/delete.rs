@@ -18,7 +18,7 @@ use super::wait::{self, Goal};
 use crate::logging::RESULT;
 use crate::service::client::refused;
 
-/// Deletes the VM; its files go before the object does.
+/// Deletes the VM. Its files are removed before the object is.
 pub(crate) async fn run(
     session: &Session<'_>,
     name: &str,
@@ -32,10 +32,10 @@ pub(crate) async fn run(
         };
     };
     if grace.is_some() {
-        // First, so that the stop that belongs to the deletion knows it.
+        // First, so that the stop during the deletion uses it.
         change(&api, &vm, grace_period(grace)).await?;
     }
-    // The VM that was found, not another one that took its name meanwhile.
+    // Only this VM, and not another one that has the name now.
     let parameters = DeleteParams {
         preconditions: Some(Preconditions {
             uid: vm.uid(),

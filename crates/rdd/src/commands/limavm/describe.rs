@@ -1,5 +1,5 @@
-//! `rdd limavm describe`: all that is known of a VM, in the layout of `kubectl describe`. The same data stands in the
-//! VM's status and its events, so `kubectl describe limavm NAME` shows it as well.
+//! `rdd limavm describe`: the state of a VM in the layout of `kubectl describe`. The data is in the VM's status and
+//! events, so `kubectl describe limavm NAME` shows it as well.
 
 use std::fmt::{Display, Write as _};
 use std::path::Path;
@@ -18,15 +18,15 @@ use super::state::{age, restarts, state};
 use crate::output;
 use crate::service::client::refused;
 
-/// How many of the last events are shown: what fits on a screen, and tells how it came to this.
+/// How many of the last events are shown: as many as fit on a screen.
 const SHOWN_EVENTS: usize = 25;
-/// Where the values of the head begin.
+/// The column of the values in the head.
 const VALUE_COLUMN: usize = 20;
 
-/// Prints what is known of a VM.
+/// Prints the state of a VM.
 pub(crate) async fn run(session: &Session<'_>, name: &str) -> anyhow::Result<()> {
     let (api, vm) = find(&session.client, name).await?;
-    // By its uid: an earlier VM of the same name had a story of its own.
+    // By uid, to leave out the events of an earlier VM of the same name.
     let selector = format!(
         "involvedObject.name={name},involvedObject.uid={}",
         vm.uid().unwrap_or_default()
@@ -42,7 +42,7 @@ pub(crate) async fn run(session: &Session<'_>, name: &str) -> anyhow::Result<()>
     output::print(&story(&vm, &events, folder.path(), Timestamp::now()))
 }
 
-/// The whole text. Pure.
+/// Composes the text, without I/O.
 fn story(vm: &LimaVM, events: &[Event], folder: &Path, now: Timestamp) -> String {
     let mut text = String::new();
     head(&mut text, vm, folder, now);
@@ -212,7 +212,7 @@ fn event_row(event: &Event, last: Option<Timestamp>, now: Timestamp) -> [String;
     ]
 }
 
-/// When it happened last.
+/// The time of the event's last occurrence.
 fn last_time(event: &Event) -> Option<Timestamp> {
     let plain = event
         .last_timestamp
@@ -274,7 +274,7 @@ fn in_one_line(message: &str) -> String {
     harmless(&lines.join("; ").replace(":; ", ": "))
 }
 
-/// Without control characters: what a guest wrote to its serial line must not steer the terminal of who reads it.
+/// Replaces control characters, because text from a guest's serial line must not control the user's terminal.
 fn harmless(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_story() {
+    fn description_contains_state_phases_and_events() {
         let vm: LimaVM = serde_json::from_value(serde_json::json!({
             "apiVersion": "lima.rancherdesktop.io/v1alpha1", "kind": "LimaVM",
             "metadata": { "name": "demo", "namespace": "default", "creationTimestamp": "2026-01-01T10:00:00Z" },

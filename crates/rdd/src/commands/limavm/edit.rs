@@ -19,10 +19,10 @@ use crate::logging::RESULT;
 use crate::output;
 use crate::service::client::refused;
 
-/// What every system of the kind has.
+/// An editor that every system has.
 const FALLBACK_EDITOR: &str = if cfg!(windows) { "notepad" } else { "vi" };
 
-/// Lets the user change the template. What is refused can be corrected, and is never lost.
+/// Opens the template in the editor. A refused template can be corrected; its text is never lost.
 pub(crate) async fn run(client: &Client, context: &Context, name: &str) -> anyhow::Result<()> {
     let (api, vm) = find(client, name).await?;
     let config_map = vm
@@ -66,7 +66,7 @@ pub(crate) async fn run(client: &Client, context: &Context, name: &str) -> anyho
             info!(target: RESULT, "the template of LimaVM {name:?} was not changed");
             return Ok(());
         }
-        // With the version that the user saw: somebody else's change is not overwritten unseen.
+        // With the resourceVersion that was edited, so that a change made meanwhile is not overwritten.
         let patch = json!({
             "metadata": { "resourceVersion": stored.resource_version() },
             "data": BTreeMap::from([(TEMPLATE_KEY, &edited)]),
@@ -139,7 +139,7 @@ fn wants_to_correct(error: &anyhow::Error) -> bool {
     }
 }
 
-/// Splits an editor's command as a shell does, as far as spaces and quotes go: `code --wait`, `'/a b/ed' -x`.
+/// Splits an editor's command at spaces outside quotes, as a shell does: `code --wait`, `'/a b/ed' -x`.
 fn words(command: &str) -> anyhow::Result<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_editor_may_have_arguments_and_spaces() {
+    fn editor_command_is_split_at_spaces_outside_quotes() {
         for (command, expected) in [
             ("vi", vec!["vi"]),
             (" code  --wait ", vec!["code", "--wait"]),

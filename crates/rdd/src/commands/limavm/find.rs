@@ -8,7 +8,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 
 use crate::service::client::refused;
 
-/// The VM of this name, and its API in its namespace.
+/// Returns the VM of this name, and the API of its namespace.
 pub(crate) async fn find(client: &Client, name: &str) -> anyhow::Result<(Api<LimaVM>, LimaVM)> {
     find_opt(client, name)
         .await?

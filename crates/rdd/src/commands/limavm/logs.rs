@@ -1,4 +1,4 @@
-//! `rdd limavm logs`: what the hostagent of a VM wrote.
+//! `rdd limavm logs`: the log of a VM's hostagent.
 
 use anyhow::bail;
 use lima::layout::LimaHome;

@@ -1,4 +1,4 @@
-//! `rdd limavm`: virtual machines, through the API as any other client.
+//! `rdd limavm`: virtual machines, through the API that every client uses.
 
 mod create;
 mod delete;
@@ -28,13 +28,13 @@ use crate::duration::Timeout;
 use crate::exit::{Exit, Failure};
 use crate::service;
 
-/// How long the calls of a command may take that waits for nothing else. Each takes milliseconds.
+/// The timeout for commands that do not wait for a VM. Each API call takes milliseconds.
 const CALLS: Timeout = Timeout(Some(Duration::from_secs(30)));
 
-/// Runs one of the commands.
+/// Runs a command of `rdd limavm`.
 pub(crate) fn run(command: LimaVm, context: &Context) -> anyhow::Result<Exit> {
     match command {
-        // These two look at the VM's files only, so they work while the control plane is down.
+        // These two use only the VM's files, so they work while the control plane is stopped.
         LimaVm::Shell {
             workdir,
             name,
@@ -53,7 +53,7 @@ pub(crate) fn run(command: LimaVm, context: &Context) -> anyhow::Result<Exit> {
 }
 
 async fn through_the_api(command: LimaVm, context: &Context) -> anyhow::Result<()> {
-    // Read before anything is started: a typing error should cost nothing.
+    // The template is read before the control plane is started, so that a wrong path is reported at once.
     let source = match &command {
         LimaVm::Create {
             name,
@@ -74,14 +74,14 @@ async fn through_the_api(command: LimaVm, context: &Context) -> anyhow::Result<(
     let client = service::client::connect(context).await?;
     let session = Session { context, client };
     let limit = match &command {
-        // A person thinks in between.
+        // No timeout, because a person edits the template meanwhile.
         LimaVm::Edit { .. } => Timeout(None),
         command => command
             .wait()
             .filter(|wait| wait.wait)
             .map_or(CALLS, |wait| wait.timeout),
     };
-    // The deadline is ours: a server that stalls cannot move it (hazard 44).
+    // The deadline is enforced here, because a server can stall (hazard 44).
     let deadline = limit.deadline();
     let what_goes_on = what_goes_on(&command);
     let done = run_command(command, source, &session, deadline);
@@ -91,13 +91,13 @@ async fn through_the_api(command: LimaVm, context: &Context) -> anyhow::Result<(
             Err(_) => Err(Failure::deadline("waiting for the control plane to answer").into()),
         },
         advice = interrupted(what_goes_on) => Err(Failure::interrupted(format_args!(
-            "interrupted: this command waits no longer, what it asked for goes on; {advice}"
+            "interrupted: this command stops waiting, and what it requested continues; {advice}"
         ))
         .into()),
     }
 }
 
-/// For a command that waits: how its user follows, or takes back, what goes on when it is interrupted.
+/// The advice for a user who interrupts a waiting command: how to follow or undo what it requested.
 fn what_goes_on(command: &LimaVm) -> Option<String> {
     command.wait().filter(|wait| wait.wait)?;
     let (name, undo) = match command {
@@ -113,7 +113,7 @@ fn what_goes_on(command: &LimaVm) -> Option<String> {
     })
 }
 
-/// Waits for Ctrl-C and returns what to say then. A command that does not wait ends by the signal itself.
+/// Waits for Ctrl-C and returns the message for it. The signal ends a command that does not wait.
 async fn interrupted(advice: Option<String>) -> String {
     if let Some(advice) = advice
         && tokio::signal::ctrl_c().await.is_ok()

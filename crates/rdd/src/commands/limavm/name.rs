@@ -1,10 +1,10 @@
-//! The name of a new VM: good for a folder, for an object of the API and for a label, checked before anything is asked
-//! of the control plane, whose words for it are those of three different rules.
+//! The name of a new VM. It must be valid as a folder, as an object's name and as a label's value. The command checks it
+//! before it connects, because the control plane would report three different rules.
 
 use anyhow::bail;
 use lima::layout::{NameError, validate_name};
 
-/// What a label's value may have (Kubernetes, "Labels and Selectors"), and the shortest of the three limits.
+/// The most characters of a label's value (Kubernetes, "Labels and Selectors"), the lowest of the three limits.
 const LONGEST: usize = 63;
 
 /// Checks the name of a VM that is to be created.
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_some_rule_would_refuse_is_refused_in_one_voice() {
+    fn invalid_names_are_refused_with_one_message() {
         for good in ["a", "web-2", "a.b", "0", &"x".repeat(63)] {
             assert!(check(good).is_ok(), "{good}");
         }

@@ -1,4 +1,4 @@
-//! Why a VM has no folder: there is no such VM, or its files could not be made yet.
+//! Why a VM has no folder: there is no such VM, or its files could not be made.
 
 use anyhow::anyhow;
 use api::lima::condition;
@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::service::client;
 use crate::service::state::State;
 
-/// What to tell a user who asked for what is in the folder. A control plane that is down is not started for this.
+/// The error for a command that needs the folder. It does not start the control plane.
 pub(super) fn error(context: &Context, name: &str) -> anyhow::Error {
     let declared = State::of(&context.paths)
         .is_ok_and(|state| state.is_running())
@@ -23,7 +23,7 @@ pub(super) fn error(context: &Context, name: &str) -> anyhow::Error {
     }
 }
 
-/// What the VM's condition says; an error when there is no such VM.
+/// The message of the VM's condition; an error if there is no such VM.
 fn ask(context: &Context, name: &str) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

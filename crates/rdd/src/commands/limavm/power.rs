@@ -15,7 +15,7 @@ use super::wait::{self, Goal};
 use crate::logging::RESULT;
 use crate::service::client::refused;
 
-/// Declares that the VM runs.
+/// Sets the VM to run.
 pub(crate) async fn start(
     session: &Session<'_>,
     name: &str,
@@ -38,7 +38,7 @@ pub(crate) async fn start(
     Ok(())
 }
 
-/// Declares that the VM does not run.
+/// Sets the VM to stop.
 pub(crate) async fn stop(
     session: &Session<'_>,
     name: &str,
@@ -58,7 +58,7 @@ pub(crate) async fn stop(
     Ok(())
 }
 
-/// Asks for one restart; a stopped VM starts.
+/// Requests one restart; a stopped VM starts.
 pub(crate) async fn restart(
     session: &Session<'_>,
     name: &str,
@@ -79,8 +79,8 @@ pub(crate) async fn restart(
     Ok(())
 }
 
-/// Whether the VM is to run and could not be started. Whoever asks for a start has usually removed the cause: it is
-/// tried at once, without waiting for the end of the pause between two tries.
+/// Whether the VM should run and could not be started. A user who requests a start has usually removed the cause, so the
+/// controller retries at once instead of waiting for the back-off.
 fn has_failed(vm: &LimaVM) -> bool {
     let failed = |kind: &str, reason: &str| {
         vm.condition(kind)
@@ -91,17 +91,17 @@ fn has_failed(vm: &LimaVM) -> bool {
             || failed(condition::CREATED, reason::CREATE_FAILED))
 }
 
-/// The change that asks for one restart.
+/// The patch that requests one restart.
 fn restart_request() -> Value {
     let now = jiff::Timestamp::now().to_string();
     json!({ "metadata": { "annotations": { RESTART_REQUESTED: now } }, "spec": { "running": true } })
 }
 
-/// The part of a change that says how long the guest may take to shut down, this once. It goes with the wish itself, so
-/// that no stop begins without it.
+/// The part of a patch with the grace period for this stop. It is in the same patch as the request, so that no stop
+/// begins without it.
 pub(super) fn grace_period(grace: Option<Duration>) -> Value {
     match grace {
-        // In the unit that loses nothing.
+        // In milliseconds, so that no precision is lost.
         Some(grace) if grace.subsec_nanos() == 0 => annotation(&format!("{}s", grace.as_secs())),
         Some(grace) => annotation(&format!("{}ms", grace.as_millis())),
         None => json!({}),
@@ -112,7 +112,7 @@ fn annotation(grace: &str) -> Value {
     json!({ "metadata": { "annotations": { STOP_GRACE_PERIOD: grace } } })
 }
 
-/// Changes the VM that was found, not another one that took its name meanwhile.
+/// Patches this VM. The patch fails if another VM has the name now.
 pub(super) async fn change(api: &Api<LimaVM>, vm: &LimaVM, mut patch: Value) -> anyhow::Result<()> {
     json_patch::merge(&mut patch, &json!({ "metadata": { "uid": vm.uid() } }));
     api.patch(
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grace_period_reads_as_it_was_meant() {
+    fn grace_period_is_written_without_loss() {
         for (millis, text) in [(0, "0s"), (5_000, "5s"), (90_000, "90s"), (1_500, "1500ms")] {
             let grace = Duration::from_millis(millis);
             let patch = grace_period(Some(grace));

@@ -1,4 +1,4 @@
-//! Shows how far a VM is: a line that changes on a terminal, a line for each change elsewhere.
+//! Shows the progress of a VM: one changing line on a terminal, a line for each change elsewhere.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::wait::Goal;
 use crate::logging::RESULT;
 
-/// How often the line moves: it shows that the program lives.
+/// How often the spinner moves.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The line while nothing can be counted.
+/// The line without a percentage.
 const SPINNER: &str = "{spinner} {prefix} {wide_msg} {elapsed}";
-/// The line while the message tells how much is done.
+/// The line for a message with a percentage.
 const BAR: &str = "{spinner} {prefix} [{bar:30}] {wide_msg} {elapsed}";
 
-/// What a user sees while waiting for one VM.
+/// The progress line of one VM.
 pub(crate) struct Display {
     name: String,
     bar: ProgressBar,
@@ -26,7 +26,7 @@ pub(crate) struct Display {
 }
 
 impl Display {
-    /// Shows nothing yet. On standard error; indicatif draws nothing when that is no terminal.
+    /// Creates a line on standard error that shows nothing yet. indicatif draws only on a terminal.
     pub(crate) fn new(name: &str) -> Self {
         let bar = ProgressBar::new(100);
         bar.set_prefix(name.to_owned());
@@ -41,12 +41,12 @@ impl Display {
         }
     }
 
-    /// Shows the condition that matters for the goal.
+    /// Shows the condition that is relevant for the goal.
     pub(crate) fn show(&self, vm: &LimaVM, goal: Goal) {
         self.tell(describe(vm, goal));
     }
 
-    /// Shows that nobody tells how far the VM is.
+    /// Shows that the control plane does not answer.
     pub(crate) fn lost(&self) {
         self.tell(
             "the control plane does not answer; waiting for it, or for `rdd svc start`".to_owned(),
@@ -59,7 +59,7 @@ impl Display {
         }
         let done = percent(&state);
         if self.bar.is_hidden() {
-            // A log needs no line for each percent.
+            // A log does not need a line for each percent.
             if done.is_none_or(|done| done % 10 == 0) {
                 tracing::info!(target: RESULT, "LimaVM {:?}: {state}", self.name);
             }
@@ -71,19 +71,19 @@ impl Display {
         self.last.replace(Some(state));
     }
 
-    /// What was shown last.
+    /// The last text that was shown.
     pub(crate) fn last(&self) -> Option<String> {
         self.last.borrow().clone()
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
 fn set_style(bar: &ProgressBar, template: &str) {
-    // The templates are ours and right; with a wrong one the bar would look plain.
+    // The templates are constants. With an invalid one the bar has indicatif's default style.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
@@ -104,7 +104,7 @@ fn describe(vm: &LimaVM, goal: Goal) -> String {
     let shown = match goal {
         Goal::Deleted => vm.condition(condition::DELETING),
         Goal::Created => created,
-        // Until the files are there, they are what one waits for.
+        // Until the files exist, their condition is the relevant one.
         _ if created.is_none_or(|created| created.status != "True") => created,
         _ => vm.condition(condition::RUNNING),
     };
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_may_tell_how_much_is_done() {
+    fn percentage_is_found_in_a_message() {
         for (message, done) in [
             ("Pending: downloading image: 43 % of 311 MiB", Some(43)),
             ("100%", Some(100)),

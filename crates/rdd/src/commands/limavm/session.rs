@@ -8,12 +8,12 @@ use crate::context::Context;
 use crate::service::client;
 use crate::service::state::State;
 
-/// The instance that a command talks to, and how.
+/// The instance that a command talks to, and the client for it.
 #[derive(Clone)]
 pub(crate) struct Session<'a> {
-    /// Whose control plane it is.
+    /// The instance.
     pub(crate) context: &'a Context,
-    /// The way to it.
+    /// The client of its API.
     pub(crate) client: Client,
 }
 
@@ -24,8 +24,8 @@ impl Session<'_> {
         Api::namespaced(self.client.clone(), &namespace)
     }
 
-    /// Finds the control plane again, which may have another port by now. True once one is ready; none is started: who
-    /// stopped it has a reason.
+    /// Connects to the control plane again, which can have another port now. Returns true once one is ready. It starts
+    /// none, because the user may have stopped it deliberately.
     pub(crate) async fn reconnect(&mut self) -> anyhow::Result<bool> {
         let State::Ready(ready) = State::of(&self.context.paths)? else {
             return Ok(false);

@@ -12,7 +12,7 @@ use super::no_folder;
 use crate::context::Context;
 use crate::exit::Exit;
 
-/// Runs ssh in place of this program, so that its exit code, its signals and its terminal are ours.
+/// Replaces this process with ssh, so that exit code, signals and terminal are those of ssh.
 pub(crate) fn run(
     context: &Context,
     name: &str,
@@ -29,7 +29,7 @@ pub(crate) fn run(
     let mut ssh = Command::new("ssh");
     ssh.arg("-F").arg(dir.ssh_config());
     let remote = remote_command(workdir, command);
-    // ssh makes a terminal by itself when no command is given.
+    // Without a command ssh requests a terminal by itself.
     if remote.is_some() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         ssh.arg("-t");
     }
@@ -102,7 +102,7 @@ fn replace_this_program(mut ssh: Command, length: usize) -> anyhow::Result<Exit>
 #[cfg(not(unix))]
 fn replace_this_program(mut ssh: Command, length: usize) -> anyhow::Result<Exit> {
     let status = ssh.status().map_err(|error| ssh_failure(error, length))?;
-    // ssh's own failures have 255 as well.
+    // 255, as for ssh's own failures.
     Ok(Exit::Remote(
         status
             .code()
@@ -140,7 +140,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn every_word_arrives_as_it_was_typed() {
+    fn every_word_arrives_unchanged() {
         let awkward = [
             "a  b",
             "it's",

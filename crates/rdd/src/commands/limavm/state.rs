@@ -1,19 +1,19 @@
-//! The state of a VM in one word: what `list` shows, and the head of `describe`.
+//! The state of a VM in one word, for `list` and the head of `describe`.
 
 use api::LimaVM;
 use api::lima::{RESTART_REQUESTED, condition, reason};
 use kube::ResourceExt as _;
 
-/// On its way down, to come up again.
+/// The VM is stopping in order to start again.
 const RESTARTING: &str = "Restarting";
-/// On its way out.
+/// The VM is being deleted.
 const DELETING: &str = "Deleting";
 
-/// What a VM is doing. While somebody's wish is under way, that is told rather than where the VM was before.
+/// Returns the state of a VM. A pending request counts more than the state before it.
 pub(super) fn state(vm: &LimaVM) -> String {
     let reason_of = |kind: &str| vm.condition(kind).map(|found| found.reason.as_str());
     if vm.metadata.deletion_timestamp.is_some() {
-        // A failure is news; that it is tried is none.
+        // A failure is more important than a pending request.
         return match reason_of(condition::DELETING) {
             Some(reason::DELETE_FAILED) => reason::DELETE_FAILED.to_owned(),
             _ => DELETING.to_owned(),
@@ -36,7 +36,7 @@ pub(super) fn state(vm: &LimaVM) -> String {
         Some(reason::STARTED | reason::STOPPING) if vm.spec.running && restart => {
             RESTARTING.to_owned()
         }
-        // The wish is there, and the controller has not acted on it yet.
+        // The request is declared, and the controller has not acted on it yet.
         Some(reason::STARTED) if !vm.spec.running => reason::STOPPING.to_owned(),
         Some(reason::STOPPED) if vm.spec.running && !is_noticed(vm) => reason::STARTING.to_owned(),
         Some(other) => other.to_owned(),
@@ -44,20 +44,20 @@ pub(super) fn state(vm: &LimaVM) -> String {
     }
 }
 
-/// Whether the controller has seen what is wanted now. A guest may have powered itself off since.
+/// Whether the controller has seen the current spec. The guest may have powered itself off since.
 fn is_noticed(vm: &LimaVM) -> bool {
     vm.condition(condition::RUNNING)
         .is_some_and(|running| running.observed_generation >= vm.metadata.generation)
 }
 
-/// How often the VM came up again. The first time is a start and no restart.
+/// How often the VM was started again. The first start is no restart.
 pub(super) fn restarts(vm: &LimaVM) -> i32 {
     vm.status
         .as_ref()
         .map_or(0, |status| status.restart_count.saturating_sub(1).max(0))
 }
 
-/// Seconds as kubectl shows an age, in its largest unit.
+/// Formats seconds as kubectl formats an age, in the largest unit.
 pub(super) fn age(seconds: i64) -> String {
     match seconds.max(0) {
         seconds @ 0..120 => format!("{seconds}s"),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_is_told_and_not_what_was() {
+    fn pending_request_is_shown_instead_of_the_state_before() {
         let none = || serde_json::json!({});
         let deleted =
             || serde_json::json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } });
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn ages() {
+    fn ages_have_the_largest_unit() {
         for (seconds, text) in [
             (-5, "0s"),
             (119, "119s"),

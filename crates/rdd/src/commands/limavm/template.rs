@@ -1,4 +1,4 @@
-//! Where the template of a new VM comes from.
+//! The source of a new VM's template.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -6,28 +6,28 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use lima::template::{Loader, LocalFiles};
 
-/// The templates that the program brings along, by name.
+/// The built-in templates, by name.
 const BUILT_IN: [(&str, &str); 1] = [(
     "debian-12",
     include_str!("../../../../../templates/debian-12.yaml"),
 )];
 
-/// A template is text that people write; what is larger is something else. Also about what a ConfigMap may hold.
+/// The most bytes of a template. People write templates by hand, and a ConfigMap cannot contain much more.
 const LARGEST: u64 = 1 << 20;
 
-/// How long a download of a template may take: it is a page of text.
+/// How long the download of a template may take, which is a page of text.
 const DOWNLOAD: Duration = Duration::from_secs(30);
 
-/// A template, or where the API server finds it.
+/// A template, or the name of the ConfigMap that contains it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A ConfigMap that exists.
+    /// An existing ConfigMap.
     ConfigMap(String),
-    /// The text itself.
+    /// Text.
     Text {
         /// The template.
         text: String,
-        /// What the user called it.
+        /// The name that the user gave, for messages.
         origin: String,
     },
 }
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_config_map_and_anything_else_is_read() {
+    fn name_is_a_config_map_and_a_path_is_read() {
         assert_eq!(
             resolve("web", Rules::default()).unwrap(),
             Source::ConfigMap("web".into())
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_built_in_template_is_found_in_both_spellings_of_lima() {
+    fn built_in_template_is_found_in_both_spellings_of_lima() {
         let texts = ["template://debian-12", "template:debian-12"].map(|given| {
             let Source::Text { text, .. } = resolve(given, Rules::default()).unwrap() else {
                 panic!("{given} was not read")
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named_with_the_reason() {
+    fn unreadable_template_is_reported_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         std::fs::write(path("large"), vec![b'x'; (1 << 20) + 1]).unwrap();

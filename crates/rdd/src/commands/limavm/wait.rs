@@ -1,4 +1,4 @@
-//! Waits for a VM, showing what happens meanwhile.
+//! Waits for a VM and shows its progress.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -15,29 +15,29 @@ use super::progress::Display;
 use super::session::Session;
 use crate::exit::Failure;
 
-/// How long to leave a control plane alone that does not answer. One that is replaced is back within a second.
+/// The pause before the next attempt to reach a control plane. One that is replaced is back within a second.
 const RECONNECT: Duration = Duration::from_millis(250);
 
-/// What a VM is to become.
+/// The state to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
-    /// Its files are there.
+    /// Its files exist.
     Created,
-    /// Its user can log in.
+    /// It runs and accepts logins.
     Started,
     /// It does not run.
     Stopped,
-    /// It reached Running more often than this.
+    /// It has reached Running more often than this number.
     Restarted(i32),
-    /// It is gone.
+    /// It is deleted.
     Deleted,
 }
 
-/// Waits until `before`, the VM as it was before the change that should lead to the goal, has reached the goal; returns
-/// it as it is then, unless it is gone.
+/// Waits until the VM has reached the goal, and returns it unless it is deleted. `before` is the VM before the change that
+/// leads to the goal.
 ///
-/// A failure that stood in the conditions before is not the answer to what was asked for now. The control plane may be
-/// replaced meanwhile; what was declared holds for the next one, and the wait goes on there.
+/// A failure that was in the conditions before is not the result of this change. If the control plane is replaced
+/// meanwhile, the wait continues with the next one, which acts on the same declared state.
 pub(crate) async fn until(
     session: &Session<'_>,
     before: &LimaVM,
@@ -65,7 +65,7 @@ pub(crate) async fn until(
     }
 }
 
-/// Watches, over as many control planes as it takes.
+/// Watches the VM, and reconnects when the control plane is replaced.
 async fn watch(
     session: &Session<'_>,
     before: &LimaVM,
@@ -92,7 +92,7 @@ async fn watch(
     }
 }
 
-/// Follows one watch to the end of the wait; `None` when the connection was lost before.
+/// Follows one watch until the wait ends; `None` when the connection was lost before.
 async fn follow(
     session: &Session<'_>,
     course: &mut Course<'_>,
@@ -116,14 +116,14 @@ async fn follow(
     Ok(None)
 }
 
-/// The VM when the goal was reached, if there is one then.
+/// The VM that has reached the goal; `None` if it is deleted.
 struct End(Option<LimaVM>);
 
-/// What has been seen since the change.
+/// What the watch has shown since the change.
 struct Course<'a> {
     before: &'a LimaVM,
     goal: Goal,
-    /// The conditions have moved on from what they were; from then on a failure is one of ours, even the same as
+    /// The conditions have changed since. From then on a failure is a result of this change, even if it equals the one
     /// before.
     moved: bool,
 }
@@ -131,7 +131,7 @@ struct Course<'a> {
 impl Course<'_> {
     fn next(&mut self, vm: Option<LimaVM>, display: &Display) -> anyhow::Result<Option<End>> {
         let (name, goal) = (self.before.name_any(), self.goal);
-        // Another object of the same name means that ours is gone.
+        // Another object of the same name means that this one was deleted.
         let Some(vm) = vm.filter(|vm| vm.uid() == self.before.uid()) else {
             if goal == Goal::Deleted {
                 return Ok(Some(End(None)));
@@ -162,7 +162,7 @@ impl Course<'_> {
     }
 }
 
-/// A condition's message without its last words: for whoever tells in words of their own how it goes on.
+/// A condition's message without the part about the next attempt, which the caller words differently.
 pub(super) fn without_retry(message: &str) -> &str {
     match message.rsplit_once("; trying again in ") {
         Some((before, pause)) if pause.ends_with(" s") => before,
@@ -170,7 +170,7 @@ pub(super) fn without_retry(message: &str) -> &str {
     }
 }
 
-/// What else the user can do: a deletion that cannot succeed is never given up silently.
+/// Advice for a deletion that cannot succeed.
 fn way_out(goal: Goal, vm: &LimaVM) -> String {
     if goal != Goal::Deleted {
         return String::new();
@@ -203,9 +203,9 @@ impl Goal {
             Self::Created => is(condition::CREATED, "True"),
             Self::Started => is(condition::RUNNING, "True"),
             Self::Stopped => match vm.condition(condition::RUNNING) {
-                // A VM that never started has been stopped, too, once nothing of it is on its way.
+                // A VM that never started counts as stopped, unless an action is pending.
                 Some(running) => running.status == "False" && running.reason == reason::STOPPED,
-                // One whose files could not be made never ran, and will not once its controller has seen the wish.
+                // A VM whose files could not be made never ran, and does not start once its controller has seen the change.
                 None => vm.condition(condition::CREATED).is_some_and(|created| {
                     created.status != "True"
                         && created.observed_generation >= vm.metadata.generation
@@ -219,8 +219,8 @@ impl Goal {
         }
     }
 
-    /// The condition that says why the goal was not reached. It is tried again in the background, but whoever waits
-    /// wants to know now.
+    /// The condition with the reason why the goal was not reached. The controller retries, but the command reports the
+    /// failure at once.
     fn failure(self, vm: &LimaVM) -> Option<&Condition> {
         let failed = |kind: &str, reasons: &[&str]| {
             vm.condition(kind)
@@ -229,7 +229,7 @@ impl Goal {
         let not_created = || failed(condition::CREATED, &[reason::CREATE_FAILED]);
         match self {
             Self::Created => not_created(),
-            // A VM whose files cannot be made never gets as far as a start.
+            // A VM whose files cannot be made is never started.
             Self::Started | Self::Restarted(_) => failed(
                 condition::RUNNING,
                 &[reason::START_FAILED, reason::STOP_FAILED],
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn goals() {
+    fn goals_are_reached_by_their_conditions() {
         let started = vm(
             &[
                 ("Created", "True", "Created"),
@@ -304,8 +304,8 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_is_taken_off_and_nothing_else() {
-        for (message, told) in [
+    fn only_the_pause_is_removed_from_a_message() {
+        for (message, expected) in [
             ("no disk; trying again in 12 s", "no disk"),
             ("no disk", "no disk"),
             (
@@ -313,12 +313,12 @@ mod tests {
                 "no disk; trying again in vain",
             ),
         ] {
-            assert_eq!(without_retry(message), told);
+            assert_eq!(without_retry(message), expected);
         }
     }
 
     #[test]
-    fn a_vm_without_files_is_stopped_once_the_controller_has_seen_the_wish() {
+    fn vm_without_files_counts_as_stopped_once_the_controller_has_seen_the_change() {
         let mut no_files = vm(&[("Created", "False", "CreateFailed")], 0);
         no_files.metadata.generation = Some(2);
         assert!(!Goal::Stopped.is_reached(&no_files), "seen: none");
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_is_told_by_the_condition_that_matters() {
+    fn failure_is_reported_from_the_condition_that_matters() {
         let failed = vm(
             &[
                 ("Created", "True", "Created"),

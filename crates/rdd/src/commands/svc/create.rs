@@ -4,7 +4,7 @@ use crate::cli::ServeSettings;
 use crate::context::Context;
 use crate::service::{ownership, settings};
 
-/// Saves the settings of a new instance. One that exists keeps what it has.
+/// Saves the settings of a new instance. An existing instance keeps its settings.
 pub(crate) fn run(context: &Context, wanted: &ServeSettings) -> anyhow::Result<()> {
     ownership::claim(context)?;
     if settings::load(&context.paths)?.is_some() {
@@ -12,8 +12,8 @@ pub(crate) fn run(context: &Context, wanted: &ServeSettings) -> anyhow::Result<(
         if wanted.controllers.is_some() || wanted.secure_port.is_some() {
             tracing::warn!(
                 target: crate::logging::RESULT,
-                "what was saved at its creation stays as it is, in {}; the same flags on `rdd svc start` hold for one \
-                 session",
+                "the settings that were saved when it was created are in {} and stay unchanged; the same flags on \
+                 `rdd svc start` apply to one session",
                 context.paths.args_file().display()
             );
         }

@@ -15,7 +15,7 @@ use crate::service::remove::Removal;
 use crate::service::{client, ownership, remove, restart, settings, start};
 use crate::{daemon, output, tail};
 
-/// Runs one of the commands.
+/// Runs a command of `rdd svc`.
 pub(crate) fn run(command: Svc, context: &Context) -> anyhow::Result<Exit> {
     match command {
         Svc::Create(settings) => create::run(context, &settings)?,

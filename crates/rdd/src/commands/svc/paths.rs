@@ -9,7 +9,7 @@ use crate::cli::PathsFormat;
 use crate::context::Context;
 use crate::output;
 
-/// Prints where the instance keeps its files.
+/// Prints the paths of the instance.
 pub(crate) fn run(context: &Context, key: Option<&str>, format: PathsFormat) -> anyhow::Result<()> {
     let mut table = context.paths.table();
     if let Some(key) = key {
@@ -62,7 +62,7 @@ fn utf8(path: &Path) -> anyhow::Result<&str> {
     })
 }
 
-/// In double quotes, with what a shell would take for its own inside them escaped.
+/// Quotes the text for a shell, with the characters escaped that are special inside double quotes.
 fn shell_quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {

@@ -7,10 +7,10 @@ use crate::context::Context;
 use crate::logging::ANSWER;
 use crate::service::state::State;
 
-/// Says whether the instance exists, whether its daemon runs, and as which process.
+/// Prints whether the instance exists, whether its daemon runs, and the PID.
 pub(crate) fn run(context: &Context) -> anyhow::Result<()> {
     let name = &context.instance;
-    // Looked for, not read: this command also serves to find out what is wrong.
+    // The file is not read, because this command must work when it is damaged.
     let created = context.paths.args_file().exists();
     let state = State::of(&context.paths)?;
     let pid = state.identity().map_or(0, process::Identity::pid);

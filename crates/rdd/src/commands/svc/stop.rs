@@ -9,7 +9,7 @@ use crate::logging::RESULT;
 use crate::service::stop;
 use crate::service::stop_request::StopRequest;
 
-/// Stops the daemon, with its VMs unless they are to be kept.
+/// Stops the daemon, with its VMs unless `keep_vms` is set.
 pub(crate) fn run(
     context: &Context,
     keep_vms: bool,
@@ -33,13 +33,13 @@ pub(crate) fn run(
         (true, false, _) => "is stopping",
     });
     if !ran {
-        tell_of_kept_vms(context)?;
+        warn_of_kept_vms(context)?;
     }
     Ok(())
 }
 
-/// VMs that were kept, or whose daemon was killed: without a daemon nobody stops them.
-fn tell_of_kept_vms(context: &Context) -> anyhow::Result<()> {
+/// Warns of VMs that run without a daemon, because they were kept or their daemon was killed.
+fn warn_of_kept_vms(context: &Context) -> anyhow::Result<()> {
     let home = LimaHome::new(context.paths.lima_home());
     let mut kept = Vec::new();
     for vm in lima::instance::list(&home)? {

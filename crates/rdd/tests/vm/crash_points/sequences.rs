@@ -1,4 +1,4 @@
-//! A test for each way through the code: dies at each of its points, and sees what becomes of it.
+//! A test for each sequence of steps: kills the process at each of its points and checks the recovery.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -11,7 +11,7 @@ use super::world::{Declared, PATIENCE, VM, World};
 use super::{Way, points};
 
 #[test]
-fn h23_a_killed_create_command_leaves_nothing_in_the_way() {
+fn h23_killed_create_command_does_not_block_the_next_one() {
     let world = World::new();
     let template = world.template.to_string_lossy().into_owned();
     world.rdd(&["svc", "start"]);
@@ -19,7 +19,7 @@ fn h23_a_killed_create_command_leaves_nothing_in_the_way() {
         let died = world.armed(point, &["limavm", "create", VM, &template, "--wait"]);
         assert_eq!(died.status.code(), None, "{point}: {}", died.text());
         if world.field("{.metadata.name}").is_empty() {
-            // The same command again is what its user would do.
+            // The user repeats the command.
             world.create(false);
         }
         world.settles(point, Declared::Stopped);
@@ -29,17 +29,17 @@ fn h23_a_killed_create_command_leaves_nothing_in_the_way() {
 }
 
 #[test]
-fn h23_a_daemon_killed_while_it_creates_a_vm_goes_on() {
+fn h23_daemon_killed_while_it_creates_a_vm_continues_after_its_restart() {
     let world = World::new();
     let template = world.template.to_string_lossy().into_owned();
     for point in points(Way::Create) {
         world.arm(point);
-        // Whether the command hears of its success depends on who is faster.
+        // The command may or may not receive the response before the daemon dies.
         world.armed("", &["limavm", "create", VM, &template, "--wait=false"]);
         world.wait_for_death(point);
         world.recover();
         world.settles(point, Declared::Stopped);
-        // It is whole: it runs.
+        // The VM is complete: it runs.
         if point == "prepare.after-rename" {
             world.rdd(&["limavm", "start", VM, "--wait"]);
         }
@@ -49,7 +49,7 @@ fn h23_a_daemon_killed_while_it_creates_a_vm_goes_on() {
 }
 
 #[test]
-fn h15_a_start_that_was_killed_anywhere_is_started_or_adopted() {
+fn h15_start_killed_at_any_point_is_repeated_or_adopted() {
     let world = World::new();
     world.rdd(&["svc", "start"]);
     world.create(false);
@@ -58,7 +58,7 @@ fn h15_a_start_that_was_killed_anywhere_is_started_or_adopted() {
     for way in ways {
         for point in points(way) {
             if way != Way::Start {
-                // A VM that stopped has no use for them.
+                // A stopped VM does not need them.
                 let _ = fs::remove_dir_all(&keys);
             }
             if way == Way::StartWithBadKeys {
@@ -76,10 +76,10 @@ fn h15_a_start_that_was_killed_anywhere_is_started_or_adopted() {
     }
 }
 
-/// A host that swaps needs seconds from QEMU's start to its control socket. A hostagent that dies meanwhile has not
-/// written down whom it started, and the next one must not start another.
+/// On a swapping host QEMU needs seconds to create its control socket. A hostagent that dies meanwhile has not recorded
+/// the process, and the next hostagent must not start a second one.
 #[test]
-fn h34_a_slow_qemu_whose_starter_died_is_not_started_twice() {
+fn h34_slow_qemu_whose_hostagent_died_is_not_started_twice() {
     const POINT: &str = "qemu.start.after-spawn";
     let world = World::new();
     let may_start = world.instance.scratch().join("may-start");
@@ -102,7 +102,7 @@ fn h34_a_slow_qemu_whose_starter_died_is_not_started_twice() {
 }
 
 #[test]
-fn h18_a_hostagent_killed_while_it_adopts_leaves_the_guest_alone() {
+fn h18_hostagent_killed_during_adoption_does_not_touch_the_guest() {
     let world = World::new();
     world.rdd(&["svc", "start"]);
     world.create(true);
@@ -124,12 +124,12 @@ fn h18_a_hostagent_killed_while_it_adopts_leaves_the_guest_alone() {
 }
 
 #[test]
-fn h17_a_stop_that_was_killed_anywhere_is_completed() {
+fn h17_stop_killed_at_any_point_is_completed() {
     stopped(PowerButton::Obeyed, Way::Stop);
 }
 
 #[test]
-fn h17_a_stop_by_force_that_was_killed_is_completed() {
+fn h17_forced_stop_killed_at_any_point_is_completed() {
     stopped(PowerButton::Ignored, Way::StopByForce);
 }
 
@@ -150,7 +150,7 @@ fn stopped(button: PowerButton, way: Way) {
 }
 
 #[test]
-fn a_restart_that_was_killed_anywhere_happens_once() {
+fn restart_killed_at_any_point_happens_once() {
     let world = World::new();
     world.rdd(&["svc", "start"]);
     world.create(true);
@@ -171,7 +171,7 @@ fn a_restart_that_was_killed_anywhere_happens_once() {
 }
 
 #[test]
-fn h24_a_template_change_that_was_killed_anywhere_is_in_effect() {
+fn h24_template_change_killed_at_any_point_takes_effect() {
     let world = World::new();
     world.rdd(&["svc", "start"]);
     world.create(false);
@@ -204,11 +204,11 @@ fn h24_a_template_change_that_was_killed_anywhere_is_in_effect() {
 }
 
 #[test]
-fn h22_a_delete_that_was_killed_anywhere_is_completed() {
+fn h22_delete_killed_at_any_point_is_completed() {
     let world = World::new();
     world.rdd(&["svc", "start"]);
     for point in points(Way::Delete) {
-        // Running where there is something to kill.
+        // The VM runs where the sequence kills something.
         world.create(point == "delete.after-kill");
         world.arm(point);
         // The answer may not come before the daemon dies.
@@ -222,7 +222,7 @@ fn h22_a_delete_that_was_killed_anywhere_is_completed() {
 }
 
 #[test]
-fn a_reset_that_was_killed_happens_once() {
+fn reset_killed_at_any_point_happens_once() {
     let world = World::new();
     world.rdd(&["svc", "start"]);
     world.create(true);
@@ -244,7 +244,7 @@ fn a_reset_that_was_killed_happens_once() {
 }
 
 #[test]
-fn h15_a_daemon_killed_while_it_starts_or_stops_leaves_nothing_in_the_way() {
+fn h15_daemon_killed_while_starting_or_stopping_does_not_block_the_next_one() {
     let world = World::new();
     for point in points(Way::SvcCreate) {
         world.armed(point, &["svc", "create"]);
@@ -282,14 +282,14 @@ fn h15_a_daemon_killed_while_it_starts_or_stops_leaves_nothing_in_the_way() {
 }
 
 #[test]
-fn h21_a_killed_svc_delete_or_reset_is_completed_by_the_next_one() {
+fn h21_killed_svc_delete_or_reset_is_completed_by_the_next_one() {
     let ways = [(Way::SvcReset, "reset"), (Way::SvcDelete, "delete")];
     for (way, command) in ways {
         for point in points(way) {
             let world = World::new();
             world.rdd(&["svc", "start"]);
             world.create(true);
-            // What nobody keeps any more: only QEMU runs.
+            // An orphan: only QEMU runs.
             world.kill(&["svc", "serve"]);
             world.kill(&["hostagent"]);
             let died = world.armed(point, &["svc", command]);
@@ -308,7 +308,7 @@ fn h21_a_killed_svc_delete_or_reset_is_completed_by_the_next_one() {
 }
 
 #[test]
-fn certificates_whose_making_was_killed_anywhere_are_made() {
+fn certificates_are_complete_after_a_kill_at_any_point() {
     let world = World::new();
     world.rdd(&["svc", "create"]);
     for point in points(Way::SvcStartWithoutCertificates) {
@@ -327,9 +327,9 @@ fn certificates_whose_making_was_killed_anywhere_are_made() {
     }
 }
 
-/// Each file that the start of a VM writes is written whole or not at all, and what is left of the other kind goes.
+/// Each file that the start of a VM writes is complete or absent, and temporary files are removed.
 #[test]
-fn h24_no_write_of_a_start_can_be_interrupted_with_a_loss() {
+fn h24_interrupted_writes_of_a_start_lose_nothing() {
     let world = World::new();
     world.rdd(&["svc", "start"]);
     world.create(false);
@@ -346,10 +346,10 @@ fn h24_no_write_of_a_start_can_be_interrupted_with_a_loss() {
     assert!(deaths >= 3, "only {deaths} writes were interrupted");
 }
 
-/// Dies at the point the first time that it is passed, the second time, and so on until nobody dies any more: so often
-/// somebody died. `died` is given what is armed, and says whether somebody died of it.
+/// Arms the point for its first pass, its second, and so on, until no process dies of it; returns the number of deaths.
+/// `died` gets the armed point and returns whether a process died.
 fn each_time(point: &str, mut died: impl FnMut(&str) -> bool) -> u32 {
-    /// Nothing here passes a point so often.
+    /// More than any sequence passes a point.
     const MOST: u32 = 40;
     for count in 1..MOST {
         if !died(&format!("{point}:{count}")) {

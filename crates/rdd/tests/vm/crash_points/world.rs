@@ -1,4 +1,4 @@
-//! One instance whose daemon, hostagents and commands die where they are told.
+//! An instance whose daemon, hostagents and commands die at armed crash points.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use testutils::{Instance, Leftover, poll};
 
 use crate::guest::kubectl;
 
-/// For what takes seconds on an idle machine.
+/// The timeout for operations that take seconds on an idle machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
-/// The only VM.
+/// The name of the only VM.
 pub(super) const VM: &str = "vm";
 
-/// What a VM is declared to be.
+/// The declared state of the VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Declared {
     Running,
@@ -40,14 +40,14 @@ impl World {
         World { instance, template }
     }
 
-    /// From now on QEMU begins only when the file is there.
+    /// Delays QEMU's start until the file exists.
     pub(super) fn slow_qemu(&self, may_start: &Path) {
-        // No child that sleeps: it would be taken for a second QEMU until its exec.
+        // No `sleep` process: until its exec it would look like a second QEMU.
         let script = format!(
             "#!/bin/sh\nwhile [ ! -e '{}' ]; do :; done\nexec /usr/bin/qemu-system-x86_64 \"$@\"\n",
             may_start.display()
         );
-        // Installed and not written, as `testutils::stub_guest` says.
+        // By `install`, for the reason in `testutils::stub_guest`.
         let bin = self.instance.scratch().join("bin");
         self.instance
             .run("install", PATIENCE)
@@ -58,7 +58,7 @@ impl World {
             .unwrap();
     }
 
-    /// Runs a command in which `point` is armed, and in the daemon that it starts, and in that one's hostagents.
+    /// Runs a command with `point` armed, also in the daemon that it starts and in the daemon's hostagents.
     pub(super) fn armed(&self, point: &str, args: &[&str]) -> Output {
         self.instance
             .command(args, PATIENCE)
@@ -80,7 +80,7 @@ impl World {
         self.rdd(&args);
     }
 
-    /// Kills the daemon if there is one, and starts one in which `point` is armed.
+    /// Kills the daemon if there is one, and starts one with `point` armed.
     pub(super) fn arm(&self, point: &str) {
         self.kill(&["svc", "serve"]);
         let started = self.armed(point, &["svc", "start"]);
@@ -90,13 +90,13 @@ impl World {
         );
     }
 
-    /// As after an accident: whatever lives of the daemon is gone, and the next one starts, which dies nowhere.
+    /// Kills the daemon if there is one, and starts one without an armed point.
     pub(super) fn recover(&self) {
         self.kill(&["svc", "serve"]);
         self.rdd(&["svc", "start"]);
     }
 
-    /// Kills the processes whose command lines hold these words.
+    /// Kills the processes whose command lines contain these words.
     pub(super) fn kill(&self, words: &[&str]) {
         for one in self.processes(words) {
             one.process.signal(Signal::Kill).unwrap();
@@ -112,7 +112,7 @@ impl World {
             .collect()
     }
 
-    /// Waits until somebody says in a log that he dies at the point.
+    /// Waits until a log contains that a process dies at the point.
     pub(super) fn wait_for_death(&self, point: &str) {
         let said = format!("{}{point}\n", crash::LAST_WORD);
         poll(PATIENCE, &format!("a death at {point}"), || {
@@ -129,7 +129,7 @@ impl World {
         });
     }
 
-    /// Waits for the VM that is starting: true when its hostagent dies on the way, false when it runs.
+    /// Waits for the starting VM: returns true when its hostagent dies, false when the VM runs.
     pub(super) fn dies_before_it_runs(&self) -> bool {
         poll(PATIENCE, "a death or a VM that runs", || {
             match self.condition("Running").as_str() {
@@ -140,8 +140,8 @@ impl World {
         })
     }
 
-    /// Waits until the VM is what it is declared to be: the object says so, there are exactly the processes that belong
-    /// to it, and no temporary file.
+    /// Waits until the VM is in its declared state: the object says so, exactly its processes run, and there is no
+    /// temporary file.
     #[track_caller]
     pub(super) fn settles(&self, point: &str, declared: Declared) {
         let (condition, count) = match declared {
@@ -174,7 +174,7 @@ impl World {
         );
     }
 
-    /// STATUS/REASON of a condition of the VM; empty when there is no VM.
+    /// STATUS/REASON of a condition of the VM; empty if there is no VM.
     pub(super) fn condition(&self, name: &str) -> String {
         let path = |field: &str| format!("{{.status.conditions[?(@.type==\"{name}\")].{field}}}");
         let seen = self.field(&format!("{}/{}", path("status"), path("reason")));
@@ -198,7 +198,7 @@ impl World {
         kubectl(&self.instance, args)
     }
 
-    /// What interrupted writes and preparations have left anywhere in the home folder.
+    /// The temporary files and folders anywhere in the home folder.
     pub(super) fn temporaries(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.instance.home().to_owned()];
@@ -215,7 +215,7 @@ impl World {
     }
 }
 
-/// Whatever is in the folder, if it is there.
+/// The entries of the folder; none if it does not exist.
 fn files(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder)
         .into_iter()
