@@ -1,4 +1,4 @@
-//! The deep-review program: starts the reviewers of a change, keeps what they answered, and writes the report.
+//! The deep-review program: starts the reviewers of a change, keeps their answers, and writes the report.
 
 pub mod adapters;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Puts the configuration of analysers in a work tree back to what it is at the merge base.
+//! Restores the configuration of analysers in a work tree to its state at the merge base.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! Cross-validation: merges each target's reports with weights and a threshold that were learned on all others.
 //!
 //! The weights are a logistic regression over the parts of a likeness, fitted by Newton's method with a small penalty;
-//! the threshold is the one of a fixed list that gives the best F1 on what was learned from. So nothing of what is
-//! measured has a part in the rule that it is measured by; only the choice of the parts themselves was made on all.
+//! the threshold is the value of a fixed list with the best F1 on the training reports. So a measured report has no
+//! influence on the rule it is measured by; only the choice of the parts themselves was made on all reports.
 
 use std::collections::BTreeMap;
 
@@ -101,9 +101,9 @@ pub fn validate(texts: &[(String, String)]) -> Vec<Fold> {
         .collect()
 }
 
-/// What a report is about: the name behind its round (`1 (of pr-10617)`), else what its file is called behind the time.
-/// One pull request may be called `PR #242` and `pr-242`; without its repository, which not every report names, two
-/// requests of one number fall together, which only leaves more out.
+/// Returns the target of a report: the name after its round (`1 (of pr-10617)`), else the part of its file's name after
+/// the time. `PR #242` and `pr-242` are the same pull request; without the repository, which some reports omit, two
+/// requests of the same number count as one target, so that cross-validation only leaves more out.
 fn target(report: &ReportText, file: &str) -> String {
     let round = report.field("Round").unwrap_or_default();
     let said = round

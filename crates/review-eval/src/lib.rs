@@ -1,7 +1,7 @@
 //! Measures the parser and the merger against reports that people merged.
 //!
-//! Three truths: an independent count of the findings ([`count`]), the assignment of originals to consolidated
-//! findings (`truth`), and the reviewers that a consolidated finding names. docs/deep-review.md says how good they are.
+//! Three truths: an independent count of the findings ([`count`]), the assignment of originals to consolidated findings
+//! (`truth`), and the reviewers that a consolidated finding names. docs/deep-review.md says how reliable they are.
 
 mod assign;
 mod count;

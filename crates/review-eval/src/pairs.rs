@@ -72,9 +72,9 @@ pub struct Merging {
     pub pairs: Score,
     /// `(consolidated finding, reviewer)`.
     pub attribution: Score,
-    /// `(consolidated finding, two reviewers)`, straight from the brackets: also those whose original is no finding.
+    /// `(consolidated finding, two reviewers)`, from the brackets alone: includes names whose original is no finding.
     pub bracket_pairs: Score,
-    /// Names in brackets; how many of them have an original behind them.
+    /// Names in brackets, and how many of them have an original.
     pub slots: (usize, usize),
     /// The causes of differing pairs of names in brackets, counted by class.
     pub classes: BTreeMap<&'static str, usize>,

@@ -1,9 +1,10 @@
 //! The truth about a report: which of the originals' findings belongs to which consolidated finding.
 //!
 //! A consolidated finding names its reviewers, not their findings. So for each reviewer (and each of their passes) the
-//! originals are assigned to the consolidated findings and design concerns that name them, such that the sum of the
-//! evidence is greatest and each takes at most one. What the report says itself of an original (`Gemini C1: critical →
-//! important (I1)`, `Claude S3: dropped`) goes before any likeness, and what has too little evidence stays out.
+//! originals are assigned to the consolidated findings and design concerns that name the reviewer, such that the sum of
+//! the evidence is greatest and each takes at most one. The report's own statement about an original (`Gemini C1:
+//! critical → important (I1)`, `Claude S3: dropped`) takes precedence over any likeness, and an original with too
+//! little evidence is not assigned.
 
 use std::sync::LazyLock;
 

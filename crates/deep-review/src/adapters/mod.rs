@@ -6,7 +6,7 @@
 //! | `codex` | standard input | [`codex`]: one JSON event a line | codex `exec --json` events (`exec_events.rs`) |
 //! | `gemini` | standard input | [`gemini`]: one JSON object, or one event a line | Gemini CLI's headless mode reference |
 //! | `acp` | JSON-RPC | [`acp`] | agentclientprotocol.com, protocol version 1 |
-//! | `command` | standard input | our JSON or Markdown | docs/deep-review-config.md |
+//! | `command` | standard input | deep-review's JSON or Markdown | docs/deep-review-config.md |
 //! | `analyser` | its arguments | SARIF, rdjson(l), checkstyle, cargo's JSON | each format's own document |
 
 pub mod acp;

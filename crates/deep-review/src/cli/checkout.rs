@@ -33,10 +33,10 @@ pub(super) struct Enter {
     /// The reviewer's layer
     #[arg(long)]
     name: String,
-    /// Where the work tree is to be seen
+    /// The path at which the work tree appears
     #[arg(long)]
     at: PathBuf,
-    /// What to run in it
+    /// The command to run in it
     #[arg(last = true, required = true)]
     argv: Vec<OsString>,
 }

@@ -16,13 +16,13 @@ pub(super) struct Eval {
     /// Folders with reports, or reports.
     #[arg(required = true, value_name = "DIR")]
     paths: Vec<PathBuf>,
-    /// Also print what was missed, one line each.
+    /// Also print the misses, one line each
     #[arg(long)]
     misses: bool,
-    /// The likeness from which two findings are one.
+    /// The likeness from which two findings are the same
     #[arg(long, default_value_t = merge::THRESHOLD, value_name = "0..1")]
     threshold: f64,
-    /// Learn the weights and the threshold anew with each target left out, and measure them on it.
+    /// Learn the weights and the threshold again with each target left out, and measure them on it.
     #[arg(long, conflicts_with_all = ["misses", "threshold", "json"])]
     cross_validate: bool,
     /// Print the totals as JSON.

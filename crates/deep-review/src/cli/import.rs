@@ -1,4 +1,4 @@
-//! `deep-review import`: merges reviews that exist already.
+//! `deep-review import`: merges existing reviews.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,19 +9,19 @@ use super::run::OutputFormat;
 use crate::input;
 use review::import;
 
-/// Merges reviews that exist already: a file a reviewer, or reports whose appendices hold the originals.
+/// Merges existing reviews: one file for each reviewer, or reports whose appendices hold the originals.
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
     /// Reviews and folders of them, in any format that a reviewer may print.
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
-    /// Earlier reports of the same target, ours as JSON or Markdown ones, or folders of them
+    /// Earlier reports of the same target, JSON from deep-review or Markdown, or folders of them
     #[arg(long, value_name = "FILE|DIR")]
     earlier: Vec<PathBuf>,
     /// Write the reports into this folder instead of printing them.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// How a report is written.
+    /// The format of the report.
     #[arg(long, value_enum, default_value = "markdown")]
     format: OutputFormat,
 }

@@ -17,22 +17,22 @@ use clap::{Parser, Subcommand};
 
 /// Success.
 pub const SUCCESS: u8 = 0;
-/// `--fail-on`: a finding is as bad as that, or worse.
+/// `--fail-on`: a finding has that severity, or a worse one.
 pub const FINDINGS: u8 = 1;
 /// The command line or the configuration is wrong (2 is clap's own code).
 pub const USAGE: u8 = 2;
 /// The verdict may miss a finding: a reviewer failed, was cut off, or was not understood.
 pub const INCOMPLETE: u8 = 3;
-/// The review could not be carried out.
+/// The review failed.
 pub const FAILED: u8 = 4;
-/// Stopped by Ctrl-C or SIGTERM; the same command goes on from there.
+/// Stopped by Ctrl-C or SIGTERM; the same command resumes the round.
 pub const INTERRUPTED: u8 = 130;
 
-/// Many reviewers, one report that can be trusted.
+/// Merges the findings of several reviewers into one checked report.
 #[derive(Debug, Parser)]
 #[command(name = "deep-review", version, after_help = EXIT_CODES)]
 struct Cli {
-    /// Where runs and their reports are kept [default: deep-review in the user's state folder]
+    /// Where to keep runs and their reports [default: deep-review in the user's state folder]
     #[arg(long, global = true, env = "DEEP_REVIEW_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
     #[command(subcommand)]
@@ -50,20 +50,20 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Have a change reviewed by all reviewers at once
+    /// Ask all reviewers about a change
     Run(Box<run::Args>),
     /// Answer a finding of the last review
     Resolve(resolve::Args),
     Import(import::Import),
     Stats(stats::Stats),
     Eval(eval::Eval),
-    /// Wait for the end of a run, and clean up after it when it could not
+    /// Wait for the end of a run, and clean up after it if it could not
     #[command(hide = true)]
     Guard(guard::Args),
     /// Hold the checkout that reviewers share
     #[command(hide = true)]
     HoldCheckout(checkout::Hold),
-    /// Run a command that sees it as its work tree
+    /// Run a command that sees the shared checkout as its work tree
     #[command(hide = true)]
     InCheckout(checkout::Enter),
 }

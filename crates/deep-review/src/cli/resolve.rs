@@ -16,13 +16,13 @@ use review::rounds::answers::{Answer, Resolution};
 pub(super) struct Args {
     /// The finding: its id in the last report (I2), or its fingerprint
     id: String,
-    /// What became of it
+    /// The answer
     #[arg(long = "as", value_name = "ANSWER")]
     answer: Word,
-    /// Why; needed for everything but fixed and open
+    /// The reason; required for every answer but fixed and open
     #[arg(long)]
     reason: Option<String>,
-    /// The target's name, as its report says [default: the branch that is checked out]
+    /// The target's name, as in its report [default: the current branch]
     #[arg(long)]
     target: Option<String>,
     /// A folder in the repository
@@ -32,15 +32,15 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Word {
-    /// It was a defect and is gone
+    /// It was a defect and is fixed
     Fixed,
-    /// It is no defect, or none to be dealt with
+    /// It is not a defect, or not worth a change
     Declined,
-    /// It is a defect, and stays
+    /// It is a defect, and will not be fixed
     Wontfix,
     /// The reviewer is wrong
     Invalid,
-    /// It is put off
+    /// It is deferred to a later change
     Deferred,
     /// Take an answer back
     Open,

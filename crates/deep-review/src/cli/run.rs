@@ -26,16 +26,16 @@ const TICK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What the change is to land on [default: the remote's default branch, else main or master]
+    /// The branch that the change will land on [default: the remote's default branch, else main or master]
     #[arg(long, value_name = "REV")]
     base: Option<String>,
-    /// What to review [default: what is checked out]
+    /// What to review [default: the current checkout]
     #[arg(long, value_name = "REV", conflicts_with_all = ["pr", "patch"])]
     head: Option<String>,
     /// Review a pull request: fetches refs/pull/N/head from the remote
     #[arg(long, value_name = "N", conflicts_with = "patch")]
     pr: Option<u64>,
-    /// Review a patch file, applied to the base [default base: what is checked out]
+    /// Review a patch file, applied to the base [default base: the current checkout]
     #[arg(long, value_name = "FILE")]
     patch: Option<PathBuf>,
     /// The remote of --pr
@@ -44,26 +44,26 @@ pub(super) struct Args {
     /// Ask only this reviewer of the configuration, or this analyser; can be repeated
     #[arg(long = "reviewer", value_name = "NAME")]
     reviewers: Vec<String>,
-    /// The configuration [default: deep-review/config.toml in the user's configuration folder, if there]
+    /// The configuration [default: deep-review/config.toml in the user's configuration folder, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Which round this is: a number, or auto
     #[arg(long, default_value = "auto", value_parser = round)]
     round: Round,
-    /// Earlier reports of the same target that are not in the state folder: ours as JSON or Markdown ones, or folders
-    /// of them
+    /// Earlier reports of the same target that are not in the state folder: JSON from deep-review or Markdown, or
+    /// folders of them
     #[arg(long, value_name = "FILE|DIR")]
     earlier: Vec<PathBuf>,
-    /// Do not go on with an interrupted round; begin it again
+    /// Discard an interrupted round instead of resuming it
     #[arg(long)]
     fresh: bool,
     /// Formats of the report, comma separated
     #[arg(long, value_delimiter = ',', default_value = "markdown")]
     format: Vec<OutputFormat>,
-    /// Where to write it: a file for one format, a folder for several [default: standard output]
+    /// The output: a file for one format, a folder for several [default: standard output]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Exit with 1 when a finding is as bad as this, or worse
+    /// Exit with 1 if a finding has this severity, or a worse one
     #[arg(long, value_name = "SEVERITY")]
     fail_on: Option<Threshold>,
     /// A command that must pass with a proposed fix applied; split at blanks, no shell
@@ -77,16 +77,16 @@ pub(super) struct Args {
     /// made in this repository
     #[arg(long)]
     trust_change: bool,
-    /// The reviewer that writes the report's prose from the merged data; what it writes is checked against it
+    /// The reviewer that writes the report's prose from the merged data, against which its text is checked
     #[arg(long, value_name = "NAME")]
     lead: Option<String>,
-    /// The reviewer that decides which findings are one defect where they are nearly alike
+    /// The reviewer that decides whether findings that are nearly alike are one defect
     #[arg(long, value_name = "NAME")]
     close_calls: Option<String>,
-    /// What reviewers are to look at most
+    /// What reviewers should look at most
     #[arg(long, value_name = "TEXT")]
     brief: Option<String>,
-    /// No progress
+    /// Show no progress
     #[arg(short, long)]
     quiet: bool,
     /// A folder in the repository

@@ -1,4 +1,4 @@
-//! `deep-review stats`: what each reviewer is worth over many reports.
+//! `deep-review stats`: figures of each reviewer over many reports.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -11,13 +11,14 @@ use review::model::Report;
 use review::parse::markdown::report;
 use review::stats::{By, Collector, svg, table};
 
-/// Figures of each reviewer over many reports: findings, how many of them no other reviewer had, how many were confirmed.
+/// Figures of each reviewer over many reports: findings, how many of them no other reviewer had, how many were
+/// confirmed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Stats {
-    /// Folders with reports (Markdown or our JSON), or reports.
+    /// Folders with reports (Markdown, or JSON from deep-review), or reports.
     #[arg(required = true, value_name = "DIR")]
     paths: Vec<PathBuf>,
-    /// Keep the models of a vendor apart.
+    /// Count the models of a vendor separately.
     #[arg(long)]
     by_model: bool,
     /// Also write a plot, as SVG.

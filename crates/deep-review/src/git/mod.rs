@@ -90,7 +90,7 @@ pub enum GitError {
     NoRepository {
         /// Where it was looked for.
         path: PathBuf,
-        /// What git said.
+        /// git's error.
         reason: String,
     },
     /// A revision that git does not know.
@@ -100,15 +100,15 @@ pub enum GitError {
         revision: String,
         /// Where.
         repository: PathBuf,
-        /// What git said.
+        /// git's error.
         reason: String,
     },
     /// Two commits without a common ancestor.
     #[error("{base} and {head} have no common ancestor; name the base with --base")]
     NoMergeBase {
-        /// One.
+        /// One commit.
         base: String,
-        /// The other.
+        /// The other commit.
         head: String,
     },
     /// Unexpected output of a diff command.

@@ -5,7 +5,7 @@
 //! below cannot be written to.
 //!
 //! ```text
-//! run ── starts ──► holder: own mounts; .pristine = memory ◄── git checkout; sealed; "ready"; waits for our end
+//! run ── starts ──► holder: own mounts; .pristine = memory ◄── git checkout; sealed; "ready"; waits until the run exits
 //!  └─ starts ─► reviewer: joins these mounts, takes a copy, mounts .pristine + NAME/upper at its work tree,
 //!                           becomes the agent
 //! ```

@@ -74,7 +74,7 @@ pub(super) struct RunContext {
     pub(super) settings: Settings,
     /// The shared checkout while it is being made; the first reviewer that needs it takes it from here.
     pub(super) checkout: Mutex<Option<Starting>>,
-    /// The shared checkout; `None` inside: there is none.
+    /// The shared checkout; `None` inside: no checkout is shared.
     pub(super) pristine: OnceCell<Option<Pristine>>,
 }
 

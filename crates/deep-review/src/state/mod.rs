@@ -3,12 +3,12 @@
 //!
 //! ```text
 //! STATE/REPOSITORY/TARGET/lock          held by the run at work on the target
-//!                        /answers.json  what the author said of earlier findings
+//!                        /answers.json  the author's answers to earlier findings
 //!                        /round-2/plan.json            pinned before anything is started
 //!                                /prompt.md            the same for every reviewer
-//!                                /reviewers/NAME.json  there, whole, when the reviewer is done
+//!                                /reviewers/NAME.json  complete when the reviewer is done
 //!                                …/trees/NAME           below work/: work trees; beside it scratch, layers, trash
-//!                                /report.json          there when the round is done
+//!                                /report.json          exists when the round is done
 //! ```
 
 pub mod answers;

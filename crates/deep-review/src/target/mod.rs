@@ -44,7 +44,7 @@ pub enum Spec {
     },
 }
 
-/// Why there is nothing to review.
+/// Why a target cannot be pinned.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// A git command failed.

@@ -1,4 +1,5 @@
-//! A patch file as a commit: applied to the base in an index of its own, so that the checkout is not touched.
+//! A commit made from a patch file, which is applied to the base in a separate index, so that the checkout is not
+//! changed.
 
 use std::path::Path;
 

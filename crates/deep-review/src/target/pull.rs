@@ -4,8 +4,8 @@ use super::TargetError;
 use super::address::Site;
 use crate::git::Git;
 
-/// Fetches the request's head, and the remote's default branch when no base was named. Refs of our own keep both from
-/// being collected. Returns base and head.
+/// Fetches the request's head, and the remote's default branch if no base was given. Refs of deep-review keep git from
+/// collecting the commits. Returns base and head.
 pub(super) fn fetch(
     git: &Git,
     number: u64,

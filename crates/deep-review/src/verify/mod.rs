@@ -3,8 +3,8 @@
 //!
 //! | check | asks | by |
 //! |---|---|---|
-//! | file, lines | are they there at the head | the commit's own objects |
-//! | quote | does the quoted code stand there; where | [`review::verify::quote`] |
+//! | file, lines | do they exist at the head | the commit's own objects |
+//! | quote | is the quoted code there; else where | [`review::verify::quote`] |
 //! | diff | did the change write these lines | the diff's hunks, `git blame` against the merge base |
 //! | fix-applies | `git apply --check` | [`fix`] |
 //! | fix-passes | the user's command, with the fix, in a scratch work tree | [`execute`] |
