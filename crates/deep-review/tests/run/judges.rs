@@ -147,10 +147,11 @@ fn invented_facts_of_a_lead_are_refused_and_shown() {
             "It breaks `src/other.py` too.",
             "It breaks src/other.py too.",
         ),
+        // Long enough not to occur in the time or in a commit id, whose digits are figures of the report.
         (
             "command",
-            "There are 41 races in I1.",
-            "There are 41 races in I1.",
+            "There are 98765432 races in I1.",
+            "There are 98765432 races in I1.",
         ),
         ("command", "Line 4 is `src/count.py:77`.", "src/count.py:77"),
     ] {
