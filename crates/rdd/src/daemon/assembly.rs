@@ -181,13 +181,15 @@ pub(super) async fn run(
         write_plain(&paths.ready_file(), &ready)?;
         tracing::info!(port, "Marked control plane as ready");
         process::crash::point("daemon.after-ready");
+        // Read before any command can find the daemon, and so before one can damage the file.
+        let config = std::fs::read_to_string(paths.config()).unwrap_or_default();
         readiness.ready();
         tokio::select! {
             () = stop_requested(&mut requests, background) => Ok(decision.decide(StopRequest::BY_SIGNAL)),
             request = decision.made() => Ok(request),
             result = &mut serving => ended("the API server", result.map(|result| result.map_err(anyhow::Error::from))),
             result = &mut controlling => ended("the controllers", result.map(|result| result.map_err(anyhow::Error::from))),
-            never = restore_files(context, &ready, port) => match never {},
+            never = restore_files(context, &ready, port, config) => match never {},
         }
     }
     .await;
@@ -277,10 +279,14 @@ fn ended<T>(
 
 /// Writes `ready.json` and the kubeconfig again when something removed or damaged them: without them no command finds the
 /// daemon. The renewal of the certificates changes the kubeconfig as well; its text is then the one to restore.
-async fn restore_files(context: &Context, ready: &str, port: u16) -> Infallible {
+async fn restore_files(
+    context: &Context,
+    ready: &str,
+    port: u16,
+    mut config: String,
+) -> Infallible {
     let (ready_file, config_file) = (context.paths.ready_file(), context.paths.config());
     let server = format!("https://127.0.0.1:{port}");
-    let mut config = std::fs::read_to_string(&config_file).unwrap_or_default();
     loop {
         tokio::time::sleep(RESTORE).await;
         let is_right = std::fs::read_to_string(&ready_file).is_ok_and(|current| current == ready);
