@@ -1,4 +1,4 @@
-//! deep-review's promises, measured: `cargo bench -p review`. One figure a line, as `name value unit`.
+//! Measures the performance that deep-review promises: `cargo bench -p review`. One figure a line, as `name value unit`.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -12,7 +12,7 @@ use review::merge;
 use review::model::{Outcome, Performance, ReviewerRun};
 use review::parse;
 
-/// How much the reviewers write together.
+/// Total size of the reviews, in bytes.
 const BYTES: usize = 1 << 20;
 const REVIEWERS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 

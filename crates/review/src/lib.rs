@@ -1,7 +1,8 @@
-//! Many reviewers, one report that can be trusted: what reviewers say, read, checked, merged and shown.
+//! Merges the reviews of several reviewers into one report: parses them, checks their findings against the code, merges
+//! findings about the same defect, and writes the report.
 //!
-//! *Architecture invariant*: pure. Nothing here starts a process, reads the environment, opens a file or asks the time;
-//! `deep-review` does, and passes in what it read.
+//! *Architecture invariant*: pure. This crate starts no process and reads no environment, file or clock; `deep-review`
+//! does, and passes the data in.
 
 pub mod diff;
 pub mod fence;

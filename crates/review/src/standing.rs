@@ -1,19 +1,19 @@
-//! What the checks of a finding amount to.
+//! The standing of a finding: the overall result of its checks.
 
 use crate::model::{
     Check, CheckKind, CheckResult, Finding, History, MergedFinding, Scope, Severity, Voice,
 };
 
-/// How far machines have followed a finding.
+/// The overall result of a finding's checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// The claim itself was seen to hold: the repro shows it, or the quote is there and the fix passes.
+    /// The claim itself was confirmed: the repro shows it, or the quote is there and the fix passes.
     Shown,
-    /// The place is as the reviewer says (perhaps some lines further); the claim is theirs.
+    /// The place exists as the reviewer says (perhaps some lines further); the claim was not checked.
     Located,
-    /// Nothing was checked, or nothing could be.
+    /// Nothing was checked.
     Unchecked,
-    /// What the claim is on is not there: the file, the quoted code, or what the repro should show.
+    /// The subject of the claim does not exist: the file, the quoted code, or what the repro should show.
     Refuted,
 }
 
@@ -94,8 +94,8 @@ pub fn is_open(finding: &MergedFinding) -> bool {
     matches!(finding.history, History::New | History::Open { .. })
 }
 
-/// Whether it counts for the verdict: open, not refuted, and not put off to a later change by the author or by all who
-/// raised it.
+/// Whether it counts for the verdict: open, not refuted, and not deferred to a later change by the author or by every
+/// reviewer that raised it.
 pub fn counts(finding: &MergedFinding) -> bool {
     let later = |f: &Finding| f.scope == Some(Scope::Future);
     let put_off = if finding.voices.is_empty() {

@@ -1,4 +1,4 @@
-//! Reviews that are written unlike any of the reports which the parser was measured with: other headings, other words
+//! Reviews in dialects other than those that the parser was measured with: other headings, other words
 //! for severities, lists, tables, comments by file, Windows paths, prose. Each is read completely.
 #![allow(clippy::unwrap_used, reason = "a panic is how tests fail")]
 
@@ -87,7 +87,7 @@ fn priorities_in_brackets_and_paths_of_windows() {
 }
 
 #[test]
-fn a_table() {
+fn table() {
     let review = assert_said(
         "table.md",
         &[
@@ -104,7 +104,7 @@ fn a_table() {
 }
 
 #[test]
-fn one_paragraph() {
+fn single_paragraph() {
     assert_said(
         "paragraph.md",
         &[
@@ -185,7 +185,7 @@ fn letters_with_a_dash_and_the_place_in_the_first_line() {
 }
 
 #[test]
-fn a_severity_and_a_place_before_each_line() {
+fn severity_and_place_before_each_line() {
     assert_said(
         "stars.md",
         &[
@@ -208,7 +208,7 @@ fn numbers_with_the_severity_in_parentheses() {
 }
 
 #[test]
-fn a_table_of_priorities() {
+fn table_of_priorities() {
     assert_said(
         "priorities.md",
         &[
@@ -219,7 +219,7 @@ fn a_table_of_priorities() {
 }
 
 #[test]
-fn comments_that_are_folded_away_with_coloured_marks() {
+fn folded_comments_with_coloured_marks() {
     assert_said(
         "folded.md",
         &[
@@ -243,7 +243,7 @@ fn plain_words_as_headings() {
 }
 
 #[test]
-fn what_is_no_review_stays_none() {
+fn text_without_review_is_rejected() {
     for text in [
         "I could not reach the model; see src/main.rs:3 for the log.",
         "Error: rate limited (major outage of the service)",

@@ -1,4 +1,4 @@
-//! Whatever reviewers are added to a review, its exit status never becomes milder.
+//! Adding a reviewer to a review never lowers its exit status.
 #![allow(clippy::unwrap_used, reason = "a panic is how tests fail")]
 
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! No input makes a parser or the merger panic, and nothing a reviewer says is lost on the way.
+//! No input makes a parser or the merger panic, and no finding is lost.
 #![allow(clippy::unwrap_used, reason = "a panic is how tests fail")]
 
 use proptest::prelude::*;
@@ -130,7 +130,7 @@ proptest! {
         let said: usize = runs.iter().map(|r| r.review.findings.len()).sum();
         let merged = merge::merge(&runs);
         let kept: usize = merged.iter().map(|m| m.voices.len()).sum();
-        prop_assert_eq!(said, kept, "every finding stands in exactly one group");
+        prop_assert_eq!(said, kept, "every finding is in exactly one group");
         let mut ids: Vec<&str> = merged.iter().map(|m| m.id.as_str()).collect();
         ids.dedup();
         prop_assert_eq!(ids.len(), merged.len());

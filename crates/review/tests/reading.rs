@@ -1,4 +1,4 @@
-//! No finding is lost between an answer and what is read from it: quotations from the change, mixed formats, headlines
+//! The parser loses no finding of an answer: quotations from the change, mixed formats, headlines
 //! as current agents write them, and JSON of any shape.
 #![allow(clippy::unwrap_used, reason = "a panic is how tests fail")]
 
@@ -108,7 +108,7 @@ const HOSTILE: [&str; 14] = [
 ];
 
 #[test]
-fn a_quotation_from_the_change_changes_nothing() {
+fn quoted_code_does_not_change_findings() {
     let plain = read(&quoting("let x = 1;"));
     for hostile in HOSTILE {
         let review = read(&quoting(hostile));
@@ -128,7 +128,7 @@ fn quoting(code: &str) -> String {
 }
 
 #[test]
-fn lines_of_the_change_around_a_review_hide_none_of_its_findings() {
+fn lines_of_the_change_around_a_review_hide_no_finding() {
     let review = quoting("let x = 1;");
     let plain = found(&read(&review));
     for hostile in HOSTILE {
@@ -246,7 +246,7 @@ fn json_of_any_shape_is_read_or_reported_as_unread() {
 }
 
 #[test]
-fn an_answer_that_says_none_is_complete_and_one_that_says_something_is_not() {
+fn only_explicit_statement_of_no_findings_is_complete() {
     for text in [
         "No issues found.",
         "None.",
@@ -261,7 +261,7 @@ fn an_answer_that_says_none_is_complete_and_one_that_says_something_is_not() {
         let review = read(text);
         assert!(review.says_none && review.unparsed.is_empty(), "{text}");
     }
-    // Not one of these says that there is nothing.
+    // None of these states that there are no findings.
     for text in [
         "No lock is taken around the counter.",
         "None of the callers checks the error in src/a.rs:3.",
@@ -286,7 +286,7 @@ fn an_answer_that_says_none_is_complete_and_one_that_says_something_is_not() {
 }
 
 #[test]
-fn a_configured_format_reads_the_same() {
+fn configured_format_reads_like_detected_format() {
     for hostile in HOSTILE {
         let text = quoting(hostile);
         for format in [Format::Auto, Format::Markdown, Format::Json] {
@@ -300,7 +300,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_review_is_read_the_same_whatever_it_quotes(
+    fn findings_do_not_depend_on_quoted_code(
         findings in prop::collection::vec((0..3usize, "[a-z]{3,9}( [a-z]{2,9}){1,4}", 1..900u32), 1..6),
         quoted in prop::collection::vec(0..HOSTILE.len(), 6),
         language in prop::sample::select(vec!["", "json", "rust", "sh", "xml", "markdown"]),

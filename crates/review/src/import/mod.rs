@@ -1,4 +1,4 @@
-//! Merges reviews that exist already: a file a reviewer, or reports whose appendices contain the originals.
+//! Merges existing reviews: one file per reviewer, or reports whose appendices contain the originals.
 
 mod given;
 
@@ -18,17 +18,17 @@ use crate::rounds::{self, Code};
 /// A file that was read.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// Where it is.
+    /// The path, for messages.
     pub path: PathBuf,
-    /// What it contains.
+    /// The content of the file.
     pub bytes: Vec<u8>,
 }
 
-/// Imports files. Each report with an appendix becomes a report; all other files together become one, a
-/// reviewer each, named after the file, for the target `name`. `now` stands where a report does not say its date (RFC 3339).
+/// Imports files. Each report with an appendix becomes a report. All other files together become one report about the
+/// target `name`, with one reviewer per file, named after the file. `now` (RFC 3339) is used if a report has no date.
 ///
-/// What is merged is held against `earlier` reports, the oldest first. There is no code to look at: what was declined
-/// stays so unless other code is quoted, and what is not raised again stays open.
+/// The merged findings are compared with the `earlier` reports, oldest first. The code is not available, so a declined
+/// finding stays declined unless other code is quoted, and a finding that is not raised again stays open.
 pub fn import(inputs: &[Input], name: &str, earlier: &[Report], now: &str) -> Vec<Report> {
     let mut reports = Vec::new();
     let mut single: Vec<ReviewerRun> = Vec::new();

@@ -1,10 +1,10 @@
-//! The lead reviewer: writes the prose that needs judgement from the merged data, and is not believed.
+//! The lead reviewer: writes prose from the merged data. Its text is checked against that data before it is used.
 //!
 //! ```text
 //! Report → question → (asked by `run`) → answer → take → the report's prose, or the composed text and why
 //! ```
 //!
-//! What a lead writes is taken whole or not at all: who invents one file may have invented the rest, too.
+//! The lead's text is accepted as a whole or refused as a whole: if one file in it is invented, the rest may be, too.
 //!
 //! *Architecture invariant*: nothing here asks a reviewer or reads anything but the report.
 
@@ -16,7 +16,7 @@ pub use question::question;
 
 use crate::model::{Note, Prose, Refused, Report};
 
-/// Puts what a lead reviewer wrote into the report, or says in the report why it does not stand there.
+/// Puts the lead reviewer's text into the report, or records in the report why the text was refused.
 pub fn take(report: &mut Report, author: &str, answer: Result<String, String>) {
     let written = answer
         .map_err(|reason| Refusal {

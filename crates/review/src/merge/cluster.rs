@@ -8,12 +8,12 @@ use super::similarity::{Features, LEARNED, NEAR, Weights, likeness};
 /// and 0.5.
 pub const THRESHOLD: f64 = 0.45;
 
-/// What two findings of one reviewer need to be one: who names two findings means two defects, unless they are all but
-/// the same (two passes of a reviewer, a rule that two versions of an analyser name).
+/// The score from which two findings of the same reviewer are merged. It is high, because a reviewer lists two findings
+/// for two defects, unless they are nearly identical (two passes of a reviewer, one rule in two versions of an analyser).
 const SAME_REVIEWER: f64 = 0.98;
 
-/// How much below the threshold the average between two groups may be. Less chains defects together over one chance
-/// likeness, more keeps three reviewers apart of whom two put it differently.
+/// How much below the threshold the average between two groups may be. A larger value merges different defects over one
+/// accidental likeness; a smaller one separates three reviewers if two of them word the defect differently.
 const SLACK: f64 = 0.15;
 
 /// Up to so many findings, each is compared with each. Agents find dozens; only analysers find more, and those can
@@ -47,11 +47,11 @@ impl Default for Rule {
 /// Decisions about pairs of findings, by their numbers, the smaller first: whether they are one defect.
 pub type Decisions = HashMap<(usize, usize), bool>;
 
-/// Groups findings by defect. `reviewers[i]` says who said finding `i`; the result holds indices, each group and the
-/// groups in the order of the input.
+/// Groups findings by defect. `reviewers[i]` is the reviewer of finding `i`; the result contains indices. Each group and
+/// the list of groups keep the order of the input.
 ///
-/// The pairs are taken best first, and two groups become one when they are alike on average: one chance likeness
-/// between members does not chain two defects together.
+/// Takes the pairs in descending order of score and merges two groups if their members are alike on average, so that one
+/// accidental likeness between members does not merge two defects.
 pub(crate) fn cluster(
     features: &[Features],
     reviewers: &[&str],
@@ -125,7 +125,7 @@ pub(crate) fn cluster(
     result
 }
 
-/// Whether two rules of one analyser fired: two defects, however much alike they are told.
+/// Whether two rules of one analyser fired: two defects, even if the texts are alike.
 fn other_rule(features: &[Features], reviewers: &[&str], a: usize, b: usize) -> bool {
     reviewers[a] == reviewers[b]
         && matches!((&features[a].rule, &features[b].rule), (Some(one), Some(other)) if one != other)

@@ -11,11 +11,11 @@ use crate::model::{Location, Voice};
 /// How many lines of code a name is made of; a finding about a whole function keeps its name when its end changes.
 const LINES: usize = 8;
 
-/// Half a SHA-256, in hex: the path, and what stands there without white space. No line numbers, so that a finding
-/// keeps its name when code above it grows; and not on whose words lead, only on what all voices say together.
+/// Returns half a SHA-256, in hex, of the path and the code without white space. Line numbers are left out, so that a
+/// finding keeps its fingerprint when code is added above it. The fingerprint does not depend on which voice leads.
 ///
-/// What stands there is the code of the narrowest place that a voice names, from `file`, the text of [`path`] at the
-/// head; without it the shortest quote; without one the words of the title that comes first by alphabet.
+/// The code is that of the narrowest place that a voice names, from `file`, the text of [`path`] at the head. Without
+/// `file` it is the shortest quote, and without a quote the words of the alphabetically first title.
 pub(super) fn fingerprint(voices: &[Voice], file: Option<&str>) -> String {
     let path = path(voices).unwrap_or_default();
     let code = file.and_then(|file| code(file, narrowest(voices, path)?));
@@ -34,7 +34,7 @@ pub(super) fn fingerprint(voices: &[Voice], file: Option<&str>) -> String {
     digest.iter().take(16).map(|b| format!("{b:02x}")).collect()
 }
 
-/// A fingerprint without the number that tells it from others at the same code.
+/// Returns the fingerprint without the number that distinguishes findings at the same code.
 #[must_use]
 pub fn base(fingerprint: &str) -> &str {
     match fingerprint.rsplit_once('-') {
@@ -127,7 +127,7 @@ mod tests {
     const FILE: &str = "fn a() {\n    let x = compute();\n    drop(x);\n}\n";
 
     #[test]
-    fn moves_and_indentation_keep_it() {
+    fn fingerprint_survives_moves_and_indentation() {
         let one = of(&[voice(2, Some("let x"), "One")], Some(FILE));
         let moved = format!("// more\n\n{}", FILE.replace("    let", "\tlet"));
         assert_eq!(one, of(&[voice(4, None, "Other words")], Some(&moved)));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_words_lead_and_what_they_quote_is_nothing_to_it() {
+    fn fingerprint_ignores_lead_and_quotes() {
         let wide = Voice {
             finding: Finding {
                 locations: vec![Location {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn without_code_the_quote_counts_and_without_it_the_title() {
+    fn fingerprint_falls_back_to_quote_then_title() {
         let quoted = |quote| of(&[voice(3, Some(quote), "t")], None);
         assert_eq!(
             quoted("let x = compute();\n"),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_behind_it_is_no_part_of_it() {
+    fn base_fingerprint_excludes_the_number() {
         assert_eq!(base("abc-2"), "abc");
         assert_eq!(base("abc"), "abc");
         assert_eq!(base("abc-d"), "abc-d");

@@ -1,7 +1,7 @@
 //! Findings of different reviewers about the same defect become one; no finding is dropped.
 //!
-//! *Architecture invariant*: no model is asked and nothing is read but the findings (and the decisions about close
-//! calls), so that the same reviews give the same report everywhere.
+//! *Architecture invariant*: the merge calls no model and reads only the findings (and the decisions about close
+//! calls), so the same reviews always give the same report.
 
 pub mod close;
 mod cluster;
@@ -20,8 +20,8 @@ pub use similarity::{Likeness, PARTS, Weights};
 use crate::model::{CheckResult, Finding, History, MergedFinding, ReviewerRun, Severity, Voice};
 use crate::standing::highest;
 
-/// Merges what the reviewers said. The result is in the order of the report: by severity, then by how many reviewers
-/// stand behind it, then by place; numbered `C1`, `I1`, `S1`. Every finding of every reviewer is in exactly one
+/// Merges what the reviewers said. The result is in the order of the report: by severity, then by number of
+/// reviewers, then by place; numbered `C1`, `I1`, `S1`. Every finding of every reviewer is in exactly one
 /// group.
 pub fn merge(runs: &[ReviewerRun]) -> Vec<MergedFinding> {
     merge_with(runs, &Decisions::default())
@@ -97,8 +97,8 @@ pub fn is_refuted(finding: &MergedFinding) -> bool {
     })
 }
 
-/// Names findings after the code that they stand at: `text` gives the file at the head of the review. Without the
-/// file a finding keeps the name that its quotes gave it.
+/// Computes fingerprints from the code of the findings: `text` returns the file at the head of the review. Without the
+/// file a finding keeps the fingerprint from its quotes.
 pub fn anchor<'a>(
     findings: &mut [MergedFinding],
     text: impl Fn(&str) -> Option<std::borrow::Cow<'a, str>>,
@@ -110,7 +110,7 @@ pub fn anchor<'a>(
     number(findings);
 }
 
-/// Numbers findings that are in order, and tells apart fingerprints that fell on one another.
+/// Numbers the ordered findings, and makes equal fingerprints unique.
 fn number(findings: &mut [MergedFinding]) {
     let mut counts: HashMap<char, usize> = HashMap::new();
     let mut seen: HashMap<String, usize> = HashMap::new();

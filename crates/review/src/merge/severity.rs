@@ -1,9 +1,9 @@
-//! The severity of findings that were merged, and how a disagreement is told.
+//! The severity of merged findings, and the text about a disagreement.
 
 use crate::model::{CheckKind, CheckResult, Finding, Severity, Voice};
 
 /// The severity that is displayed: the highest one that is *backed*. A severity is backed when two reviewers give it or
-/// a higher one, or when a reviewer who gives it has shown it (a repro that was run here, or a quote and a fix that both
+/// a higher one, or when a reviewer that gives it has evidence (a repro that was run here, or a quote and a fix that both
 /// hold). With one reviewer it is that reviewer's; nothing is ever averaged. An analyser's level is that of its rule,
 /// whatever the defect does here, so analysers count only where no other reviewer raised the finding.
 ///
@@ -35,7 +35,7 @@ pub(super) fn reconcile(voices: &[Voice]) -> Severity {
     }
 }
 
-/// Whether a machine has seen the claim itself hold, not only the place.
+/// Whether a check confirmed the claim itself, not only its place.
 fn is_shown(finding: &Finding) -> bool {
     let holds = |kind: CheckKind| {
         finding.checks.iter().any(|c| {
@@ -45,7 +45,8 @@ fn is_shown(finding: &Finding) -> bool {
     holds(CheckKind::Repro) || holds(CheckKind::Quote) && holds(CheckKind::FixPasses)
 }
 
-/// Who says what, if they disagree, and what is made of it: `counting` is the highest severity that no check refuted.
+/// The severity of each reviewer, if they disagree, and the result. `counting` is the highest severity that no check
+/// refuted.
 pub(super) fn disagreement(
     voices: &[Voice],
     shown: Severity,
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn severity_is_what_two_say_or_what_is_shown() {
+    fn severity_needs_two_reviewers_or_evidence() {
         use CheckKind::{FixPasses, Quote, Repro};
         use Severity::{Critical, Important, Suggestion};
         for (voices, expected) in [
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn analyser_never_votes_a_severity_down() {
+    fn analyser_never_lowers_severity() {
         use Severity::{Critical, Important, Suggestion};
         let lint = |severity| Voice {
             analyser: true,

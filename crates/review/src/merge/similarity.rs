@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::words::{Frequencies, Weighted, names, tokens};
 use crate::model::{Finding, Location};
 
-/// What of a finding is compared, worked out once.
+/// The compared parts of a finding, computed once.
 pub(crate) struct Features {
     pub(super) locations: Vec<Location>,
     title: Weighted,
@@ -38,7 +38,7 @@ pub struct Likeness {
     pub file: f64,
     /// 1 where the lines overlap, less with the distance.
     pub lines: f64,
-    /// Share of the shorter quote's lines that stand in the other one.
+    /// Share of the shorter quote's lines that the other one contains.
     pub quote: f64,
     /// Cosine of the titles' words.
     pub title: f64,
@@ -46,8 +46,8 @@ pub struct Likeness {
     pub words: f64,
     /// Cosine of the names in code.
     pub names: f64,
-    /// Share of the shorter title's words that stand in the other title. No part of the score; the truth of
-    /// `deep-review eval` uses it.
+    /// Share of the shorter title's words that the other title contains. Not part of the score; `deep-review eval` uses it
+    /// to determine the expected result.
     pub title_overlap: f64,
     /// A rule that fires at two places: the same title, both with lines, none of them near.
     pub apart: bool,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_alone_is_not_enough() {
+    fn same_place_alone_does_not_merge() {
         let all = [
             finding("Timer leaks when the loop ends", "a.rs", 3),
             finding("Message misspells receive", "a.rs", 3),

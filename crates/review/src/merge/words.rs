@@ -1,4 +1,4 @@
-//! Words of findings, weighted by how much they say.
+//! Words of findings, weighted by how rare they are.
 
 use std::collections::{HashMap, HashSet};
 
@@ -71,7 +71,7 @@ pub(super) fn names(text: &str) -> Vec<String> {
     result
 }
 
-/// In how many findings each word stands.
+/// The number of findings that contain each word.
 #[derive(Default)]
 pub(super) struct Frequencies {
     ids: HashMap<String, u32>,
@@ -108,7 +108,7 @@ impl Frequencies {
         }
     }
 
-    /// Weighs words: how often they stand in this text, times how rare they are in others.
+    /// Weighs words: how often this text contains them, times how rare they are in others.
     pub(super) fn weigh(&self, words: &[String]) -> Weighted {
         let mut counts: HashMap<u32, u32> = HashMap::new();
         for word in words {

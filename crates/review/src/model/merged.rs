@@ -15,7 +15,7 @@ pub struct MergedFinding {
     pub severity: Severity,
     /// The best-supported finding of the group: its title, quote, explanation and fix are shown.
     pub lead: Finding,
-    /// Everything that was said of it, the lead's own included: reviewer and finding.
+    /// Each reviewer with its finding about this defect, the lead finding included.
     pub voices: Vec<Voice>,
     /// Why the severity differs from some reviewer's, when it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,7 +26,7 @@ pub struct MergedFinding {
     /// The author puts it off to a later change, with this reason: it stays open, and does not count for the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deferred: Option<String>,
-    /// It was declined with this reason, and its code has changed since: it is asked again.
+    /// It was declined with this reason, but its code has changed since, so it needs a new answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reopened: Option<String>,
 }
@@ -47,9 +47,9 @@ impl MergedFinding {
 /// One reviewer's finding inside a merged one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Voice {
-    /// Who.
+    /// The reviewer's name.
     pub reviewer: String,
-    /// What they said.
+    /// The reviewer's own finding.
     pub finding: Finding,
     /// The reviewer is an analyser.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Excerpt, MergedFinding, Note, Performance, ReviewerRun, Target};
 
-/// What one round came to, for the chart of rounds.
+/// The figures of one round, for the chart of rounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Round {
     /// Counts from 1.
@@ -42,7 +42,7 @@ pub struct Report {
     pub round: u32,
     /// By the rule in the docs.
     pub verdict: Verdict,
-    /// Who reviewed, and how it went.
+    /// The reviewers, each with its outcome.
     pub reviewers: Vec<ReviewerRun>,
     /// In the order C1, C2… I1… S1…
     pub findings: Vec<MergedFinding>,
@@ -61,7 +61,7 @@ pub struct Report {
     /// What the repository's context file should say from now on. Without names: composed from the data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recommendations: Vec<Note>,
-    /// Pairs of findings that were nearly, or hardly, alike enough to be one, and who decided.
+    /// Pairs of findings that were close to the threshold of merging, and the reviewer that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close_calls: Option<CloseCalls>,
     /// Reviewers that were asked something else than for a review.
@@ -72,14 +72,14 @@ pub struct Report {
 /// A question to a reviewer that is not for a review.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Asked {
-    /// Who.
+    /// The reviewer's name.
     pub name: String,
-    /// For what: `close calls`, `lead`.
+    /// The purpose: `close calls` or `lead`.
     pub purpose: String,
     /// Why there is no answer to use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
-    /// What it took.
+    /// Time, tool calls and tokens of the question.
     #[serde(default)]
     pub performance: Performance,
 }
@@ -87,9 +87,9 @@ pub struct Asked {
 /// Pairs of findings whose likeness is near the threshold of merging, decided by a reviewer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CloseCalls {
-    /// Who was asked.
+    /// The reviewer that was asked.
     pub by: String,
-    /// What was asked, the closest first.
+    /// The pairs in question, closest first.
     pub calls: Vec<CloseCall>,
     /// Why none was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,30 +130,30 @@ pub struct Prose {
     /// Design observations over all reviewers, Markdown; empty if no lead reviewer wrote any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub design: String,
-    /// Who wrote it; `None`: composed from the facts, and the report says so.
+    /// The reviewer that wrote it. `None`: generated from the findings, and the report says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// A lead reviewer was to write it, and what it wrote does not stand here.
+    /// Set if a lead reviewer was to write it, and its text was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
 }
 
-/// Why a lead reviewer's prose does not stand in the report.
+/// Why a lead reviewer's prose was refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// Who was to write it.
+    /// The reviewer that was to write it.
     pub author: String,
     /// Why not, as the end of a sentence that begins with the author: `was still at work after 600 s`.
     pub reason: String,
-    /// The sentences that the data does not bear out.
+    /// The sentences that the data does not support.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sentences: Vec<RefusedSentence>,
 }
 
-/// A sentence of a lead reviewer that the data does not bear out.
+/// A sentence of a lead reviewer that the data does not support.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedSentence {
-    /// As it was written; not to be believed.
+    /// The sentence as written; it is not verified.
     pub text: String,
     /// Why it was refused.
     pub why: String,

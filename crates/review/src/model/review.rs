@@ -1,4 +1,4 @@
-//! What one reviewer said, and how its run ended.
+//! One reviewer's review, and how its run ended.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::Finding;
 pub struct Note {
     /// Markdown.
     pub text: String,
-    /// Who said it.
+    /// The reviewers that said it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reviewers: Vec<String>,
 }
@@ -23,10 +23,10 @@ pub struct Coverage {
     pub status: String,
 }
 
-/// What one reviewer said, in parts.
+/// One reviewer's review, in parts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Review {
-    /// Who: `claude`, `Codex GPT 5.5`, `clippy`.
+    /// The reviewer's name: `claude`, `Codex GPT 5.5`, `clippy`.
     pub reviewer: String,
     /// The executive summary, Markdown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -57,7 +57,7 @@ pub struct Review {
     /// File by file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coverage: Vec<Coverage>,
-    /// What the parser could not make sense of, for the reader; nothing is dropped silently.
+    /// Text that the parser could not interpret. It is shown to the reader, so that nothing is dropped silently.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unparsed: Vec<String>,
     /// The reviewer says in so many words, or in its format's way, that there is no finding.
@@ -75,7 +75,7 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// How one reviewer fared.
+/// Time, tool calls, tokens and cost of one reviewer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Performance {
     /// Wall-clock seconds.
@@ -166,7 +166,7 @@ pub struct ReviewerRun {
     pub review: Review,
     /// The original text, for the appendix.
     pub original: String,
-    /// What it took.
+    /// Time, tool calls, tokens and cost.
     #[serde(default)]
     pub performance: Performance,
 }

@@ -21,13 +21,13 @@ pub struct Target {
     /// What the change is called: the pull request's title, the first commit's subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Who wrote the change.
+    /// The author of the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// Where people read the change: `https://…`. Other schemes are shown as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The changed files with their hunks, when the diff is known; which lines a comment may stand on.
+    /// The changed files with their hunks, when the diff is known; a comment can only be on these lines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FileChange>,
 }
@@ -40,7 +40,7 @@ pub struct FileChange {
     /// Path at the base, when it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_path: Option<String>,
-    /// What happened.
+    /// The kind of change.
     #[serde(default)]
     pub kind: ChangeKind,
     /// Lines added.
@@ -56,14 +56,14 @@ pub struct FileChange {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// New at the head.
+    /// It exists only at the head.
     Added,
-    /// There before and after.
+    /// It exists at the base and at the head.
     #[default]
     Modified,
-    /// Gone at the head.
+    /// It does not exist at the head.
     Deleted,
-    /// There before under `old_path`.
+    /// It is `old_path` at the base.
     Renamed,
 }
 

@@ -52,7 +52,7 @@ pub enum ParseError {
     /// Nothing but white space.
     #[error("{reviewer} printed nothing")]
     Empty {
-        /// Who.
+        /// The reviewer's name.
         reviewer: String,
     },
     /// Larger than [`LARGEST`].
@@ -60,9 +60,9 @@ pub enum ParseError {
         "{reviewer} printed {bytes} bytes, more than the {LARGEST} that are read; make it report less"
     )]
     TooLarge {
-        /// Who.
+        /// The reviewer's name.
         reviewer: String,
-        /// How much.
+        /// The size of the output.
         bytes: usize,
     },
     /// Prose in which nothing of a review could be recognised.
@@ -70,7 +70,7 @@ pub enum ParseError {
         "{reviewer} printed text, but no finding and no section of a review is in it; it begins with: {beginning}"
     )]
     NoReview {
-        /// Who.
+        /// The reviewer's name.
         reviewer: String,
         /// The first words, for the reader.
         beginning: String,
@@ -78,7 +78,7 @@ pub enum ParseError {
     /// Not what the format demands.
     #[error("the output of {reviewer} is no {format:?}: {reason}")]
     Malformed {
-        /// Who.
+        /// The reviewer's name.
         reviewer: String,
         /// What was expected.
         format: Format,

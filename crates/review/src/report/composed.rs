@@ -9,7 +9,7 @@ const MOST_NAMED: usize = 5;
 
 /// Composes the summary from the facts. `author` is `None`, so the report says that no reviewer wrote it.
 pub fn compose(report: &Report) -> Prose {
-    let mut parts = vec![who(report), what(report)];
+    let mut parts = vec![reviewers(report), what(report)];
     parts.extend(earlier(report));
     parts.extend(worst(report));
     parts.retain(|p| !p.is_empty());
@@ -19,7 +19,7 @@ pub fn compose(report: &Report) -> Prose {
     }
 }
 
-fn who(report: &Report) -> String {
+fn reviewers(report: &Report) -> String {
     let done = finished(report).len();
     let asked = report.reviewers.len();
     let files = report.target.files.len();
@@ -69,7 +69,7 @@ fn what(report: &Report) -> String {
         plural(raised, "finding"),
         by_severity.join(", "),
     );
-    // One reviewer alone has nobody to agree with.
+    // Agreement needs two reviewers.
     if finished(report).len() > 1 {
         text.push_str(&match shared {
             0 => " None was raised by more than one reviewer.".to_owned(),

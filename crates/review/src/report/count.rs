@@ -251,7 +251,7 @@ pub(super) fn rounds(report: &Report) -> Vec<Round> {
     all.into_values().collect()
 }
 
-/// One kind of note from every reviewer, each text once, with everybody who said it.
+/// One kind of note from every reviewer, each text once, with the reviewers that said it.
 pub(super) fn notes(report: &Report, of: fn(&Review) -> &Vec<Note>) -> Vec<Note> {
     let mut result: Vec<Note> = Vec::new();
     for run in &report.reviewers {

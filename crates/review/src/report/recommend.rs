@@ -20,7 +20,7 @@ const ROUNDS: u32 = 2;
 /// How many files are named in one line.
 const FILES: usize = 12;
 
-/// Recommendations without a name behind them: each says on which facts it stands.
+/// Generates recommendations from the findings. No reviewer is named; each recommendation says which facts it is based on.
 pub fn recommend(report: &Report) -> Vec<Note> {
     let mut texts = declined(report);
     texts.extend(put_off(report));
@@ -48,7 +48,7 @@ fn named(finding: &MergedFinding) -> String {
 
 /// What was declined comes up again with the next change near it.
 fn declined(report: &Report) -> Vec<String> {
-    let told = |finding: &MergedFinding| match &finding.history {
+    let note = |finding: &MergedFinding| match &finding.history {
         History::Declined { since, reason } if !reason.trim().is_empty() => Some(format!(
             "Declined in round {since}, say it where reviewers read it: {}: {}",
             named(finding),
@@ -56,12 +56,12 @@ fn declined(report: &Report) -> Vec<String> {
         )),
         _ => None,
     };
-    report.closed.iter().filter_map(told).take(MOST).collect()
+    report.closed.iter().filter_map(note).take(MOST).collect()
 }
 
 /// What the author puts off is known, and no reviewer need find it again.
 fn put_off(report: &Report) -> Vec<String> {
-    let told = |finding: &MergedFinding| {
+    let note = |finding: &MergedFinding| {
         let reason = finding.deferred.as_ref()?;
         Some(format!(
             "Put off, name it as a known limitation: {}: {}",
@@ -69,12 +69,12 @@ fn put_off(report: &Report) -> Vec<String> {
             inline(reason)
         ))
     };
-    report.findings.iter().filter_map(told).take(MOST).collect()
+    report.findings.iter().filter_map(note).take(MOST).collect()
 }
 
 /// What stays open over rounds needs a decision, not another review.
 fn lasting(report: &Report) -> Vec<String> {
-    let told = |finding: &MergedFinding| match finding.history {
+    let note = |finding: &MergedFinding| match finding.history {
         History::Open { since }
             if finding.deferred.is_none()
                 && finding.severity != Severity::Suggestion
@@ -87,7 +87,7 @@ fn lasting(report: &Report) -> Vec<String> {
         }
         _ => None,
     };
-    report.findings.iter().filter_map(told).take(MOST).collect()
+    report.findings.iter().filter_map(note).take(MOST).collect()
 }
 
 /// One title at many places is a rule that the repository breaks, or does not want.

@@ -1,16 +1,16 @@
-//! A fix as what it puts in the place of which lines, for formats that know no diff.
+//! A fix as replacements of lines, for formats without diffs.
 
 use crate::model::{CheckKind, CheckResult, Finding};
 
-/// Lines of a file at the head, and what is to stand there.
+/// Lines of a file at the head, and their replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Replacement {
     pub(super) path: String,
     /// The first line, from 1; where nothing is removed, the line before which is added.
     pub(super) start: u32,
-    /// How many lines go.
+    /// The number of removed lines.
     pub(super) removed: u32,
-    /// What comes, without line ends.
+    /// The added lines, without line ends.
     pub(super) lines: Vec<String>,
 }
 
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_diff_is_what_goes_and_what_comes() {
+    fn diff_becomes_replacements() {
         let diff = "--- a/x.rs\n+++ b/x.rs\n@@ -2,4 +2,5 @@\n one\n-two\n+TWO\n+2\n three\n four\n@@ -9,0 +11 @@\n+++ not a header\n";
         let all = understand(diff).unwrap();
         let one = |start, removed, lines: &[&str]| Replacement {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_lines_is_none() {
+    fn diff_without_lines_has_no_replacement() {
         for diff in [
             "--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+x\n",
             "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-x\n\\ No newline at end of file\n+x\n",

@@ -30,7 +30,7 @@ impl Decision {
     }
 }
 
-/// The verdict by rule. A finding counts when it is open, no check refuted it, and not everybody who raised it puts
+/// The verdict by rule. A finding counts when it is open, no check refuted it, and not every reviewer that raised it puts
 /// it off to a later change; it counts with the highest severity that was not refuted ([`gate`]). In this order:
 ///
 /// 1. a critical finding counts → `rework`

@@ -1,4 +1,4 @@
-//! What the author said of findings: `deep-review resolve`.
+//! The author's answers to findings: `deep-review resolve`.
 
 use std::collections::BTreeMap;
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{History, MergedFinding, Report};
 
-/// What can be answered.
+/// The author's answer to a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resolution {
-    /// It was a defect and is gone.
+    /// The defect is fixed.
     Fixed,
-    /// It is none, or none to be dealt with.
+    /// It is no defect, or not one to fix.
     Declined,
-    /// It is one, and stays.
+    /// It is a defect, and stays.
     Wontfix,
     /// The reviewer is wrong.
     Invalid,
     /// It is put off to a later change: it stays open.
     Deferred,
-    /// No answer any more.
+    /// The earlier answer is withdrawn.
     Open,
 }
 
-/// One answer.
+/// An answer with its reason and date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// What.
+    /// The kind of answer.
     pub resolution: Resolution,
-    /// Why.
+    /// The author's reason.
     pub reason: String,
     /// RFC 3339.
     pub date: String,
@@ -41,7 +41,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What it makes of a finding raised in round `since`.
+    /// The history of a finding that was raised in round `since` and has this answer.
     #[must_use]
     pub fn history(&self, since: u32) -> History {
         let declined = |how: &str| History::Declined {
@@ -63,8 +63,8 @@ impl Answer {
 }
 
 impl Answer {
-    /// Whether it still says where a finding stands that was last seen in round `seen`, as `history`. What is raised
-    /// again in spite of its answer, because its code has changed, needs another one.
+    /// Whether the answer still applies to a finding that was last seen in round `seen` with the state `history`. A
+    /// finding that is raised again in spite of its answer, because its code has changed, needs a new answer.
     #[must_use]
     pub fn holds(&self, history: &History, seen: u32) -> bool {
         let raised_again = matches!(history, History::New | History::Open { .. })

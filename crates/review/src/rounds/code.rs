@@ -24,9 +24,9 @@ pub struct Code {
 /// What became of a finding's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// It stands as it stood, `shift` lines further down.
+    /// The code is unchanged, `shift` lines further down.
     Same { shift: i64 },
-    /// It does not.
+    /// The code changed or is gone.
     Changed,
 }
 
@@ -100,7 +100,7 @@ impl Code {
         match (before, place.start) {
             (Some(before), Some(start)) => {
                 let end = place.end.unwrap_or(start).max(start);
-                stands(&before, start as usize, end as usize, &now)
+                look_up(&before, start as usize, end as usize, &now)
             }
             (Some(before), None) if same_code(&before, &now) => Seen::Same { shift: 0 },
             (Some(_), None) => Seen::Changed,
@@ -165,8 +165,8 @@ fn uncounted(text: &str, line: usize) -> usize {
     line - skipped
 }
 
-/// Whether lines `start` to `end` of `before`, with those around them, stand in `now`.
-fn stands(before: &str, start: usize, end: usize, now: &str) -> Seen {
+/// Looks for lines `start` to `end` of `before`, together with the lines around them, in `now`.
+fn look_up(before: &str, start: usize, end: usize, now: &str) -> Seen {
     let flat = |text: &str| -> Vec<String> {
         let code = text.lines().map(|line| (line, without_suppression(line)));
         // A line that only switches a rule off is none.
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_repository_the_quotes_tell() {
+    fn quotes_decide_without_a_repository() {
         use crate::model::{Finding, Severity, Voice};
         let finding = |quote: Option<&str>| {
             let finding = Finding {
@@ -245,20 +245,26 @@ mod tests {
     }
 
     #[test]
-    fn code_that_moved_is_the_same_and_code_that_changed_is_not() {
+    fn moved_code_is_same_and_edited_code_is_changed() {
         let before = "a\nb\nc\nd\ne\nf\ng\n";
-        assert_eq!(stands(before, 4, 4, before), Seen::Same { shift: 0 });
+        assert_eq!(look_up(before, 4, 4, before), Seen::Same { shift: 0 });
         assert_eq!(
-            stands(before, 4, 4, "x\ny\na\n b\nc\nd\ne\nf\n"),
+            look_up(before, 4, 4, "x\ny\na\n b\nc\nd\ne\nf\n"),
             Seen::Same { shift: 2 }
         );
-        assert_eq!(stands(before, 4, 4, "a\nb\nc\nD\ne\nf\ng\n"), Seen::Changed);
-        assert_eq!(stands(before, 4, 4, "a\nb\nc\nd\nE\nf\ng\n"), Seen::Changed);
-        assert_eq!(stands(before, 40, 41, before), Seen::Changed);
+        assert_eq!(
+            look_up(before, 4, 4, "a\nb\nc\nD\ne\nf\ng\n"),
+            Seen::Changed
+        );
+        assert_eq!(
+            look_up(before, 4, 4, "a\nb\nc\nd\nE\nf\ng\n"),
+            Seen::Changed
+        );
+        assert_eq!(look_up(before, 40, 41, before), Seen::Changed);
         // Moved to the end of the file, behind another function.
         let function = "x\n\nfn a\nb\nc\n\nfn d\n";
         assert_eq!(
-            stands(function, 5, 5, "x\n\nfn d\n\nfn a\nb\nc\n"),
+            look_up(function, 5, 5, "x\n\nfn d\n\nfn a\nb\nc\n"),
             Seen::Same { shift: 2 }
         );
     }

@@ -1,10 +1,10 @@
 //! Earlier rounds of the same target: which of their findings are fixed, still open, or declined.
 //!
-//! A finding is known again by its fingerprint, else by its likeness to an earlier one. What was declined is not raised
-//! again as long as the code around it is the same. What is not raised again is fixed if its code has changed, or
-//! in its file, if analysers raised it and looked again; else it stays open: silence of a reviewer is no repair.
+//! A finding is matched to an earlier one by fingerprint, else by likeness. A declined finding is not raised again while
+//! the code around it is unchanged. A finding that is not raised again is fixed if its code has changed (for analysers
+//! that ran again: if its file has changed). Otherwise it stays open, because a reviewer can miss it a second time.
 
-//! What is put off is neither: it stays open, marked, and does not count for the verdict.
+//! A deferred finding is neither fixed nor declined: it stays open, is marked, and does not count for the verdict.
 
 pub mod answers;
 mod code;
@@ -18,12 +18,12 @@ use crate::model::{History, MergedFinding, Report, Round, Severity};
 use answers::Answers;
 use code::Seen;
 
-/// What is known before a round.
+/// The state of a target before a round.
 #[derive(Clone, Debug, Default)]
 pub struct Earlier {
     /// Every finding ever raised, as the last round left it and the author answered it.
     pub findings: Vec<Known>,
-    /// What the rounds came to.
+    /// The figures of the earlier rounds.
     pub rounds: Vec<Round>,
 }
 
@@ -34,7 +34,7 @@ pub struct Known {
     pub finding: MergedFinding,
     /// The round that raised it.
     pub since: u32,
-    /// Where it stands, the author's answer included.
+    /// Its state, with the author's answer applied.
     pub history: History,
     /// The commit at which it was last seen.
     pub head: Option<String>,
@@ -141,7 +141,7 @@ fn summary(report: &Report) -> Round {
     }
 }
 
-/// Holds a report against what is known. `exact` names the reviewers that say the same every time.
+/// Compares a report with the earlier rounds. `exact` names the reviewers whose output is deterministic.
 pub fn reconcile(code: &Code, report: &mut Report, earlier: &Earlier, exact: &[String]) {
     report.rounds.clone_from(&earlier.rounds);
     if earlier.findings.is_empty() {
@@ -192,7 +192,7 @@ pub fn reconcile(code: &Code, report: &mut Report, earlier: &Earlier, exact: &[S
                     .voices
                     .iter()
                     .all(|voice| looked_again.contains(&voice.reviewer.as_str()));
-                // An analyser that is silent may have been switched off: only other code is evidence.
+                // The analyser's rule may have been switched off, so only changed code is evidence.
                 let head = known.head.as_deref();
                 if analysed && code.file_changed(&known.finding, head) || !seen.is_same() {
                     closed.push(moved(known, &seen, History::Fixed { since }, old_id(known)));

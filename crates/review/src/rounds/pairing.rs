@@ -6,8 +6,8 @@ use super::Known;
 use crate::merge::{THRESHOLD, compare, fingerprint_base};
 use crate::model::{Finding, MergedFinding};
 
-/// What two findings with one fingerprint need to be one: they stand at the same code, so much less than others, but
-/// something. Two defects may stand on one line, and what was declined must not hide another.
+/// The score from which two findings with the same fingerprint are matched. They are at the same code, so it is much lower
+/// than for others. It is not 0, because a line can contain two defects, and a declined one must not hide the other.
 const SAME_CODE: f64 = 0.10;
 
 /// How much the same code counts for when one finding could be two others.

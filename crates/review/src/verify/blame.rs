@@ -45,13 +45,10 @@ pub fn check(diff: &Diff, base: &str, finding: &mut Finding, moved: &BTreeSet<u3
         (Some(file), Some((start, end))) => {
             let touched: Vec<u32> = (start..=end).filter(|line| file.touches(*line)).collect();
             if touched.is_empty() {
-                let said = format!("{} stood there at {base} already", lines(start, end));
+                let said = format!("{} existed at {base} already", lines(start, end));
                 (outside(finding), said, Some(Class::Gap))
             } else if touched.iter().all(|line| moved.contains(line)) {
-                let said = format!(
-                    "{} was only moved; it stood in the code at {base}",
-                    lines(start, end)
-                );
+                let said = format!("{} was only moved; it existed at {base}", lines(start, end));
                 (outside(finding), said, Some(Class::Gap))
             } else {
                 let said = format!(
@@ -69,8 +66,8 @@ pub fn check(diff: &Diff, base: &str, finding: &mut Finding, moved: &BTreeSet<u3
         .push(Check::new(CheckKind::Diff, result, detail));
 }
 
-/// A change can break what it does not touch, so a place outside the diff refutes nothing; but a word that the change
-/// made it stands unproven.
+/// Returns the result for a place outside the diff. A change can break code that it does not touch, so the finding is not
+/// refuted; but a claimed regression stays unchecked.
 fn outside(finding: &Finding) -> CheckResult {
     match finding.class {
         Some(Class::Regression) => CheckResult::Unchecked,

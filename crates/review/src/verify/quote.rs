@@ -11,7 +11,7 @@ const ENOUGH: f64 = 0.7;
 /// Quotes are short; of a longer one this many lines are looked for.
 const LONGEST: usize = 200;
 
-/// Checks the quote and moves the finding to where it stands.
+/// Looks for the quote in `text`, near the given lines.
 pub fn check_quote(quote: &str, text: &str, start: Option<u32>, end: Option<u32>) -> Found {
     for reading in READINGS {
         let wanted: Vec<Option<String>> = quote
@@ -27,7 +27,7 @@ pub fn check_quote(quote: &str, text: &str, start: Option<u32>, end: Option<u32>
     Found::Nowhere
 }
 
-/// Where a quote stands.
+/// Where a quote was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// In these lines, first and last; `wrong` of its lines are not there.
@@ -41,9 +41,9 @@ pub enum Found {
         /// Lines of the quote in all.
         of: usize,
     },
-    /// Not in the file.
+    /// The file does not contain it.
     Nowhere,
-    /// There is nothing to look for.
+    /// The quote is empty.
     Empty,
 }
 
@@ -63,7 +63,7 @@ const READINGS: &[fn(&str) -> Option<&str>] = &[
     },
 ];
 
-/// A line without its white space; `None` stands for left-out lines.
+/// A line without its white space; `None` for an ellipsis (`…`).
 fn piece(line: &str) -> Option<String> {
     let bare: String = line.split_whitespace().collect::<Vec<_>>().join(" ");
     let inner = bare.trim_matches(|c: char| {
@@ -222,25 +222,22 @@ pub fn check(finding: &mut Finding, files: &Files) {
                     } else {
                         CheckResult::Corrected
                     };
-                    (result, format!("the quote stands at {here}{except}"))
+                    (result, format!("the quote is at {here}{except}"))
                 }
                 Some((start, end)) => (
                     CheckResult::Corrected,
-                    format!(
-                        "the quote stands at {here}, not {}{except}",
-                        lines(start, end)
-                    ),
+                    format!("the quote is at {here}, not {}{except}", lines(start, end)),
                 ),
                 None => (
                     CheckResult::Corrected,
-                    format!("the quote stands at {here}{except}"),
+                    format!("the quote is at {here}{except}"),
                 ),
             };
             let moved = said.is_none_or(|(start, end)| first > end || start > last);
             if moved {
                 place.start = Some(first);
                 place.end = Some(last);
-                // The lines that were said are wrong, and are not what stands now.
+                // The reviewer's lines are wrong, and `place` now has the corrected ones.
                 if let Some(known) = finding
                     .checks
                     .iter_mut()

@@ -251,7 +251,7 @@ impl Drop for Browser {
 }
 
 #[test]
-fn a_person_can_use_the_page() {
+fn page_works_with_mouse_keyboard_and_themes() {
     let Some(browser) = Browser::start() else {
         return;
     };
@@ -405,7 +405,7 @@ fn narrow(browser: &Browser) {
 }
 
 #[test]
-fn what_reviewers_wrote_does_not_run() {
+fn reviewer_text_never_runs_as_script() {
     let Some(browser) = Browser::start() else {
         return;
     };

@@ -63,7 +63,7 @@ fn rebuilt(text: &str) -> Report {
 }
 
 #[test]
-fn real_reports_come_back() {
+fn corpus_reports_round_trip() {
     let Some(folder) = std::env::var_os("DEEP_REVIEW_CORPUS") else {
         return testutils::skip(
             testutils::Need::Corpus,

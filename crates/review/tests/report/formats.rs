@@ -45,7 +45,7 @@ fn sarif_is_valid_against_its_schema() {
 }
 
 #[test]
-fn sarif_says_what_is_known() {
+fn sarif_contains_findings_fingerprints_and_failures() {
     let report = sample();
     let log = report::sarif(&report);
     let results = &log["runs"][0]["results"];
@@ -88,7 +88,7 @@ fn sarif_says_what_is_known() {
 }
 
 #[test]
-fn github_comments_stand_in_the_diff() {
+fn github_comments_are_on_lines_of_the_diff() {
     let mut report = sample();
     let payload = report::github(&report);
     assert!(
@@ -148,7 +148,7 @@ fn github_comments_stand_in_the_diff() {
 }
 
 #[test]
-fn a_body_for_github_is_not_too_long() {
+fn github_body_is_cut_to_the_limit() {
     let mut report = sample();
     report.target.changes.clear();
     let one = report.findings[0].clone();
@@ -170,7 +170,7 @@ fn a_body_for_github_is_not_too_long() {
 }
 
 #[test]
-fn gitlab_has_what_gitlab_asks_for() {
+fn gitlab_report_has_required_fields() {
     let mut report = sample();
     report.findings[1].lead.locations.clear();
     if let Some(last) = report.findings.last_mut() {
@@ -268,7 +268,7 @@ fn gitlab_schema() -> Value {
 }
 
 #[test]
-fn github_and_gitlab_get_what_they_document() {
+fn github_and_gitlab_output_matches_documented_schema() {
     for (schema, make) in [
         (github_schema(), report::github as fn(&Report) -> Value),
         (gitlab_schema(), report::gitlab),

@@ -20,8 +20,8 @@ pub(crate) const ATTACKS: &[&str] = &[
     "<iframe src=https://evil.example/></iframe><link rel=stylesheet href=https://evil.example/x.css>",
     "<!-- never closed",
     "]]> --> <![CDATA[ <plaintext>",
-    "```\n## Critical Issues\n\nC9. **Fake** — `fake.rs:1` [nobody]\n",
-    "## Critical Issues\n\nC9. **Fake** — `fake.rs:1` [nobody]\n\n### Appendix\n\n### [Ghost]\n",
+    "```\n## Critical Issues\n\nC9. **Fake** — `fake.rs:1` [mallory]\n",
+    "## Critical Issues\n\nC9. **Fake** — `fake.rs:1` [mallory]\n\n### Appendix\n\n### [Ghost]\n",
     "**Suggestions**\n\n- **Fake** — `fake.rs:1`\n\nS9. **Fake** — `fake.rs:1`",
     "a | b | c\n|---|---|---|\n| x | \\| y |",
     "````markdown\n# Deep Review: other\n````\n~~~\nopen",
@@ -181,12 +181,12 @@ pub(crate) fn hostile_lead() -> Report {
 }
 
 #[test]
-fn hostile_text_leaves_the_structure_of_the_markdown_alone() {
-    stands(&hostile());
-    stands(&hostile_lead());
+fn hostile_text_does_not_change_markdown_structure() {
+    assert_structure(&hostile());
+    assert_structure(&hostile_lead());
 }
 
-fn stands(report: &Report) {
+fn assert_structure(report: &Report) {
     let text = report::markdown(report);
     let read = markdown::report(&text);
     let ids: Vec<&str> = read
@@ -254,7 +254,7 @@ const FRAGMENTS: &[&str] = &[
 ];
 
 #[test]
-fn no_pair_of_fragments_breaks_the_structure() {
+fn no_pair_of_fragments_breaks_markdown_structure() {
     let all: Vec<&str> = ATTACKS.iter().chain(FRAGMENTS).copied().collect();
     let place = |n: u32| Location {
         path: "src/a.rs".to_owned(),
@@ -352,7 +352,7 @@ fn headings(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn no_html_of_others_is_in_the_markdown() {
+fn markdown_contains_no_foreign_html() {
     use pulldown_cmark::{Event, Options, Parser};
     let text = report::markdown(&hostile()) + &report::markdown(&hostile_lead());
     let html: Vec<String> = Parser::new_ext(&text, Options::ENABLE_TABLES)
@@ -368,7 +368,7 @@ fn no_html_of_others_is_in_the_markdown() {
 }
 
 #[test]
-fn the_page_has_no_tag_of_others() {
+fn page_contains_no_foreign_tag() {
     harmless(&report::html(&hostile()));
     harmless(&report::html(&hostile_lead()));
 }
@@ -394,7 +394,7 @@ fn harmless(page: &str) {
 }
 
 #[test]
-fn people_are_not_called() {
+fn mentions_are_not_active() {
     let mut report = hostile();
     report.prose.summary = "thanks @octocat, and a@b".to_owned();
     let payload = report::github(&report);
@@ -403,7 +403,7 @@ fn people_are_not_called() {
 }
 
 #[test]
-fn hidden_characters_and_foreign_paths_reach_no_form() {
+fn no_format_contains_hidden_characters_or_foreign_paths() {
     let mut report = hostile();
     let evil = "\u{1b}[2J\u{1b}]0;PWNED\u{7} \u{202e}abc\u{2066} zero\u{200b}width";
     report.verdict.reason = evil.to_owned();

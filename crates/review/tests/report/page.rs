@@ -14,7 +14,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 }
 
 #[test]
-fn the_policy_allows_what_is_there_and_nothing_else() {
+fn content_security_policy_allows_only_own_style_and_script() {
     let page = report::html(&sample());
     let policy = between(&page, "Content-Security-Policy\" content=\"", "\"");
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
@@ -29,7 +29,7 @@ fn the_policy_allows_what_is_there_and_nothing_else() {
 }
 
 #[test]
-fn everything_is_on_the_page() {
+fn page_shows_every_part_of_the_report() {
     let report = sample();
     let page = report::html(&report);
     for finding in &report.findings {
@@ -39,7 +39,7 @@ fn everything_is_on_the_page() {
         "Rework",
         "Gemini",
         "429 Too Many Requests",
-        "Who agrees with whom",
+        "Agreement between reviewers",
         "Open findings by round",
         "Open findings by file",
         "refuted by a check",
@@ -52,7 +52,7 @@ fn everything_is_on_the_page() {
     ] {
         assert!(page.to_lowercase().contains(&text.to_lowercase()), "{text}");
     }
-    // No id stands twice.
+    // Every id is unique.
     let mut ids: Vec<&str> = page
         .match_indices(" id=\"")
         .map(|(at, _)| between(&page[at..], "id=\"", "\""))
@@ -64,7 +64,7 @@ fn everything_is_on_the_page() {
 }
 
 #[test]
-fn the_chart_has_room_for_long_names() {
+fn agreement_chart_fits_long_names() {
     let mut report = sample();
     let long = "Claude Opus 4.1 with extended thinking";
     let old = report.reviewers[0].name.clone();
@@ -75,18 +75,18 @@ fn the_chart_has_room_for_long_names() {
         }
     }
     let page = report::html(&report);
-    let chart = between(&page, "Who agrees with whom", "</svg>");
+    let chart = between(&page, "Agreement between reviewers", "</svg>");
     assert!(chart.contains(&format!("{long}</text>")), "{chart}");
-    // Two that begin alike are told apart above their columns.
+    // Names with the same beginning stay distinguishable above their columns.
     let name = format!("{} again", long);
     name.clone_into(&mut report.reviewers[1].name);
     let page = report::html(&report);
-    let chart = between(&page, "Who agrees with whom", "</svg>");
+    let chart = between(&page, "Agreement between reviewers", "</svg>");
     assert!(chart.contains(&format!("2 · {name}</text>")), "{chart}");
 }
 
 #[test]
-fn the_same_report_gives_the_same_bytes() {
+fn page_is_deterministic() {
     assert_eq!(report::html(&sample()), report::html(&sample()));
     assert_eq!(report::markdown(&sample()), report::markdown(&sample()));
 }

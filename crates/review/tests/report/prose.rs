@@ -5,7 +5,7 @@ use review::report::{Invented, check_prose, compose};
 use crate::sample::sample;
 
 #[test]
-fn composed_prose_is_made_of_facts() {
+fn composed_summary_states_figures_of_report() {
     let report = sample();
     let prose = compose(&report);
     assert_eq!(prose.author, None);
@@ -20,7 +20,7 @@ fn composed_prose_is_made_of_facts() {
 }
 
 #[test]
-fn agreement_is_stated_if_there_are_two_reviewers() {
+fn agreement_is_stated_only_with_two_reviewers() {
     let mut report = sample();
     let said = |report: &review::model::Report| compose(report).summary;
     assert!(said(&report).contains("were raised by more than one reviewer."));
@@ -39,7 +39,7 @@ fn agreement_is_stated_if_there_are_two_reviewers() {
 }
 
 #[test]
-fn what_is_not_in_the_data_is_named() {
+fn unsupported_sentences_are_reported() {
     let report = sample();
     let finding = |s: &str| Invented::Finding(s.to_owned());
     let file = |s: &str| Invented::File(s.to_owned());

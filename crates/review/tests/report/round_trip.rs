@@ -35,14 +35,14 @@ fn read(text: &str) -> Vec<Known> {
 }
 
 #[test]
-fn findings_come_back() {
+fn parser_reads_back_findings() {
     let report = sample();
     let text = report::markdown(&report);
     assert_eq!(read(&text), known(&report), "{text}");
 }
 
 #[test]
-fn the_rest_comes_back() {
+fn parser_reads_back_notes_and_tables() {
     let report = sample();
     let read = markdown::report(&report::markdown(&report));
     assert_eq!(
@@ -72,7 +72,7 @@ fn the_rest_comes_back() {
 }
 
 #[test]
-fn the_originals_come_back() {
+fn parser_reads_back_originals() {
     let report = sample();
     let read = markdown::report(&report::markdown(&report));
     let said: Vec<(String, usize)> = read
@@ -89,14 +89,14 @@ fn the_originals_come_back() {
 }
 
 #[test]
-fn a_report_of_nothing_is_a_report() {
+fn empty_report_is_readable() {
     let text = report::markdown(&Report::default());
     assert!(read(&text).is_empty());
     assert!(report::html(&Report::default()).contains("No findings."));
 }
 
 #[test]
-fn json_comes_back() {
+fn json_round_trips() {
     let report = sample();
     let text = report::json(&report).to_string();
     assert_eq!(report::from_json(&text).unwrap(), report);

@@ -39,7 +39,7 @@ impl Partial {
 "#;
 
 const INDEX: &str = r#"impl Index {
-    /// Drops what nobody used for a while.
+    /// Drops entries that were not used for a while.
     pub fn evict(&mut self, now: SystemTime, keep: u64) {
         let mut used: u64 = self.entries.values().map(|e| e.size).sum();
         let mut by_age: Vec<_> = self.entries.keys().cloned().collect();
@@ -169,7 +169,7 @@ fn claude() -> ReviewerRun {
                 }],
                 checks: vec![
                     check(CheckKind::File, CheckResult::Confirmed, ""),
-                    check(CheckKind::Quote, CheckResult::Corrected, "the quote stands at lines 20-23, not 19-22"),
+                    check(CheckKind::Quote, CheckResult::Corrected, "the quote is at lines 20-23, not 19-22"),
                     check(CheckKind::Diff, CheckResult::Confirmed, "added by this change"),
                     check(CheckKind::FixApplies, CheckResult::Confirmed, "git apply --check"),
                     check(CheckKind::Repro, CheckResult::Confirmed, "exit status 101, as claimed"),
@@ -184,7 +184,7 @@ fn claude() -> ReviewerRun {
                      1. 10 MB are on disk, the connection breaks.\n2. `resume` asks for `bytes=10485760-`.\n\
                      3. The mirror answers `200` with all 20 MB.\n4. The file has 30 MB, and `Index::insert` takes it.\n\n\
                      Nothing checks the digest after a resumed download, so every client gets the broken image until \
-                     somebody deletes it by hand.",
+                     an administrator deletes it by hand.",
                 )
             },
             Finding {

@@ -1,4 +1,4 @@
-//! JSON findings between the parts of a review in Markdown, told apart from JSON that the reviewer quotes.
+//! JSON findings between the parts of a review in Markdown, as opposed to JSON that the reviewer quotes.
 //!
 //! A change can contain `{"findings": []}`, and a reviewer quotes it. Quoted is what follows a finding's headline or a label
 //! such as `Fix:` directly, what is in a fence of another language, and what is below a finding about a JSON file. The

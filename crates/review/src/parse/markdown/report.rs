@@ -243,7 +243,7 @@ fn reviewer_of(title: &str, known: &[String]) -> Option<(String, u32)> {
             .unwrap_or(1);
         name = name.get(..at)?;
     }
-    // `Claude — Full Review`, `[Claude] — Claude Opus 4.6`: the part that says more of who it is.
+    // `Claude — Full Review`, `[Claude] — Claude Opus 4.6`: the part that identifies the reviewer better.
     let name = match name.split_once(" — ") {
         Some((short, long))
             if first_word(long) == first_word(short) && !first_word(long).is_empty() =>

@@ -37,7 +37,7 @@ pub(super) fn unwrap_fence(text: &str) -> &str {
     text
 }
 
-/// A section's lines: what it is, the heading's own text, and where it stands.
+/// A section with its lines.
 pub(super) struct Part<'a> {
     pub(super) section: Section,
     pub(super) lines: &'a [Line<'a>],
@@ -256,7 +256,7 @@ fn push(
     of_section: Option<Severity>,
     body_lines: &[Line<'_>],
 ) {
-    // The author's own word first, then the letter, then where it stands.
+    // The finding's own severity comes first, then the letter of its id, then its section.
     let severity = head
         .severity
         .or(head.severity_of_id())

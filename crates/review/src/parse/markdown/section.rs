@@ -36,7 +36,7 @@ pub(super) enum Section {
 }
 
 impl Section {
-    /// Whether findings stand here.
+    /// Whether this section contains findings.
     pub(super) fn holds_findings(self) -> bool {
         matches!(self, Section::Findings | Section::Severity(_))
     }

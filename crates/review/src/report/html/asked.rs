@@ -3,7 +3,7 @@
 use super::escape::escape;
 use crate::model::{Refused, Report};
 
-/// Why the lead reviewer's text does not stand in the report. For a paragraph.
+/// Returns the reason why the lead reviewer's text was refused, as HTML for a paragraph.
 pub(super) fn not_taken(refused: &Refused) -> String {
     let sentences: String = refused
         .sentences
@@ -23,7 +23,7 @@ pub(super) fn not_taken(refused: &Refused) -> String {
     )
 }
 
-/// The close calls, with who decided each.
+/// The close calls, each with its decision.
 pub(super) fn close_calls(report: &Report) -> String {
     let Some(close) = &report.close_calls else {
         return String::new();

@@ -33,7 +33,7 @@ const LONGEST_NAME: usize = 48;
 /// The width of a character of a label, at most, in pixels.
 const CHARACTER: usize = 7;
 
-/// Who raised the same findings as whom.
+/// The matrix of findings that each two reviewers share.
 pub(super) fn agreement_chart(report: &Report) -> Option<String> {
     let all: Vec<&str> = finished(report)
         .into_iter()
@@ -131,7 +131,7 @@ pub(super) fn agreement_chart(report: &Report) -> Option<String> {
     }
     let size = all.len() * cell;
     Some(figure(
-        "Who agrees with whom",
+        "Agreement between reviewers",
         &said.join("; "),
         left + size + 8,
         top + size + 26,

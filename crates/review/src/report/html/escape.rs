@@ -1,4 +1,4 @@
-//! Text into HTML. Everything that came from outside goes through here.
+//! Escapes text for HTML. All text from outside goes through this module.
 
 /// Text for content and for attributes in double quotes. Characters that turn the direction of text are made visible,
 /// since they can make code look like other code.
@@ -22,7 +22,7 @@ pub(super) fn escape(text: &str) -> String {
     result
 }
 
-/// An address that may stand in `href`: only schemes that cannot run anything.
+/// An address that is safe in `href`: its scheme cannot run a script.
 pub(super) fn safe_href(url: &str) -> Option<String> {
     let ok = ["https://", "http://", "mailto:"].iter().any(|scheme| {
         url.get(..scheme.len())
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_gets_out_of_text_or_attribute() {
+    fn escaped_text_stays_in_text_and_attribute() {
         assert_eq!(
             escape("<a href=\"x\" id='y'>&\u{202e}\0"),
             "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;⟦U+202E⟧\u{fffd}"
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn only_schemes_that_run_nothing() {
+    fn only_harmless_schemes_are_links() {
         for url in [
             "javascript:alert(1)",
             "JaVaScRiPt:alert(1)",

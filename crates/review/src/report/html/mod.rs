@@ -1,8 +1,8 @@
 //! The report as one HTML file, for people.
 //!
 //! *Security*: all text of others is escaped (`escape`) or rendered without raw HTML and with harmless links only
-//! (`prose`); behind that stands a content security policy that allows our one style sheet and our one script by their
-//! hashes and nothing else: no other script, no image, no request of any kind.
+//! (`prose`); in addition, a content security policy allows only our one style sheet and our one script, by their
+//! hashes: no other script, no image, no request of any kind.
 
 mod asked;
 mod charts;

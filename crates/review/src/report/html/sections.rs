@@ -82,14 +82,14 @@ pub(super) fn notes_sections(report: &Report) -> String {
 }
 
 pub(super) fn closed(report: &Report, index: &Index<'_>) -> String {
-    // Open ones stand above; a finding that is still listed there and closed is in both.
+    // Open findings are listed above.
     let cards: String = report
         .closed
         .iter()
         .filter(|f| !is_open(f))
         .map(|f| {
             let mut earlier: MergedFinding = f.clone();
-            // Its number is of another round, and an id stands once on a page.
+            // Its number is of another round, and an id must be unique on a page.
             earlier.id = format!("earlier {}", f.id);
             card(report, index, &earlier)
                 .replacen(

@@ -114,7 +114,7 @@ pub(super) fn title(report: &Report) -> String {
     }
 }
 
-/// The summary with a word about who wrote it.
+/// The summary with a line that names its author.
 pub(super) fn summary(report: &Report) -> String {
     let text = block(&report.prose.summary);
     let author = match &report.prose {
@@ -133,7 +133,7 @@ pub(super) fn summary(report: &Report) -> String {
         .to_owned()
 }
 
-/// Why the lead reviewer's text does not stand here: what was refused, sentence by sentence.
+/// Why the lead reviewer's text was refused: what was refused, sentence by sentence.
 fn not_taken(refused: &Refused) -> String {
     let mut text = format!(
         "_Generated from the findings: {} was to write it, and {}._",
@@ -186,13 +186,13 @@ fn list(notes: &[Note]) -> String {
     }
 }
 
-/// One item of a list: the text, and who said it.
+/// One item of a list: the text and the reviewers that said it.
 fn item(note: &Note, text: &str) -> String {
     // A fence begins a line of its own, or not every reader sees it.
     let fence = text.starts_with("```") || text.starts_with("~~~");
     let intro = if fence { "As written:\n\n" } else { "" };
     let mut item = format!("- {intro}{}", text.trim_start()).replace('\n', "\n  ");
-    // Behind a fence or a table the names stand on a line of their own.
+    // Behind a fence or a table the names are on a line of their own.
     let inside = text.lines().last().is_some_and(|l| {
         let l = l.trim_start();
         l.starts_with("```") || l.starts_with("~~~") || l.starts_with('|')

@@ -255,7 +255,7 @@ pub(super) fn performance(report: &Report) -> Vec<String> {
     parts
 }
 
-/// Who was asked what else, and what came of the close calls.
+/// The further questions to reviewers, and the decisions about close calls.
 pub(super) fn asked(report: &Report) -> Vec<String> {
     let mut parts = Vec::new();
     let lines: Vec<String> = report

@@ -129,7 +129,7 @@ pub(super) fn is_whole(text: &str) -> bool {
     })
 }
 
-/// Where the headings stand that are in no list and no quotation. `None`: there is HTML.
+/// The positions of the headings that are in no list and no quotation. `None`: there is HTML.
 fn top_headings(document: &str) -> Option<Vec<usize>> {
     let mut depth = 0usize;
     let mut headings = Vec::new();
@@ -257,8 +257,8 @@ fn no_html(text: &str) -> String {
     result
 }
 
-/// Text without images, which tell their server who reads the report, and without links whose address is not plainly one
-/// of the web or of a file in the repository.
+/// Returns the text without images, because loading one reveals the reader to its server, and without links other than to
+/// the web or to a file in the repository.
 fn no_links(text: &str) -> String {
     let mut text = text.replace("![", "!\\[");
     // `[name]: address` defines a link.
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_tamed_is_shown_as_written() {
+    fn text_that_breaks_structure_is_shown_in_a_fence() {
         // The list ends at `code`, so the second fence opens one that never closes.
         let text = "- a\n  ```\ncode\n  ```";
         assert_eq!(block(text), format!("````plain\n{text}\n````"));
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fence_holds_its_text() {
+    fn fence_is_longer_than_fences_inside() {
         assert_eq!(fenced("rust", "a\n````\n"), "`````rust\na\n````\n`````");
         assert_eq!(language("docs/a.md"), "markdown quote");
     }
