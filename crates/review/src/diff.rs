@@ -15,13 +15,13 @@ pub struct DiffError {
 /// How a file changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It is new.
+    /// The file is new.
     Added,
     /// Its content, or only its mode.
     Modified,
-    /// It is gone.
+    /// The file was deleted.
     Deleted,
-    /// It has another name, and maybe another content.
+    /// The file was renamed, and possibly edited.
     Renamed,
 }
 
@@ -45,7 +45,7 @@ pub struct ChangedFile {
     pub path: String,
     /// Path at the base, when it is another.
     pub old_path: Option<String>,
-    /// How.
+    /// The kind of change.
     pub change: Change,
     /// What changed, without context. Empty for binary files.
     pub hunks: Vec<Hunk>,
@@ -75,7 +75,7 @@ impl ChangedFile {
     }
 }
 
-/// All that changed.
+/// The whole change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
     /// In git's order.
@@ -161,8 +161,8 @@ fn listed(raw: &[u8]) -> Result<Vec<(ChangedFile, u32)>, DiffError> {
     Ok(result)
 }
 
-/// The hunks of each file of a patch. Lines of a hunk are skipped by its counts, so that what the code says is never
-/// taken for a header.
+/// The hunks of each file of a patch. Lines of a hunk are skipped by its counts, so that code is never taken for a
+/// header.
 fn hunks(patch: &str) -> Vec<Patched> {
     let mut files: Vec<Patched> = Vec::new();
     let mut old_left = 0u32;
@@ -305,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hunks_hold_what_changed_and_no_context() {
+    fn hunks_exclude_context_lines() {
         let patch = "\
 diff --git a/x b/x
 --- a/x

@@ -2,8 +2,8 @@
 
 use crate::model::Location;
 
-/// Whether a character does something to the text around it instead of being seen: it drives a terminal, turns the
-/// direction of text, or has no width.
+/// Whether a character is invisible but affects the text around it: it controls a terminal, changes the direction of
+/// text, or has no width.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_cannot_drive_the_terminal() {
+    fn text_cannot_control_the_terminal() {
         assert_eq!(one_line("a\x1b[2Jb\r\n c", 20), "a[2Jb c");
         assert_eq!(one_line("abcdef", 3), "ab…".replace("ab", "abc"));
     }

@@ -1,8 +1,8 @@
-//! What a change can do to its own analysers: their configuration files, lint tables of manifests, and comments that
+//! How a change can affect its own analysers: their configuration files, lint tables of manifests, and comments that
 //! switch a rule off.
 //!
 //! Analysers see their configuration as it is at the merge base, and the report says what the change does to it. A comment
-//! that switches a rule off repairs nothing, so it is no evidence that a finding is fixed.
+//! that disables a rule is no evidence that a finding is fixed.
 
 use std::sync::LazyLock;
 
@@ -132,7 +132,7 @@ pub fn without_suppression(line: &str) -> &str {
     }
 }
 
-/// What a change does to its analysers, a sentence each: `files` with its configuration, and lines that it adds to switch
+/// The effects of a change on its analysers, one sentence each: `files` with its configuration, and lines that it adds to switch
 /// rules off.
 #[must_use]
 pub fn effects(diff: &Diff) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! What a lead reviewer answered: taken apart, and held against the data.
+//! Parses a lead reviewer's answer and checks it against the data.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
@@ -26,7 +26,7 @@ const SHOWN: usize = 10;
 /// How much of each.
 const SENTENCE: usize = 400;
 
-/// Prose that holds.
+/// Prose that passed the check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// The executive summary, Markdown.
@@ -37,16 +37,16 @@ pub struct Written {
     pub recommendations: Vec<String>,
 }
 
-/// Why an answer is not taken.
+/// Why an answer is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The end of a sentence that begins with the author's name.
     pub reason: String,
-    /// The sentences that are not borne out.
+    /// The sentences that the data does not support.
     pub sentences: Vec<RefusedSentence>,
 }
 
-/// Takes an answer apart and checks each sentence against the report.
+/// Parses an answer and checks each sentence against the report.
 pub fn read(report: &Report, answer: &str) -> Result<Written, Refusal> {
     let refuse = |reason: String| {
         Err(Refusal {
@@ -184,7 +184,7 @@ fn without_fence(answer: &str) -> &str {
     inner.unwrap_or(answer)
 }
 
-/// The sentences of a text that may not stand.
+/// The sentences of a text that the data does not support.
 ///
 /// The text is checked as a reader sees it: entities are resolved (`&#67;7` is C7), and emphasis inside a word is gone
 /// (`C**7**`).
@@ -235,7 +235,7 @@ fn check(report: &Report, block: &mut String, refuse: &mut impl FnMut(&str, &str
     block.clear();
 }
 
-/// Characters without a shape of their own, which could stand inside an id and keep it from being seen.
+/// Invisible characters, which could split an id so that the check does not recognise it.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_holds_is_taken_apart() {
+    fn supported_answer_is_parsed() {
         let answer = "Here it is.\n\n```markdown\n## Nothing\n```\n# Executive Summary\n\nI1 breaks \
             `src/count.py:4`, e.g. for\nstrings.\n\n1. First do this.\n2. Then that.\n\n## Design observations:\nOne \
             loop.\n## Repo Context Updates\n- Counts are numbers,\n  never sums.\n* Second.\n## Other\nC9.\n";
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_hold_is_refused_with_its_sentence() {
+    fn unsupported_sentence_refuses_the_answer() {
         for (text, sentence, why) in [
             (
                 "All is well. C7 is bad. Yes.",

@@ -1,4 +1,4 @@
-//! What a lead reviewer is asked: a task, a form, and the merged data between fences.
+//! The question to a lead reviewer: a task, a form, and the merged data between fences.
 
 use crate::fence::{cut, fence};
 use crate::model::{Finding, History, MergedFinding, Note, Report, Review};

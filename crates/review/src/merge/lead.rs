@@ -2,8 +2,8 @@
 
 use crate::model::{CheckResult, Finding, Severity, Voice};
 
-/// The best-supported finding: what the machine could confirm counts first, then that it can be read and acted on
-/// by itself (quote, fix, place, explanation). Between equals the one that was said first.
+/// The best-supported finding: confirmed checks count first, then completeness (quote, fix, place,
+/// explanation). Between equals the first one.
 pub(super) fn lead(voices: &[Voice]) -> Option<&Finding> {
     let mut best: Option<&Finding> = None;
     for voice in voices {
@@ -41,7 +41,7 @@ fn support(finding: &Finding) -> Support {
         placed,
         parts,
         std::cmp::Reverse(finding.severity),
-        // A longer explanation is the better one, but not for ever.
+        // A longer explanation is better, up to a limit.
         finding.explanation.len().min(ENOUGH_EXPLANATION),
     )
 }

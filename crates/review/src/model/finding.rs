@@ -1,4 +1,4 @@
-//! What one reviewer found, and what was checked about it.
+//! One reviewer's finding, and its checks.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +18,9 @@ pub enum Severity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// The change made it.
+    /// The change introduced the defect.
     Regression,
-    /// It was there before.
+    /// The defect existed before the change.
     Gap,
     /// Nothing is wrong; it could be better.
     Enhancement,
@@ -30,9 +30,9 @@ pub enum Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
-    /// To be answered in this change.
+    /// The author should answer it in this change.
     InScope,
-    /// For a later one.
+    /// It is for a later change.
     Future,
 }
 
@@ -59,17 +59,17 @@ pub struct Evidence {
     pub output: Option<String>,
 }
 
-/// One thing that one reviewer found.
+/// One finding of one reviewer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The name the reviewer gave it (`I2`), else its place in the review (`#3`).
     pub id: String,
-    /// As the reviewer judged it.
+    /// The reviewer's severity.
     pub severity: Severity,
-    /// When the reviewer said.
+    /// `None`: the reviewer does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
-    /// When the reviewer said.
+    /// `None`: the reviewer does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
     /// One line, without Markdown's emphasis.
@@ -117,14 +117,14 @@ impl Finding {
     }
 }
 
-/// One thing that was checked about a finding.
+/// One check of a finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// What was checked.
+    /// The kind of check.
     pub kind: CheckKind,
-    /// How it came out.
+    /// The result.
     pub result: CheckResult,
-    /// What was seen, for the reader: `the quote is at lines 40-44, not 38-42`.
+    /// Details for the reader: `the quote is at lines 40-44, not 38-42`.
     pub detail: String,
 }
 
@@ -139,7 +139,7 @@ impl Check {
     }
 }
 
-/// What can be checked.
+/// The kinds of checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckKind {
@@ -159,7 +159,7 @@ pub enum CheckKind {
     Repro,
 }
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckResult {

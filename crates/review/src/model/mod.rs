@@ -1,4 +1,4 @@
-//! The data that flows through a review: what reviewers said, what was checked, what the report shows.
+//! The data of a review: the reviewers' findings, the results of checks, and the report.
 //!
 //! ```text
 //! parse → Review (one reviewer's) → verify → Review with checks → merge → Merged → rounds → report

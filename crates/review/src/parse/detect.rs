@@ -1,11 +1,11 @@
-//! Which format an output has.
+//! Detects the format of an output.
 
 use serde_json::Value;
 
 use super::Format;
 
-/// Tells the format of an output, which it must have as a whole: a line of JSON in a review in Markdown, or a tag of XML,
-/// may be a quotation from the change, so neither decides how the rest is read. Everything else is Markdown.
+/// Detects the format of a whole output. A line of JSON or a tag of XML inside a Markdown review can be a quotation from
+/// the change, so it does not determine the format. Everything else is Markdown.
 pub fn detect(bytes: &[u8]) -> Format {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}').trim();

@@ -1,5 +1,5 @@
-//! Our own JSON findings. docs/deep-review.md, "Findings as JSON", is the format; this reader is more tolerant than
-//! it: models leave fields out, name them otherwise and wrap the object in prose.
+//! Our own JSON findings. docs/deep-review.md, "Findings as JSON", is the format; this reader is more
+//! tolerant, because models omit fields, rename them and wrap the object in prose.
 
 mod fields;
 
@@ -28,7 +28,7 @@ const LISTS: [&str; 12] = [
     "annotations",
 ];
 
-/// Names of what is no finding in a review.
+/// Names of fields of a review that contain no findings.
 const NOTES: [&str; 19] = [
     "summary",
     "executive_summary",
@@ -57,8 +57,8 @@ const DEEPEST: usize = 8;
 /// The bytes of JSON that could not be read that the report shows.
 const UNREAD: usize = 4_000;
 
-/// Reads JSON of any shape. What holds no finding that can be read, and is no empty list of findings, is in
-/// `unparsed`.
+/// Reads JSON of any shape. A value without a readable finding goes to `unparsed`, unless it is an empty list of
+/// findings.
 pub(super) fn review(reviewer: &str, value: &Value) -> Review {
     let mut review = Review {
         reviewer: reviewer.to_owned(),
@@ -104,7 +104,7 @@ pub(super) fn review(reviewer: &str, value: &Value) -> Review {
     review
 }
 
-/// Adds what JSON inside a review in Markdown says: the findings that the Markdown does not have.
+/// Adds the findings of JSON inside a review in Markdown that the Markdown itself does not contain.
 pub(super) fn add(review: &mut Review, found: Review) {
     for finding in found.findings {
         let known = review.findings.iter().any(|known| {
@@ -135,7 +135,7 @@ pub(super) fn add(review: &mut Review, found: Review) {
     review.coverage.extend(found.coverage);
 }
 
-/// What the objects around a value say of it.
+/// Properties of a value that its enclosing objects define.
 #[derive(Clone, Default)]
 struct Context {
     severity: Option<Severity>,
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_may_have_blanks() {
+    fn path_may_contain_blanks() {
         let review = text(
             r#"[{"title": "A", "file": "a folder/ü b.py", "line": 3}, {"title": "B", "file": "a folder/b.py:4-6"},
                 {"title": "C", "location": "a folder/b.py:7"}, {"title": "D", "location": "somewhere in the parser"}]"#,
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_finding_is_kept() {
+    fn json_without_finding_is_kept_as_unread() {
         let review = text(r#"{"findings": [{"severity": "important"}, 5, {"title": "T"}]}"#);
         assert_eq!((review.findings.len(), review.unparsed.len()), (1, 2));
     }

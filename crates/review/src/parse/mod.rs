@@ -1,7 +1,6 @@
-//! From what a reviewer wrote to a [`Review`]: tolerant, and never silent about what it could not read.
+//! Parses a reviewer's output into a [`Review`]. The parsers are tolerant, and keep text that they cannot read.
 //!
-//! *Architecture invariant*: nothing here panics, whatever the bytes; a parser reads, it never opens a file or runs
-//! anything.
+//! *Architecture invariant*: no input causes a panic, and a parser never opens a file or starts a process.
 
 mod analyser;
 mod detect;
@@ -18,7 +17,7 @@ pub use detect::detect;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// The one that the output has as a whole ([`detect`]).
+    /// Detects the format from the whole output ([`detect`]).
     #[default]
     Auto,
     /// A review in Markdown, in any of the dialects that occur, with JSON findings between its parts.
@@ -45,11 +44,11 @@ impl Format {
     }
 }
 
-/// Why an output is no review.
+/// Why an output is not a review.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseError {
-    /// Nothing but white space.
+    /// The output contains only white space.
     #[error("{reviewer} printed nothing")]
     Empty {
         /// The reviewer's name.
@@ -65,7 +64,7 @@ pub enum ParseError {
         /// The size of the output.
         bytes: usize,
     },
-    /// Prose in which nothing of a review could be recognised.
+    /// Text without any recognisable part of a review.
     #[error(
         "{reviewer} printed text, but no finding and no section of a review is in it; it begins with: {beginning}"
     )]
@@ -75,14 +74,14 @@ pub enum ParseError {
         /// The first words, for the reader.
         beginning: String,
     },
-    /// Not what the format demands.
+    /// The output violates its format.
     #[error("the output of {reviewer} is no {format:?}: {reason}")]
     Malformed {
         /// The reviewer's name.
         reviewer: String,
-        /// What was expected.
+        /// The expected format.
         format: Format,
-        /// What is wrong, and where.
+        /// The error and its position.
         reason: String,
     },
 }
@@ -131,7 +130,7 @@ pub fn parse(format: Format, reviewer: &str, bytes: &[u8]) -> Result<Review, Par
         Format::Cargo => analyser::cargo(reviewer, text).map_err(malformed)?,
     };
     review.analyser = format.is_exact();
-    // A reviewer cannot vouch for itself or speak for others.
+    // A reviewer must not set checks of its own findings or the names of other reviewers.
     for finding in &mut review.findings {
         finding.checks.clear();
         finding.reviewers.clear();
@@ -139,10 +138,10 @@ pub fn parse(format: Format, reviewer: &str, bytes: &[u8]) -> Result<Review, Par
     Ok(review)
 }
 
-/// The words around JSON without a finding that are no finding themselves: `Here is my review:`.
+/// The maximum number of words around an empty JSON list that count as an introduction: `Here is my review:`.
 const FEW_WORDS: usize = 30;
 
-/// Reads what an agent writes: Markdown, JSON findings, or both. All findings are kept, in whichever form they are.
+/// Reads an agent's answer: Markdown, JSON findings, or both. All findings are kept, in either form.
 /// JSON that the reviewer only quotes ([`markdown::own_json`]) is text.
 fn prose(reviewer: &str, text: &str) -> Result<Review, ParseError> {
     if let Ok(value) = serde_json::from_str(text) {
@@ -174,7 +173,7 @@ fn says_little(text: &str) -> bool {
     text.split_whitespace().count() <= FEW_WORDS && !looks_like_a_finding(text)
 }
 
-/// Whether an answer that is one sentence says that there is no finding: `No issues found.`, `LGTM`.
+/// Whether a one-sentence answer says that there are no findings: `No issues found.`, `LGTM`.
 fn says_none(text: &str) -> bool {
     let text = text.trim();
     let sentence = text.trim_end_matches(['.', '!']);
@@ -185,7 +184,7 @@ fn says_none(text: &str) -> bool {
                 .any(|words| sentence.to_lowercase().starts_with(words))
 }
 
-/// Whether text that was not read may hold a finding: it names a place with a line, or an identifier such as `C1.`.
+/// Whether unread text may contain a finding: it names a place with a line, or an identifier such as `C1.`.
 #[must_use]
 pub fn looks_like_a_finding(text: &str) -> bool {
     markdown::places(text)
@@ -208,7 +207,7 @@ pub fn strip_root(review: &mut Review, root: &str) {
     }
 }
 
-/// Whether a review says nothing at all.
+/// Whether a review is empty.
 pub(crate) fn is_empty(review: &Review) -> bool {
     let Review {
         reviewer: _,
@@ -250,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_review_is_an_error() {
+    fn text_without_review_is_an_error() {
         for text in [
             "",
             "  \n",
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_review_cannot_vouch_for_itself() {
+    fn review_cannot_confirm_its_own_findings() {
         let text = br#"{"reviewer": "another", "findings": [{"severity": "important", "title": "t", "checks": [{"kind": "file", "result": "confirmed", "detail": "says I"}]}]}"#;
         let review = detect_and_parse("me", text).unwrap();
         assert_eq!(review.reviewer, "me");
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_do_no_harm() {
+    fn invalid_utf8_is_replaced() {
         let text = b"## Suggestions\n\nS1. **Wrong \xff byte** \xe2\x80\x94 `a.rs:1`\n";
         assert_eq!(detect_and_parse("r", text).unwrap().findings.len(), 1);
     }

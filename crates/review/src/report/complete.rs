@@ -1,4 +1,4 @@
-//! Whether the verdict can miss a finding: a reviewer that gave no answer, or half of one, or one that was not read.
+//! Whether the verdict can miss a finding, because a reviewer's answer is missing, incomplete or unread.
 
 use super::count::with_reason;
 use crate::model::{Outcome, Report, ReviewerRun};

@@ -1,4 +1,4 @@
-//! The executive summary when no lead reviewer wrote one: sentences made of the data, and nothing else.
+//! The executive summary when no lead reviewer wrote one: sentences generated from the data only.
 
 use super::count::{absent, by_severity, counting, finished, plural, rounds};
 use crate::model::{History, MergedFinding, Prose, Report, Severity};

@@ -41,10 +41,10 @@ pub fn github(report: &Report) -> Value {
     })
 }
 
-/// Where a comment may stand: the first place of the finding that meets a hunk, cut to it.
+/// Where a comment can be: the first place of the finding that meets a hunk, cut to it.
 fn place<'a>(report: &Report, finding: &'a MergedFinding) -> Option<(&'a str, (u32, u32))> {
     if report.target.changes.is_empty() {
-        // Without the diff the check is the only word on it.
+        // Without the diff, the result of the check decides.
         let lead = &finding.lead;
         let inside = lead
             .checks
@@ -170,7 +170,7 @@ fn cut(text: &str, code: &str) -> String {
     format!("{}\n\n… (cut: too long for GitHub){code}", &text[..end])
 }
 
-/// The text with every `@name` broken by a zero-width space: a reviewer's text must not call people.
+/// The text with every `@name` broken by a zero-width space: a reviewer's text must not notify people.
 fn quiet(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

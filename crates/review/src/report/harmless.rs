@@ -1,4 +1,4 @@
-//! Text of others as no reader of a report is deceived by it: terminals, editors and browsers act on hidden characters.
+//! Makes hidden characters visible, because terminals, editors and browsers act on them and can deceive the reader.
 //!
 //! The stored report keeps every character, because quotations are compared with the code. What is shown is a copy in
 //! which hidden characters are written out.

@@ -1,15 +1,15 @@
-//! What people and programs read: pure functions over a [`Report`].
+//! The output formats for people and programs: pure functions over a [`Report`].
 //!
 //! ```text
 //! Report → markdown → String          (our own parser reads it back)
 //!        → html     → String          (one file, no network)
 //!        → json     → Value           (the report itself; from_json reads it back)
 //!        → sarif, github, gitlab → Value
-//! verdict, compose, check_prose, fails: what a report may claim, and whether CI stops
+//! verdict, compose, check_prose, fails: what a report may claim, and whether CI fails
 //! ```
 //!
-//! *Architecture invariant*: nothing here reads a file, runs a program or asks the clock; the same report gives the
-//! same bytes.
+//! *Architecture invariant*: no function here reads a file or the clock, or starts a program; the same report gives
+//! the same bytes.
 
 mod complete;
 mod composed;

@@ -1,7 +1,7 @@
-//! Whether prose says only what the data says.
+//! Checks that prose names only what is in the data.
 //!
 //! A lead reviewer that writes the summary sees the merged data, and may still invent a finding, a file or a figure.
-//! What is checked is what a reader would act on; opinions are the writer's.
+//! This module checks names and figures, because a reader acts on them; it does not check opinions.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -55,11 +55,11 @@ const WORDS: [&str; 11] = [
     "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 ];
 
-/// What the text names and the data does not, each once, in the order of the text. Empty: the prose may stand.
+/// What the text names and the data does not, each once, in the order of the text. Empty: the prose is accepted.
 pub fn check_prose(report: &Report, text: &str) -> Vec<Invented> {
     let facts = Facts::of(report);
     let mut found: Vec<(usize, Invented)> = Vec::new();
-    // What one kind of name has taken is nothing for the next: the `3` of `a.rs:3` is no figure.
+    // A text that matched one kind of name is not matched by the next: the `3` of `a.rs:3` is no figure.
     let mut taken = text.to_owned();
     for m in PLACE.find_iter(text) {
         if !facts.names_a_file(m.as_str()) && looks_like_a_file(&facts, m.as_str()) {
@@ -357,7 +357,7 @@ impl Facts {
         }
     }
 
-    /// Whether the data names this file; a shorter path may stand for a longer one that ends with it.
+    /// Whether the data names this file; a shorter path can mean a longer one that ends with it.
     fn names_a_file(&self, text: &str) -> bool {
         let (path, lines) = text.split_once(':').unwrap_or((text, ""));
         let same = |known: &str| {

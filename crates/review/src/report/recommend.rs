@@ -8,10 +8,10 @@ use super::markdown::inline;
 use crate::model::{History, MergedFinding, Note, Report, Severity};
 use crate::plain::place;
 
-/// How many recommendations of one kind; a context file that says everything is not read.
+/// The maximum number of recommendations of one kind; people do not read a long context file.
 const MOST: usize = 8;
 
-/// In so many places one title is a habit of the code rather than a slip.
+/// From this number of places on, a title counts as a habit of the code.
 const HABIT: usize = 3;
 
 /// How many rounds a finding is open before it is worth a line.
@@ -46,7 +46,7 @@ fn named(finding: &MergedFinding) -> String {
     format!("“{}”{at}", inline(&finding.lead.title))
 }
 
-/// What was declined comes up again with the next change near it.
+/// Declined findings, because reviewers raise them again with the next change near them.
 fn declined(report: &Report) -> Vec<String> {
     let note = |finding: &MergedFinding| match &finding.history {
         History::Declined { since, reason } if !reason.trim().is_empty() => Some(format!(
@@ -59,7 +59,7 @@ fn declined(report: &Report) -> Vec<String> {
     report.closed.iter().filter_map(note).take(MOST).collect()
 }
 
-/// What the author puts off is known, and no reviewer need find it again.
+/// Deferred findings, so that reviewers know them.
 fn put_off(report: &Report) -> Vec<String> {
     let note = |finding: &MergedFinding| {
         let reason = finding.deferred.as_ref()?;
@@ -72,7 +72,7 @@ fn put_off(report: &Report) -> Vec<String> {
     report.findings.iter().filter_map(note).take(MOST).collect()
 }
 
-/// What stays open over rounds needs a decision, not another review.
+/// Findings that stay open over several rounds, because they need a decision.
 fn lasting(report: &Report) -> Vec<String> {
     let note = |finding: &MergedFinding| match finding.history {
         History::Open { since }
@@ -90,7 +90,7 @@ fn lasting(report: &Report) -> Vec<String> {
     report.findings.iter().filter_map(note).take(MOST).collect()
 }
 
-/// One title at many places is a rule that the repository breaks, or does not want.
+/// Titles that occur at many places: the repository breaks a rule, or does not want it.
 fn habits(report: &Report) -> Vec<String> {
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for finding in &report.findings {

@@ -10,7 +10,7 @@ use crate::plain::is_inside;
 use crate::report::harmless::harmless;
 use crate::standing::{Standing, gate, standing};
 
-/// The name of our fingerprint. SARIF asks for a version in it: it changes when the way to work it out does.
+/// The name of our fingerprint. SARIF requires a version in it; increase it when the computation changes.
 const FINGERPRINT: &str = "deepReview/v1";
 
 /// The report as a SARIF log with one run. Findings that earlier rounds closed are in it as `absent`; refuted and
@@ -60,7 +60,7 @@ pub fn sarif(report: &Report) -> Value {
 }
 
 /// The report as JSON, so that `import` and `--earlier` read it without loss; without the reviewers' original texts, which
-/// are long and no business of a code scanner.
+/// are long and of no use to a code scanner.
 fn whole(report: &Report) -> Value {
     let mut report = report.clone();
     for run in &mut report.reviewers {
@@ -103,7 +103,7 @@ fn rule(severity: Severity) -> Value {
     })
 }
 
-/// What the verdict may miss, troubles of reviewers and unread text, as notifications. The run succeeded if it is complete.
+/// Gaps of the verdict, failures of reviewers and unread text, as notifications. The run succeeded if it is complete.
 fn invocation(report: &Report) -> Value {
     let gaps = gaps(report);
     let note = |level: &str, text: String| json!({ "level": level, "message": { "text": text } });

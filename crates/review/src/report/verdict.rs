@@ -1,11 +1,11 @@
-//! What the report recommends, and whether CI stops.
+//! The report's recommendation, and whether CI fails.
 
 use super::complete::gaps;
 use super::count::{counting, plural, word};
 use crate::model::{Report, Severity, Verdict};
 use crate::standing::{counts, gate};
 
-/// What can be recommended.
+/// The recommendation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// Nothing that counts is critical or important.
@@ -38,7 +38,7 @@ impl Decision {
 /// 3. an important finding counts → `merge with fixes`
 /// 4. else → `merge`
 ///
-/// What a finding may be missing for is in [`Verdict::incomplete`], also of a `rework`.
+/// The reasons why a finding may be missing are in [`Verdict::incomplete`], for a `rework` too.
 pub fn verdict(report: &Report) -> Verdict {
     let incomplete = gaps(report);
     let (decision, reason) = decide(report);
@@ -102,7 +102,7 @@ fn ids(report: &Report, severity: Severity) -> String {
     text
 }
 
-/// `--fail-on SEVERITY`: why CI has to stop, or `None`. It stops when a finding of that severity or worse counts (as
+/// `--fail-on SEVERITY`: why CI has to fail, or `None`. It fails when a finding of that severity or worse counts (as
 /// for [`verdict`]), and when the verdict may miss a finding.
 pub fn fails(report: &Report, on: Severity) -> Option<String> {
     let mut reasons = gaps(report);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_as_a_table() {
+    fn verdict_follows_the_rule() {
         use Severity::{Critical, Important, Suggestion};
         let ok = || Outcome::Finished { warning: None };
         let failed = || Outcome::Failed {

@@ -1,8 +1,8 @@
-//! What each reviewer is worth, over many reports.
+//! Figures about each reviewer over many reports.
 //!
-//! What can be counted in the texts is counted there (findings, whether the report took them over, whether the reviewer
-//! was alone, what was done about them); what only the report's authors know comes from the report's table of
-//! performance (false positives, downgraded, duration, cost).
+//! Findings, whether the report contains them, whether another reviewer raised them, and their resolutions are counted in
+//! the texts. False positives, downgrades, duration and cost come from the report's table of performance, because only
+//! the report's authors know them.
 
 mod cell;
 mod plot;
@@ -56,7 +56,7 @@ impl Stats {
     }
 }
 
-/// How names become one.
+/// How reviewers' names are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// `Claude Opus 4.6` and `Claude Opus 4.7` are `claude`.
@@ -72,7 +72,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts with nothing.
+    /// Creates empty figures.
     pub fn new(by: By) -> Self {
         Self {
             by,

@@ -1,4 +1,4 @@
-//! The figures as a picture.
+//! The figures as an SVG chart.
 
 use super::Stats;
 

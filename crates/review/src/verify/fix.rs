@@ -1,7 +1,7 @@
 //! Repairs the diffs that reviewers propose.
 //!
-//! Reviewers write diffs without file headers, with wrong counts and wrong line numbers, or with no `@@` at all. What
-//! such a diff removes and keeps is looked up in the file, and a correct diff is made of it.
+//! Reviewers write diffs without file headers, with wrong counts and wrong line numbers, or with no `@@` at all. This
+//! module looks up the removed and kept lines in the file and generates a correct diff.
 
 use crate::diff::parse_patch_paths;
 use crate::model::{CheckKind, CheckResult, Finding};
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hunk_without_numbers_is_found_in_the_file() {
+    fn hunk_without_numbers_is_located_in_file() {
         let file = "a\n  b\nc\nb\n";
         let rebuilt = rebuild(" a\n-b\n+B\n c\n", "x", file, None).unwrap();
         assert_eq!(

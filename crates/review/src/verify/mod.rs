@@ -1,4 +1,4 @@
-//! The rules by which findings are checked against the code. The caller reads the files and asks git; nothing here does.
+//! The rules by which findings are checked against the code. The caller reads the files and runs git.
 //!
 //! | check | question | by |
 //! |---|---|---|

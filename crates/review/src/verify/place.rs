@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_taken_from_the_top() {
+    fn path_becomes_relative_to_repository() {
         let root = Path::new("/w/x");
         for (said, meant) in [
             ("/w/x/src/a.rs", "src/a.rs"),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_cut_short_is_found_when_it_is_the_only_one() {
+    fn shortened_path_is_completed_if_unambiguous() {
         let tree = Tree {
             paths: ["src/a/mod.rs", "src/b/mod.rs", "src/main.rs"]
                 .map(str::to_owned)

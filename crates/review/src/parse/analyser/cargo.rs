@@ -44,7 +44,7 @@ fn one(message: &Value, collector: &mut Collector) {
     };
     let code = message["code"]["code"].as_str().unwrap_or("");
     let severity = match message["level"].as_str().unwrap_or("") {
-        // What the compiler itself refuses does not build.
+        // A compiler error breaks the build.
         "error" | "error: internal compiler error" if !code.starts_with("clippy::") => {
             Severity::Critical
         }
@@ -80,7 +80,7 @@ fn one(message: &Value, collector: &mut Collector) {
     let mut help = Vec::new();
     for child in message["children"].as_array().into_iter().flatten() {
         let text = child["message"].as_str().unwrap_or("");
-        // How to silence it is no help with it.
+        // A note on how to silence the lint does not help to fix it.
         if NOISE.iter().any(|noise| text.contains(noise)) {
             continue;
         }
@@ -113,7 +113,7 @@ fn one(message: &Value, collector: &mut Collector) {
     }
 }
 
-/// What rustc says of each lint: why it is on, and how to turn it off.
+/// The notes that rustc adds to each lint: why it is enabled, and how to disable it.
 const NOISE: [&str; 4] = [
     "` implied by `",
     "to override `",
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replacement_within_a_line_is_a_diff() {
+    fn replacement_within_a_line_becomes_a_diff() {
         let message = r#"{"reason":"compiler-message","message":{"message":"unneeded `return`","level":"warning","code":{"code":"clippy::needless_return"},"spans":[{"file_name":"src/a.rs","line_start":4,"line_end":4,"is_primary":true,"text":[]}],"children":[{"level":"help","message":"for further information visit https://x/#y","spans":[]},{"level":"note","message":"`-W clippy::needless-return` implied by `-W clippy::style`","spans":[]},{"level":"help","message":"remove `return`","spans":[{"file_name":"src/a.rs","line_start":4,"line_end":4,"column_start":5,"column_end":14,"text":[{"text":"    return ü;"}],"suggested_replacement":"ü"}]}]}}"#;
         let review = cargo("clippy", message).unwrap();
         let finding = &review.findings[0];

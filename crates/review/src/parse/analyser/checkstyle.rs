@@ -47,7 +47,7 @@ pub(in crate::parse) fn checkstyle(reviewer: &str, text: &str) -> Result<Review,
 }
 
 /// An attribute without its entities; empty when it is missing or broken. Entities that a DTD defines are not
-/// expanded: there is nothing to bomb.
+/// expanded, so an entity bomb has no effect.
 fn attribute(tag: &BytesStart<'_>, name: &str) -> String {
     let Ok(Some(attribute)) = tag.try_get_attribute(name) else {
         return String::new();

@@ -57,8 +57,8 @@ impl Collector {
     }
 }
 
-/// The severity of an analyser's level. An analyser's error must be answered, its warnings are suggestions: analysers
-/// warn of style as loudly as of defects.
+/// The severity of an analyser's level. An analyser's error is important; its warnings are suggestions, because
+/// analysers use the same level for style and for defects.
 fn severity(level: &str) -> Severity {
     match level.to_lowercase().as_str() {
         "critical" | "fatal" => Severity::Critical,

@@ -124,7 +124,7 @@ fn beginning(help: &str) -> String {
     result
 }
 
-/// ruff calls everything an error. Errors are what keeps code from running: syntax, and the rules that flake8's own
+/// ruff reports every finding as an error. Only these keep code from running: syntax, and the rules that flake8's own
 /// documentation has a build stop for (E9, F63, F7, F82).
 fn ruff(id: &str) -> Severity {
     let stops = ["invalid-syntax", "syntax-error", "E9", "F63", "F7", "F82"];

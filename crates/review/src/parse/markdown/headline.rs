@@ -27,7 +27,7 @@ pub(super) struct Headline {
     pub(super) class: Option<Class>,
     pub(super) scope: Option<Scope>,
     pub(super) reviewers: Vec<String>,
-    /// Text behind the title that is neither place nor tag: a sentence, so the line is probably no headline.
+    /// Text behind the title that is neither place nor tag. A sentence here means that the line is probably not a headline.
     pub(super) rest: String,
     /// The line is a whole list item, not only a title.
     pub(super) is_item: bool,
@@ -307,7 +307,7 @@ fn take_tail(tail: &str, result: &mut Headline) {
                 .strip_prefix('(')
                 .and_then(|t| t.find(')').map(|e| &t[..e]))
             {
-                // A Markdown link: its text is a place, or it is nothing to us.
+                // A Markdown link: only places in its text are used.
                 text = &text[target.len() + 2..];
                 take_places(inner.trim_matches('`'), result, &mut rest);
                 continue;
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_behind_the_bold_text_is_kept_as_rest() {
+    fn sentence_behind_bold_text_is_kept_as_rest() {
         let found = headline("1. **First**: the daemon starts and then it waits.").unwrap();
         assert_eq!(found.rest, "the daemon starts and then it waits.");
     }

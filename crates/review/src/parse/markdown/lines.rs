@@ -1,11 +1,11 @@
-//! Lines of Markdown that know whether they are code.
+//! Splits Markdown into lines and marks the lines of fenced code.
 
 use super::body;
 use super::embedded::opens_a_finding;
 use super::headline::{headline, starts_with_an_id};
 use super::section::{Section, heading, section};
 
-/// What a line is, as far as fences go.
+/// The kind of a line with respect to fences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Ordinary text.
@@ -23,7 +23,7 @@ pub(super) struct Line<'a> {
     pub(super) kind: Kind,
 }
 
-/// In the place of a fence that is ignored.
+/// Replaces the line of an ignored fence.
 const BLANK: Line<'_> = Line {
     text: "",
     kind: Kind::Text,
@@ -46,9 +46,9 @@ fn fence(text: &str) -> Option<(char, usize, &str)> {
 
 /// Splits a text into lines.
 ///
-/// Three things that reviewers get wrong are forgiven, because each would cost findings: a fence that never closes opens
-/// nothing, a fence of three backticks around a whole review (which itself holds such fences) is ignored, and so is a
-/// fence around a finding's headline.
+/// Tolerates three errors of reviewers, because each would hide findings: a fence that is never closed opens nothing; a
+/// fence of three backticks around a whole review (which itself contains such fences) is ignored, and so is a fence around
+/// a finding's headline.
 pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
     let raw: Vec<&str> = text.lines().collect();
     let closers = Closers::new(&raw);
@@ -131,8 +131,8 @@ fn holds_a_review(rest: &[&str]) -> bool {
         })
 }
 
-/// Whether a fence whose content is `rest` begins with the headline of a finding. A quotation is
-/// none, because a change may have made it look like one.
+/// Whether a fence whose content is `rest` begins with the headline of a finding. A quotation
+/// does not count, because the change can contain text that looks like a headline.
 fn holds_a_headline(rest: &[&str], above: &str) -> bool {
     let first = rest.iter().find(|line| !line.trim().is_empty());
     first.is_some_and(|line| {
@@ -155,7 +155,7 @@ fn ends_a_review(rest: &[&str]) -> bool {
         .is_none_or(|l| l.starts_with('#') || l.starts_with("---"))
 }
 
-/// Where a fence can still be closed, worked out once so that many open fences cost no more than one.
+/// Where a fence can still be closed. Computed once, so that many open fences take linear time.
 struct Closers {
     /// For each line the longest bare fence behind it: of backticks, of tildes.
     longest_behind: Vec<(usize, usize)>,
@@ -183,7 +183,7 @@ impl Closers {
     }
 }
 
-/// The text without an indentation or a quote mark that all of it has: reviews are put into reports that way.
+/// Removes an indentation or a quote mark that every line has, because some reports contain reviews in that form.
 pub(super) fn dedent(text: &str) -> String {
     let (mut all, mut indented, mut quoted) = (0usize, 0usize, 0usize);
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_fence_holds_shorter_ones() {
+    fn longer_fence_contains_shorter_ones() {
         use Kind::{Code, Fence, Text};
         assert_eq!(
             kinds("````md\n```go\nx\n```\n````\ny"),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fence_that_never_closes_hides_nothing() {
+    fn unclosed_fence_hides_nothing() {
         assert_eq!(
             kinds("```go\nx\n## Suggestions"),
             [Kind::Fence, Kind::Text, Kind::Text]
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fence_around_a_whole_review_is_seen_through() {
+    fn fence_around_whole_review_is_ignored() {
         use Kind::{Code, Fence, Text};
         assert_eq!(
             kinds("```\n## Findings\n```go\nx\n```\ny\n```\n\n### Next\n```\nz\n```"),
@@ -254,19 +254,19 @@ mod tests {
                 Fence, Text, Fence, Code, Fence, Text, Fence, Text, Text, Fence, Code, Fence
             ]
         );
-        // A quoted document is no review.
+        // A quoted document is not a review.
         assert_eq!(kinds("```markdown\n## Usage\n```"), [Fence, Code, Fence]);
     }
 
     #[test]
-    fn what_is_indented_as_a_whole_is_dedented() {
+    fn common_indentation_is_removed() {
         assert_eq!(dedent("    # A\n\n    ```\n      b\n"), "# A\n\n```\n  b");
         assert_eq!(dedent("> # A\n>\n> b"), "# A\n\nb");
         assert_eq!(dedent("# A\n    b"), "# A\n    b");
     }
 
     #[test]
-    fn inline_code_at_the_start_of_a_line_is_no_fence() {
+    fn inline_code_at_line_start_is_not_a_fence() {
         assert_eq!(kinds("```x``` is code"), [Kind::Text]);
     }
 }

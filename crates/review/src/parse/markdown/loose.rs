@@ -7,7 +7,7 @@
 //! | 1 | High | `src/a.ts` | 88 | The cookie lacks … |  The worst is in src/a.go:9: … (blocker).
 //! ```
 //!
-//! Asked only where the ordinary reading found nothing.
+//! Used only if the ordinary parser found nothing.
 
 use std::sync::LazyLock;
 
@@ -35,7 +35,7 @@ static LABEL: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// A finding that is no headline with lines under it.
+/// A finding that is not a headline followed by lines.
 pub(super) struct Loose {
     pub(super) head: Headline,
     pub(super) explanation: String,

@@ -1,11 +1,11 @@
-//! What a review says beside its findings: notes in lists or paragraphs, and which files it covered.
+//! The parts of a review other than findings: notes in lists or paragraphs, and the covered files.
 
 use super::lines::{Kind, Line};
 use super::place::locations;
 use super::review::is_none;
 use crate::model::{Coverage, Note};
 
-/// Longer sentences that begin with "No" say what is missing, and not that nothing is.
+/// The maximum number of words of a note such as "No gaps." that means "none". Longer notes name something missing.
 const MOST_WORDS_OF_NONE: usize = 6;
 
 /// The items of a list, or the paragraphs where there is no list.
@@ -39,7 +39,7 @@ pub(super) fn notes(lines: &[Line<'_>]) -> Vec<Note> {
         .map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty() && !text.chars().all(|c| c == '-'))
         .collect();
-    // "No gaps." is nothing as long as it is alone; among others "No test covers X" is a gap.
+    // "No gaps." alone means none; in a list with others, "No test covers X" is a gap.
     let alone = texts.len() == 1;
     texts
         .into_iter()
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_that_begins_with_no_is_kept() {
+    fn gap_that_begins_with_no_is_kept() {
         let texts = |text: &str| -> Vec<String> {
             notes(&lines(text))
                 .into_iter()

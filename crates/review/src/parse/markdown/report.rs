@@ -6,7 +6,7 @@ use super::section::{Section, heading, section};
 use super::table::{Table, tables};
 use crate::model::Review;
 
-/// One reviewer's text as the report's appendix holds it.
+/// One reviewer's text from the report's appendix.
 #[derive(Clone, Debug)]
 pub struct Original {
     /// As the heading names them, without the pass.
@@ -19,16 +19,16 @@ pub struct Original {
     pub review: Review,
 }
 
-/// What was done about a finding, from the table under `Resolution`.
+/// The resolution of a finding, from the table under `Resolution`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// `I1`, also where the table says `Important #1`; empty for what is no finding (`Testing Gap #2`).
+    /// `I1`, also where the table says `Important #1`; empty for other rows (`Testing Gap #2`).
     pub id: String,
     /// The finding's title, as the table repeats it.
     pub title: String,
     /// `Fixed`, `Skipped`, `Declined`…
     pub action: String,
-    /// Why.
+    /// The reason, as in the table.
     pub reason: String,
 }
 
@@ -39,15 +39,15 @@ pub struct ReportText {
     pub title: String,
     /// The rows of the table under it, without emphasis.
     pub metadata: Vec<(String, String)>,
-    /// What the reviewers said together; each finding names them.
+    /// The consolidated review; each finding names its reviewers.
     pub consolidated: Review,
     /// The appendix.
     pub originals: Vec<Original>,
-    /// What is about the reviewers' work and about the review itself, as it is.
+    /// The unchanged text about the reviewers' work and about the review itself.
     pub process_text: String,
     /// The tables in the section about the reviewers' performance.
     pub performance: Vec<Table>,
-    /// What was done about the findings.
+    /// The resolutions of the findings.
     pub answers: Vec<Answer>,
 }
 
@@ -285,7 +285,7 @@ fn first_word(name: &str) -> String {
 
 fn originals(lines: &[Line<'_>], known: &[String]) -> Vec<Original> {
     let mut starts: Vec<(usize, String, u32)> = Vec::new();
-    // The reviewers' headings stand on one level, deeper ones belong to the reviews.
+    // The reviewers' headings have one level; deeper ones belong to the reviews.
     let mut level_of_names = None;
     let mut end_of_appendix = lines.len();
     for (at, line) in lines.iter().enumerate() {
@@ -295,7 +295,7 @@ fn originals(lines: &[Line<'_>], known: &[String]) -> Vec<Original> {
         let Some((level, title)) = heading(line.text).filter(|(level, _)| *level <= 3) else {
             continue;
         };
-        // What follows the appendix ends it.
+        // The next section ends the appendix.
         if level_of_names.is_some_and(|l| level < l) && section(title) == Some(Section::Resolution)
         {
             end_of_appendix = at;

@@ -13,13 +13,13 @@ use super::place::locations;
 use super::section::{Section, heading, plain_heading, section};
 use crate::model::{Finding, Review, Severity};
 
-/// Reads a review. Never fails: what makes no sense is in `unparsed`.
+/// Reads a review. Never fails: text that cannot be read is in `unparsed`.
 pub fn review(reviewer: &str, text: &str) -> Review {
     let text = dedent(text);
     parse(reviewer, &lines(unwrap_fence(&text)))
 }
 
-/// A review that is one fenced block as a whole.
+/// The content of a review that is one fenced block.
 pub(super) fn unwrap_fence(text: &str) -> &str {
     let trimmed = text.trim();
     let Some(first) = trimmed.lines().next() else {
@@ -43,8 +43,8 @@ pub(super) struct Part<'a> {
     pub(super) lines: &'a [Line<'a>],
 }
 
-/// Cuts a text into its sections. A heading that names no section is text of the section around it; only where it
-/// is beside the heading of a severity, what follows has no severity any more.
+/// Cuts a text into its sections. A heading that names no section belongs to the section around it. If it
+/// has the level of a severity's heading, the text below it has no severity.
 pub(super) fn parts<'a>(lines: &'a [Line<'a>]) -> Vec<Part<'a>> {
     let mut result = Vec::new();
     let (mut current, mut from, mut level_of_current) = (Section::Preamble, 0, 0);
@@ -65,7 +65,7 @@ pub(super) fn parts<'a>(lines: &'a [Line<'a>]) -> Vec<Part<'a>> {
             }
             continue;
         };
-        // What is written about the reviewers has headings of its own: their names, a summary.
+        // The part about the reviewers has its own headings: their names, a summary.
         if matches!(current, Section::Performance | Section::Process) && level > level_of_current {
             continue;
         }
@@ -116,7 +116,7 @@ pub(super) fn parse(reviewer: &str, lines: &[Line<'_>]) -> Review {
             Section::Limitations => review.acknowledged_limitations.extend(notes(part.lines)),
             Section::Feedback => review.unresolved_feedback.extend(notes(part.lines)),
             Section::Coverage => review.coverage.extend(coverage(part.lines)),
-            // A review without any sections is nothing but findings.
+            // A review without sections contains only findings.
             Section::Preamble => stray(&part, &mut review),
             _ => {}
         }
@@ -153,11 +153,11 @@ fn text_of(lines: &[Line<'_>]) -> String {
 fn findings(part: &Part<'_>, review: &mut Review) {
     let of_section = match part.section {
         Section::Severity(severity) => Some(severity),
-        // Called a finding, and nothing says that it is a small one.
+        // It is listed as a finding without a severity.
         _ => Some(Severity::Important),
     };
     let mut starts = headlines(part, review.findings.len());
-    // A list in which the one or the other item looks like a headline, by chance.
+    // In a plain list, some items can look like a headline by accident.
     if starts
         .iter()
         .all(|(at, head)| head.id.is_empty() && is_item(part.lines[*at].text))
@@ -191,7 +191,7 @@ fn findings(part: &Part<'_>, review: &mut Review) {
     push_all(part, review, &starts, of_section);
 }
 
-/// Findings outside any section: only lines that cannot be anything else.
+/// Findings outside any section: only unambiguous headlines.
 fn stray(part: &Part<'_>, review: &mut Review) {
     let all = headlines(part, 0);
     let end = |number: usize| {
@@ -405,8 +405,8 @@ static NONE: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// Whether a text says that there is nothing: `None.`, `No critical issues found.` A text that names a line of code says
-/// something, however it begins.
+/// Whether a text says that there are no findings: `None.`, `No critical issues found.` A text that names a line of code
+/// never does.
 pub(in crate::parse) fn is_none(text: &str) -> bool {
     let text = text
         .trim_matches(|c: char| !c.is_alphanumeric())
@@ -502,7 +502,7 @@ Text.
     }
 
     #[test]
-    fn what_makes_no_sense_is_kept() {
+    fn unreadable_text_is_kept() {
         let review = review(
             "r",
             "## Critical Issues\n\nThe whole thing is wrong because it never worked.\n",
