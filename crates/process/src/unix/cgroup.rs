@@ -1,17 +1,18 @@
-//! Linux: a control group (cgroups(7), version 2) for the tree of a child that asked for one
-//! ([`crate::spawn::Spawn::contained`]), where the system leaves it to this user to make any below the one we are in.
+//! Linux: a control group (cgroups(7), version 2) for the tree of a contained child
+//! ([`crate::spawn::Spawn::contained`]), where this user may make cgroups below the current one.
 //!
-//! Nobody leaves it by forking, by a new session or by clearing its environment, and the kernel ends all that is in it at
-//! once (`cgroup.kill`, Linux 5.14), however fast it forks. Who may write to the group above can still move out on
-//! purpose; such a one is looked for by the other signs of [`crate::tree`].
+//! A process cannot leave its cgroup by forking, by a new session or by clearing its environment, and the kernel kills all
+//! members at once (`cgroup.kill`, Linux 5.14), however fast they fork. A process that may write to the parent cgroup can
+//! still move out on purpose; it is found by the other criteria of [`crate::tree`].
 //!
-//! The folder is named after the marks of the tree and of those above it, so that who knows any of them finds it, in
-//! /proc/PID/cgroup. Whoever ends the tree or reaps its root removes it once nobody is in it; what a crashed parent
-//! left is removed by the next one that makes a group beside it. A maker locks its folder until its child is inside, so
-//! that nobody takes it for a left-over.
+//! The folder is named after the marks of the tree and of the trees above it, so that the cgroup of each mark is found in
+//! /proc/PID/cgroup. The process that ends the tree or reaps its root removes the folder once it is empty; a folder that a
+//! crashed parent left is removed by the next process that makes a cgroup beside it. The maker locks the folder until its
+//! child is inside, so that the folder is not taken for a left-over.
 //!
-//! All of it is silently left out where it is not possible: no cgroup2 mount, or one that we may not write to.
+//! Best effort: without a writable cgroup2 mount, children are started without a cgroup.
 
+use parking_lot::Mutex;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -19,36 +20,36 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::FlockOperation;
 
-/// Begins the name of each folder; marks follow, `.` between.
+/// The prefix of each folder's name; the marks follow, separated by `.`.
 const PREFIX: &str = "rdd-tree-";
 
-/// Room for seven marks. The kernel takes names of up to 255 bytes; the outermost marks are left out.
+/// The longest name, with room for seven marks. The kernel accepts 255 bytes; the outermost marks are left out.
 const NAME_LIMIT: usize = 240;
 
-/// Others may remove a folder between its making and its locking, as a left-over. They do it once, if at all.
+/// Attempts to make and lock a folder. Another process may remove it in between as a left-over, but hardly twice.
 const TRIES: u32 = 3;
 
-/// Left-overs that one start of a child removes at most, so that it is never slow.
+/// The most left-overs that one start of a child removes, so that the start is never slow.
 const SWEEP_LIMIT: usize = 64;
 
-/// Groups within groups that are removed with their outermost: reviews within reviews do not go that deep.
+/// The depth of nested cgroups that are removed with the outermost one; more than nested reviews need.
 const DEPTH_LIMIT: usize = 16;
 
 /// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
 const CGROUP2: u64 = 0x6367_7270;
 
-/// Threads of ours do not take each other's folders for left-overs, between their making and their locking.
+/// Held between making and locking a folder, so that threads of this process do not take each other's folders for
+/// left-overs.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// A group, by its folder.
+/// A cgroup, by its folder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Cgroup(PathBuf);
 
-/// A group that nobody is in yet.
+/// A new cgroup without a member.
 #[derive(Debug)]
 pub(crate) struct Fresh {
     cgroup: Cgroup,
@@ -56,28 +57,28 @@ pub(crate) struct Fresh {
     _lock: File,
 }
 
-/// What a child needs to enter a group between fork and exec.
+/// What a child needs to enter a cgroup between fork and exec.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entrance(RawFd);
 
 impl Entrance {
-    /// Moves the calling process. One system call. A failure is nobody's: it goes on where it is.
+    /// Moves the calling process by one system call. On failure the process stays in its current cgroup.
     #[expect(
         unsafe_code,
-        reason = "between fork and exec nothing can be owned but numbers"
+        reason = "between fork and exec only numbers can be owned"
     )]
     pub(crate) fn enter(self) {
         // SAFETY: `Fresh` keeps it open in the parent until after the fork, so it is open here.
         let procs = unsafe { BorrowedFd::borrow_raw(self.0) };
-        // 0 is who writes it.
+        // 0 means the process that writes.
         let _ = rustix::io::write(procs, b"0");
     }
 }
 
 impl Fresh {
-    /// Makes a group below ours for a child with these marks, `:` between; `None` where that is not possible.
+    /// Makes a cgroup below the current one for a child with these marks, separated by `:`; `None` if that is not possible.
     pub(crate) fn make(marks: &str) -> Option<Self> {
-        let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = MAKING.lock();
         let made = (|| {
             let ours = ours()?;
             sweep(&ours);
@@ -95,7 +96,7 @@ impl Fresh {
         match made {
             Ok(fresh) => Some(fresh),
             Err(error) => {
-                tracing::debug!(%error, "a child is started without a cgroup of its own");
+                tracing::debug!(%error, "a child is started without its own cgroup");
                 None
             }
         }
@@ -104,11 +105,11 @@ impl Fresh {
     fn at(path: &Path) -> io::Result<Self> {
         std::fs::create_dir(path)?;
         let lock = open_folder(path)?;
-        // One that sweeps holds it, to remove it: there is none in a moment.
+        // A process that removes left-overs holds the lock; the folder is about to disappear.
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared)
             .map_err(|_| io::ErrorKind::NotFound)?;
         let procs = File::options().write(true).open(path.join("cgroup.procs"));
-        // The file of a group that was removed after it was opened.
+        // The folder was removed after it was opened.
         let procs = procs.map_err(|error| match error.raw_os_error() {
             Some(libc::ENODEV) => io::ErrorKind::NotFound.into(),
             _ => error,
@@ -131,20 +132,20 @@ impl Fresh {
         Entrance(self.procs.as_raw_fd())
     }
 
-    /// The child was started, or not.
+    /// Returns the cgroup, once the start of the child has succeeded or failed.
     pub(crate) fn into_cgroup(self) -> Cgroup {
         self.cgroup
     }
 }
 
 impl Cgroup {
-    /// The outermost group with this mark that the process is in.
+    /// Returns the outermost cgroup with this mark that the process is in.
     pub(crate) fn of(pid: u32, mark: &str) -> Option<Self> {
         let path = outermost(&path_of(&pid.to_string()).ok()?, mark)?;
         folder(&path).ok().map(Cgroup)
     }
 
-    /// Those with this mark right below ours, also when nobody is in them.
+    /// Returns the cgroups with this mark directly below the current one, even if they are empty.
     pub(crate) fn below_us(mark: &str) -> Vec<Self> {
         let Ok(ours) = ours() else { return Vec::new() };
         ours_below(&ours)
@@ -153,39 +154,39 @@ impl Cgroup {
             .collect()
     }
 
-    /// SIGKILL to everybody in it and below it, at once: nobody forks out of it.
+    /// Kills all processes in the cgroup and below it atomically, so that none escapes by forking.
     pub(crate) fn kill(&self) {
-        // Not there before Linux 5.14, and refused in a threaded group; who is in it is killed one by one then.
+        // Missing before Linux 5.14, and refused in a threaded cgroup; the members are then killed one by one.
         let killed = OpenOptions::new()
             .write(true)
             .open(self.0.join("cgroup.kill"))
             .and_then(|mut file| file.write_all(b"1"));
         if let Err(error) = killed {
-            tracing::debug!(cgroup = %self.0.display(), %error, "a cgroup cannot be killed as one");
+            tracing::debug!(cgroup = %self.0.display(), %error, "cannot kill a cgroup atomically");
         }
     }
 
-    /// Whether anybody lives in it or below it.
+    /// Returns whether a process lives in the cgroup or below it.
     pub(crate) fn is_populated(&self) -> bool {
         std::fs::read_to_string(self.0.join("cgroup.events"))
             .is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
     }
 
-    /// Who lives in it or below it; 0 for one that our PID namespace does not show.
+    /// Returns the PIDs of the processes in the cgroup and below it; 0 for one outside of this PID namespace.
     pub(crate) fn pids(&self) -> Vec<u32> {
         let mut pids = Vec::new();
         list(&self.0, DEPTH_LIMIT, &mut pids);
         pids
     }
 
-    /// Removes the group and those below it, when nobody is in any of them. True when it is gone.
+    /// Removes the cgroup and those below it if all are empty. Returns true if it is gone.
     pub(crate) fn remove(&self) -> bool {
-        // The kernel refuses to remove what somebody is in; asked before, so that all go or none.
+        // The kernel refuses to remove a cgroup with members. Checked first, so that either all are removed or none.
         !self.is_populated() && remove(&self.0, DEPTH_LIMIT)
     }
 }
 
-/// Whose name says that they were made here.
+/// Returns the folders whose name has the prefix of this module.
 fn ours_below(folder: &Path) -> impl Iterator<Item = PathBuf> {
     groups_in(folder).filter(|path| {
         path.file_name()
@@ -193,13 +194,13 @@ fn ours_below(folder: &Path) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Removes what crashed parents left beside the group that is about to be made.
+/// Removes the cgroups that crashed parents left beside the one that is about to be made.
 fn sweep(ours: &Path) {
     let empty = ours_below(ours)
         .map(Cgroup)
         .filter(|cgroup| !cgroup.is_populated());
     for cgroup in empty.take(SWEEP_LIMIT) {
-        // Locked: somebody's child is on its way into it.
+        // Locked: a child is about to enter it.
         if let Ok(lock) = open_folder(&cgroup.0)
             && rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
@@ -242,12 +243,12 @@ fn open_folder(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// The folder of the group that this process is in.
+/// Returns the folder of this process's cgroup.
 fn ours() -> io::Result<PathBuf> {
     folder(&path_of("self")?)
 }
 
-/// The line of version 2 in proc_pid_cgroup(5): `0::PATH`.
+/// Returns the path in the line of version 2 of proc_pid_cgroup(5): `0::PATH`.
 fn path_of(pid: &str) -> io::Result<PathBuf> {
     let text = std::fs::read(format!("/proc/{pid}/cgroup"))?;
     let line = text
@@ -257,7 +258,7 @@ fn path_of(pid: &str) -> io::Result<PathBuf> {
     Ok(PathBuf::from(OsStr::from_bytes(path)))
 }
 
-/// Where the group is shown, by a mount that shows it.
+/// Returns the folder of the cgroup in a mount that contains it.
 fn folder(path: &Path) -> io::Result<PathBuf> {
     let mounts = std::fs::read("/proc/self/mountinfo")?;
     let mounts = mounts.split(|byte| *byte == b'\n').filter_map(mount);
@@ -265,7 +266,7 @@ fn folder(path: &Path) -> io::Result<PathBuf> {
         let Ok(below) = path.strip_prefix(&root) else {
             continue;
         };
-        // `..`: a group that our namespace does not show.
+        // `..`: a cgroup outside of this namespace.
         let is_plain = below
             .components()
             .all(|part| matches!(part, Component::Normal(_)));
@@ -279,17 +280,17 @@ fn folder(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("no mount shows the cgroup of version 2"))
 }
 
-/// What a line of proc_pid_mountinfo(5) shows, and where, when it is of cgroups of version 2.
+/// Returns the root and the mount point of a line of proc_pid_mountinfo(5), if it is a mount of cgroups of version 2.
 fn mount(line: &[u8]) -> Option<(PathBuf, PathBuf)> {
     let mut fields = line.split(|byte| *byte == b' ');
     let root = unescaped(fields.nth(3)?);
     let point = unescaped(fields.next()?);
-    // Any number of optional fields, then a dash and the type.
+    // Any number of optional fields, a dash, and the type.
     fields.find(|field| *field == b"-")?;
     (fields.next()? == b"cgroup2").then_some((root, point))
 }
 
-/// Space, tab, newline and backslash are written as three octal digits there.
+/// Decodes the octal escapes for space, tab, newline and backslash.
 fn unescaped(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -306,9 +307,9 @@ fn unescaped(field: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
-/// The folder's name for a child with these marks, outermost first.
+/// Returns the folder's name for a child with these marks, outermost first.
 fn name(marks: &str) -> String {
-    // A mark comes from a file or the environment; only ours are known to be no paths.
+    // A mark comes from a file or the environment and could contain a path.
     let known =
         |mark: &&str| !mark.is_empty() && mark.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let mut kept = Vec::new();
@@ -324,7 +325,7 @@ fn name(marks: &str) -> String {
     format!("{PREFIX}{}", kept.join("."))
 }
 
-/// Whether a folder of this name belongs to the tree with this mark.
+/// Returns whether a folder of this name belongs to the tree with this mark.
 fn carries(name: &OsStr, mark: &str) -> bool {
     let marks = name.as_bytes().strip_prefix(PREFIX.as_bytes());
     marks.is_some_and(|marks| {
@@ -335,7 +336,7 @@ fn carries(name: &OsStr, mark: &str) -> bool {
     })
 }
 
-/// The path down to the first group of the tree with this mark.
+/// Returns the path down to the first cgroup of the tree with this mark.
 fn outermost(path: &Path, mark: &str) -> Option<PathBuf> {
     path.ancestors()
         .filter(|above| above.file_name().is_some_and(|name| carries(name, mark)))
@@ -348,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_holds_the_innermost_marks_and_nothing_that_is_a_path() {
+    fn name_has_the_innermost_marks_and_no_path() {
         assert_eq!(name("a:b"), "rdd-tree-a.b");
         assert_eq!(name("../..:x/y::b.c:d"), "rdd-tree-d");
         let many: Vec<String> = (0..20).map(|one| format!("{one:032}")).collect();
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_in_or_below_a_group_with_the_mark_and_only_the_whole_mark_counts() {
+    fn member_is_in_or_below_a_cgroup_with_the_whole_mark() {
         let path = Path::new("/user.slice/rdd-tree-a.b/rdd-tree-a.b.c/x");
         assert_eq!(
             outermost(path, "b"),
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_known_by_its_type_wherever_its_line_has_it() {
+    fn cgroup_mount_is_recognized_by_its_type() {
         let line = b"41 31 0:38 /a\\040b /sys/fs/cg\\134x rw,relatime shared:9 master:1 - cgroup2 cgroup2 rw";
         assert_eq!(mount(line), Some(("/a b".into(), "/sys/fs/cg\\x".into())));
         assert_eq!(

@@ -1,7 +1,7 @@
 //! macOS: libproc and sysctl. Compiled and linted (scripts/check-macos), never run: rdd is tested on Linux.
 //!
-//! There is no pidfd. A process is held by its number and start time, and both are compared right before each signal;
-//! who must be certain also holds the process's lock. Its end is found by asking again.
+//! There is no pidfd. A process is identified by its PID and start time, and both are compared right before each signal; a
+//! caller that must be certain also checks the process's lock. The end of a process is found by polling.
 
 #![expect(unsafe_code, reason = "libproc and sysctl are C")]
 
@@ -13,7 +13,7 @@ use rustix::process::{Pid, kill_process};
 use super::{macos_procargs as procargs, signal_number};
 use crate::held::Signal;
 
-/// How often the end of a process is asked for.
+/// The poll interval for the end of a process.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The flag of a process that exits in `proc_bsdinfo` (sys/proc_info.h: PROC_FLAG_INEXIT).
@@ -55,7 +55,7 @@ impl Handle {
         }
     }
 
-    /// A number cannot be held here, so neither can a group.
+    /// No-op, because a PID cannot be held here, and neither can a group.
     #[expect(clippy::unused_self, reason = "Linux signals the group here")]
     pub(crate) fn signal_group(&self, _signal: Signal) {}
 
@@ -105,12 +105,12 @@ pub(crate) fn boot_id() -> io::Result<String> {
         .to_owned())
 }
 
-/// Start time in microseconds since 1970; `None` for nobody.
+/// Returns the start time in microseconds since 1970; `None` if there is no such process.
 pub(crate) fn start_time(pid: u32) -> io::Result<Option<u64>> {
     Ok(Snapshot::of(pid)?.map(|snapshot| snapshot.start_time))
 }
 
-/// Whether the process has begun to exit.
+/// Returns whether the process has begun to exit.
 pub(crate) fn is_ending(pid: u32) -> bool {
     matches!(Snapshot::of(pid), Ok(Some(one)) if one.exiting)
 }
@@ -133,10 +133,10 @@ impl Snapshot {
         // SAFETY: a plain C struct of integers, for which all zeros is a value.
         let mut info: libc::proc_bsdinfo = unsafe { std::mem::zeroed() };
         let size = i32::try_from(size_of::<libc::proc_bsdinfo>()).map_err(io::Error::other)?;
-        // Anything but zero: also those that have ended and wait for their parent (xnu: bsd/kern/proc_info.c). A child
-        // of ours that ended at once is one of them, and still ours to hold.
+        // Any value but zero includes zombies (xnu: bsd/kern/proc_info.c). A child that has exited at once is a zombie, and
+        // can still be opened.
         let zombies_too = 1;
-        // SAFETY: the buffer is a proc_bsdinfo of the size that is given.
+        // SAFETY: the buffer is a proc_bsdinfo of the given size.
         let got = unsafe {
             libc::proc_pidinfo(
                 number,
@@ -147,7 +147,7 @@ impl Snapshot {
             )
         };
         if got == size {
-            // SAFETY: only asks for a number.
+            // SAFETY: only reads a number.
             let session = unsafe { libc::getsid(number) };
             return Ok(Some(Snapshot {
                 pid,
@@ -168,7 +168,7 @@ impl Snapshot {
 }
 
 pub(crate) fn snapshot() -> io::Result<Vec<Snapshot>> {
-    // Room for those that start meanwhile.
+    // Room for processes that start meanwhile.
     const SPARE: usize = 64;
     // SAFETY: without a buffer the call returns how many processes there are.
     let count = unsafe { libc::proc_listallpids(std::ptr::null_mut(), 0) };
@@ -180,38 +180,38 @@ pub(crate) fn snapshot() -> io::Result<Vec<Snapshot>> {
         return Err(io::Error::last_os_error());
     }
     pids.truncate(usize::try_from(count).unwrap_or(0));
-    // Those of other users may not be looked at; they are none of ours.
+    // Processes of other users are not readable, and are never members.
     Ok(pids
         .into_iter()
         .filter_map(|pid| Snapshot::of(u32::try_from(pid).ok()?).ok().flatten())
         .collect())
 }
 
-/// The whole table has them; there is no quicker way.
+/// Returns the children of a process, from the whole table.
 pub(crate) fn children(_pid: u32) -> Vec<Snapshot> {
     Vec::new()
 }
 
-/// Whether the process was started with `name` in its environment, as a `:`-separated list that holds `value`. Apple's
-/// own programs (`/bin/sh`) do not show theirs: they are found by parent and session.
+/// Returns whether the process was started with `name` in its environment, as a `:`-separated list that contains `value`.
+/// The environment of Apple's own programs (`/bin/sh`) is not readable; they are found by parent and session.
 pub(crate) fn carries(pid: u32, name: &str, value: &str) -> bool {
     started_with(pid).is_some_and(|bytes| procargs::lists(&bytes, name, value))
 }
 
-/// A variable of the environment that this process was started with.
+/// Returns a variable of the environment that this process was started with.
 pub(crate) fn own_environment(name: &str) -> Option<String> {
     let bytes = started_with(std::process::id())?;
     Some(String::from_utf8_lossy(procargs::variable(&bytes, name)?).into_owned())
 }
 
-/// The arguments and the environment of a process of this user (sysctl(3): KERN_PROCARGS2).
+/// Returns the arguments and the environment of a process of this user (sysctl(3): KERN_PROCARGS2).
 fn started_with(pid: u32) -> Option<Vec<u8>> {
     let mut name = [
         libc::CTL_KERN,
         libc::KERN_PROCARGS2,
         libc::c_int::try_from(pid).ok()?,
     ];
-    // Zeroed by the kernel page by page, as far as it is written to.
+    // The kernel zeroes the pages that are written to.
     let mut bytes = vec![0_u8; ARGUMENTS_LIMIT];
     let mut length = bytes.len();
     // SAFETY: the buffer is as long as `length` says, and the name has three parts.

@@ -1,7 +1,8 @@
-//! Who has a file open, as the kernel of macOS tells it (libproc: `PROC_PIDLISTFDS`, `PROC_PIDFDVNODEINFO`).
+//! Which processes have a file open, as the kernel of macOS reports it (libproc: `PROC_PIDLISTFDS`,
+//! `PROC_PIDFDVNODEINFO`).
 //!
-//! It does not tell who holds a lock. But a lock of ours is handed over as an open descriptor
-//! ([`crate::FileLock::into_fd`]), open for writing as whoever takes one opens it, while a look opens it for reading.
+//! The kernel does not report the holder of a lock. But a lock is passed to a child as an open descriptor
+//! ([`crate::FileLock::into_fd`]) that was opened for writing, while a query opens the file for reading.
 
 #![expect(unsafe_code, reason = "libproc is C")]
 
@@ -12,13 +13,13 @@ use std::path::Path;
 use crate::identity::Identity;
 use crate::sys;
 
-/// The flavor of `proc_pidfdinfo` that tells the file's device and number (sys/proc_info.h).
+/// The flavor of `proc_pidfdinfo` with the file's device and inode (sys/proc_info.h).
 const PROC_PIDFDVNODEINFO: libc::c_int = 1;
 
 /// Set in `fi_openflags` of a descriptor that was opened for writing (sys/fcntl.h: FWRITE).
 const OPEN_FOR_WRITING: u32 = 2;
 
-/// How many descriptors may be opened between the question how many there are and the question which.
+/// Room for descriptors that are opened between counting and listing them.
 const SPARE_DESCRIPTORS: usize = 32;
 
 /// `struct proc_fileinfo` of sys/proc_info.h.
@@ -41,11 +42,11 @@ struct DescriptorInfo {
 // As the C compiler of macOS lays them out.
 const _: () = assert!(size_of::<FileInfo>() == 24 && size_of::<DescriptorInfo>() == 176);
 
-/// The processes that have the file open for writing and may be looked at (those of this user), the oldest first; the
-/// calling one is not among them. Each is identified before and looked at after, so its number did not change hands.
+/// Returns the processes of this user that have the file open for writing, oldest first, without the calling process. Each
+/// is identified before it is inspected, so its PID was not reused.
 ///
 /// # Errors
-/// The file is not there, or the table of processes cannot be read.
+/// The file does not exist, or the process table cannot be read.
 pub fn writers(path: &Path) -> io::Result<Vec<Identity>> {
     let file = File::at(path)?;
     let mut found: Vec<Identity> = sys::snapshot()?
@@ -58,15 +59,15 @@ pub fn writers(path: &Path) -> io::Result<Vec<Identity>> {
     Ok(found)
 }
 
-/// Whether this process has the file open for writing.
+/// Returns whether the process has the file open for writing.
 ///
 /// # Errors
-/// The file is not there.
+/// The file does not exist.
 pub fn is_writer(identity: &Identity, path: &Path) -> io::Result<bool> {
     Ok(File::at(path)?.is_open_in(identity))
 }
 
-/// What names a file, whatever the ways to it.
+/// Device and inode, which identify a file regardless of its path.
 struct File {
     device: u64,
     number: u64,
@@ -94,14 +95,14 @@ impl File {
                     && u64::from(stat.vst_dev) == self.device & u64::from(u32::MAX)
                     && stat.vst_ino == self.number
             });
-        // The number still is that process's.
+        // The PID was not reused.
         is_open && matches!(Identity::of(identity.pid()), Ok(Some(now)) if now == *identity)
     }
 }
 
-/// The descriptors of files; none of a process that has gone or is another user's.
+/// Returns the descriptors of files; none for a process that is gone or belongs to another user.
 fn descriptors(pid: libc::c_int) -> Vec<i32> {
-    // SAFETY: without a buffer the call only says how many bytes it would need.
+    // SAFETY: without a buffer the call only returns how many bytes it would need.
     let bytes =
         unsafe { libc::proc_pidinfo(pid, libc::PROC_PIDLISTFDS, 0, std::ptr::null_mut(), 0) };
     let entry = size_of::<libc::proc_fdinfo>();

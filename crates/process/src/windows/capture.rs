@@ -1,4 +1,4 @@
-//! A thread for each pipe of a helper, and one that waits: anonymous pipes cannot be polled here.
+//! Feeds and reads a helper with one thread for each pipe and one that waits, because anonymous pipes cannot be polled.
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
@@ -18,11 +18,11 @@ use crate::held::Exit;
 use crate::pause::POLL_INTERVAL;
 use crate::spawn::Child;
 
-/// After the helper has ended, its output is read for this long: a background process that it left may hold the pipe
-/// open for ever, and the reading threads end with it.
+/// How long the output is read after the helper has ended: a background process that it left may hold the pipe open for
+/// ever, and the reading threads end with that process.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// Pieces that wait to be taken.
+/// Pieces of output that wait to be taken.
 const QUEUE: usize = 16;
 
 type Piece = (Stream, Vec<u8>);
@@ -37,7 +37,7 @@ pub(crate) fn capture(
     let (stdin, stdout, stderr) = child.take_pipes();
     if let Some(mut stdin) = stdin {
         let input = input.to_vec();
-        // A helper that does not want its input is no failure.
+        // A helper that does not read its input is not a failure.
         thread::spawn(move || stdin.write_all(&input));
     }
     let (sender, pieces) = sync_channel(QUEUE);
@@ -102,7 +102,7 @@ fn take(pieces: &Receiver<Piece>, captured: &mut Captured) -> Taken {
         Ok(_) => Taken::TooMuch,
         Err(RecvTimeoutError::Timeout) => Taken::Some,
         Err(RecvTimeoutError::Disconnected) => {
-            // Nothing more to read; the process may still run.
+            // The pipes are closed; the process may still run.
             pause_a_little();
             Taken::End
         }
@@ -117,10 +117,10 @@ fn pause_a_little() {
     thread::sleep(POLL_INTERVAL);
 }
 
-/// Whether the other end of the pipe is gone.
+/// Returns whether the other end of the pipe is closed.
 fn is_closed(pipe: &PipeReader) -> bool {
     let (none, no_count) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: the handle is open, and nothing is asked for.
+    // SAFETY: the handle is open, and no data is read.
     let done = unsafe {
         PeekNamedPipe(
             pipe.as_raw_handle() as HANDLE,

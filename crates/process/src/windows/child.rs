@@ -1,4 +1,4 @@
-//! What is special about a child's start on Windows: its process group, its job, its readiness pipe.
+//! The Windows part of a child's start: its process group, its job, its readiness pipe.
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
@@ -22,7 +22,7 @@ use crate::cgroup::Entrance;
 use crate::pause;
 use crate::spawn::Attributes;
 
-/// From the moment at which a process that ends is refused by a job until its handle says so.
+/// How long after a job has refused a process that is ending its handle may take to be signalled.
 const ENDING: Duration = Duration::from_secs(1);
 
 /// What has to stay alive until the child has started.
@@ -32,7 +32,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Our end, and how the child finds its own.
+    /// Makes a pipe; returns the parent's end, and the number of the child's handle.
     pub(crate) fn readiness_pipe(&mut self) -> io::Result<(PipeReader, String)> {
         let (reader, writer) = io::pipe()?;
         let writer = OwnedHandle::from(writer);
@@ -50,27 +50,29 @@ impl Prepared {
         _cgroup: Option<Entrance>,
     ) {
         keep_standard_handles();
-        // Neither Ctrl-C nor the closing of our console reaches the child (hazard 1).
+        // Neither Ctrl-C nor the closing of this process's console reaches the child (hazard 1).
         command.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
     }
 
-    /// The child runs already; what it started within this instant is found by its parent.
+    /// Puts the child, which already runs, into its job. A process that it has started in this instant is found by its
+    /// parent.
     ///
-    /// A child is in all the jobs that we are in, but a job's name lives only as long as somebody has a handle of it: so
-    /// the child gets one of each tree that it belongs to, and is found as a member also when those between have died.
+    /// A child is in all the jobs of its parent, but a job's name exists only as long as a process has a handle of it. So
+    /// the child gets a handle for each tree that it belongs to, and is found as a member even if the processes between
+    /// have died.
     #[expect(clippy::unused_self, reason = "Unix passes descriptors here")]
     pub(crate) fn started(&mut self, child: &Child, marks: &str) -> io::Result<()> {
         let child = child.as_raw_handle() as HANDLE;
         let (above, own) = marks.rsplit_once(':').unwrap_or(("", marks));
-        // The outermost first: each job must be made within the one before. What is forgotten cannot always be made anew
-        // around those that live, and then they are found by their parents only.
+        // The outermost first, because each job must be made within the one before. A job whose name is gone cannot always
+        // be made again around live processes; those are then found by their parents only.
         for mark in above.split(':').filter(|mark| !mark.is_empty()) {
             if let Err(error) = Job::create(mark).and_then(|job| job.adopt(child)) {
                 tracing::debug!(%error, mark, "a child is not in the job of a tree above it");
             }
         }
         match Job::create(own).and_then(|job| job.adopt(child)) {
-            // Who has ended cannot be put anywhere; a helper may be that quick.
+            // A process that has ended cannot be put into a job; a helper may be that quick.
             Err(_) if ends_within(child, ENDING) => Ok(()),
             adopted => adopted,
         }
@@ -83,16 +85,16 @@ fn ends_within(process: HANDLE, time: Duration) -> bool {
     unsafe { WaitForSingleObject(process, milliseconds) == WAIT_OBJECT_0 }
 }
 
-/// Windows gives a child every handle of ours that may be inherited, whatever its own input and outputs are: whoever
-/// reads our output to its end, through a pipe, would wait for a child that is to outlive us. What std hands on as a
-/// child's output is a copy, and not affected.
+/// Makes the standard handles of this process not inheritable. Windows passes every inheritable handle to a child, so a
+/// program that reads this process's output through a pipe would wait for a child that outlives this process. What std
+/// passes as a child's output is a copy and is not affected.
 fn keep_standard_handles() {
     for handle in [
         stdin().as_raw_handle(),
         stdout().as_raw_handle(),
         stderr().as_raw_handle(),
     ] {
-        // SAFETY: a standard handle of ours, or none; for none the call fails, and there is nothing to keep.
+        // SAFETY: a standard handle of this process, or none; for none the call fails without an effect.
         unsafe { SetHandleInformation(handle as HANDLE, HANDLE_FLAG_INHERIT, 0) };
     }
 }
@@ -108,7 +110,7 @@ fn set_inherited(handle: &OwnedHandle, inherited: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// In the child: the pipe that the parent named by its handle.
+/// In the child: takes the pipe whose handle the parent passed.
 pub(crate) fn adopt_pipe(value: &str) -> io::Result<PipeWriter> {
     let refuse = || {
         io::Error::new(
@@ -117,17 +119,17 @@ pub(crate) fn adopt_pipe(value: &str) -> io::Result<PipeWriter> {
         )
     };
     let number: usize = value.parse().map_err(|_| refuse())?;
-    // SAFETY: asks what a handle is, and does nothing to it; a number that is no handle is answered as unknown.
+    // SAFETY: only reads the type of a handle; a number that is not a handle has the type "unknown".
     if number == 0 || unsafe { GetFileType(number as HANDLE) } != FILE_TYPE_PIPE {
         return Err(refuse());
     }
-    // SAFETY: inherited from the parent for the one who was told its number, which is us.
+    // SAFETY: the handle was inherited by the process that got its number, this one.
     let handle = unsafe { OwnedHandle::from_raw_handle(number as RawHandle) };
     set_inherited(&handle, false)?;
     Ok(handle.into())
 }
 
-/// Every child of [`crate::spawn`] leads a process group, and nothing else tells it apart; the last mark is its own.
+/// Always true: every child of [`crate::spawn`] leads a process group, which cannot be queried; the last mark is its own.
 pub(crate) fn leads_session() -> bool {
     true
 }
@@ -139,7 +141,7 @@ pub(crate) enum Read {
     TimedOut,
 }
 
-/// Appends what the pipe has next, waiting for it until `deadline`.
+/// Appends the next bytes of the pipe, waiting for them until `deadline`.
 pub(crate) fn read_until(
     pipe: &mut PipeReader,
     text: &mut Vec<u8>,
@@ -148,7 +150,7 @@ pub(crate) fn read_until(
     loop {
         let mut available = 0_u32;
         let (none, no_count) = (std::ptr::null_mut(), std::ptr::null_mut());
-        // SAFETY: the handle is open; only the count of bytes is asked for.
+        // SAFETY: the handle is open; only the number of bytes is read.
         let done = unsafe {
             PeekNamedPipe(
                 pipe.as_raw_handle() as HANDLE,
@@ -159,7 +161,7 @@ pub(crate) fn read_until(
                 std::ptr::null_mut(),
             )
         };
-        // All writers gone.
+        // All writers have closed the pipe.
         if done == 0 {
             return Ok(Read::End);
         }
@@ -181,9 +183,9 @@ mod tests {
     use super::*;
     use crate::tree::Mark;
 
-    /// Such as a helper that is quicker than we are.
+    /// For example a very quick helper.
     #[test]
-    fn a_child_that_has_ended_already_needs_no_job() {
+    fn child_that_has_already_ended_needs_no_job() {
         let mut child = Command::new("cmd.exe")
             .args(["/c", "exit"])
             .spawn()

@@ -1,6 +1,6 @@
-//! What Windows does with files and folders.
+//! The Windows part of files and folders.
 //!
-//! Modes mean nothing here: what is under the user's profile is the user's by the ACL it inherits.
+//! Modes have no effect: files in the user's profile are private by the ACL that they inherit.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -13,25 +13,25 @@ use super::handle::is;
 use super::lock::which;
 use crate::pause;
 
-/// A virus scanner, a reader or a helper that has just ended lets go of the file, or of the folder, within this time.
+/// How long a virus scanner, a reader or a helper that is ending may keep a file or folder open.
 const READERS_LAST: Duration = Duration::from_secs(2);
 
 pub(crate) fn create_new(path: &Path, _mode: u32) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// The standard library renames with POSIX semantics or `MOVEFILE_REPLACE_EXISTING`. Both refuse while somebody has the
-/// old file open without allowing its removal, and a folder while somebody has anything in it open.
+/// Renames. The standard library uses POSIX semantics or `MOVEFILE_REPLACE_EXISTING`; both fail while a process has the old
+/// file open without allowing its removal, or has a file in the folder open.
 pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
     again_while_open(|| std::fs::rename(from, to), || !to.is_dir())
 }
 
-/// A process that ends lets go of its locks and of the rest one after the other.
+/// Removes a file. A process that is ending closes its files one after the other.
 pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
     again_while_open(|| std::fs::remove_dir(path), || true)
 }
 
-/// Asks again while somebody has it open, and while `sensible`.
+/// Retries while a process has the file or folder open, and while `sensible`.
 fn again_while_open(
     mut ask: impl FnMut() -> io::Result<()>,
     sensible: impl Fn() -> bool,

@@ -1,4 +1,4 @@
-//! A process held by a handle: its number is not given away while the handle is open.
+//! A handle to a process. Its PID is not reused while the handle is open.
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Threading::{
 
 use crate::held::Signal;
 
-/// The exit code of what we kill: what a shell shows for SIGKILL.
+/// The exit code of a killed process: what a shell shows for SIGKILL.
 pub(crate) const KILLED: u32 = 137;
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Handle(OwnedHandle);
 impl Handle {
     pub(crate) fn open(pid: u32) -> io::Result<Option<Self>> {
         let access = PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE | PROCESS_TERMINATE;
-        // SAFETY: asks for a handle by number; the result is checked.
+        // SAFETY: opens a process by its PID; the result is checked.
         let handle = unsafe { OpenProcess(access, 0, pid) };
         if handle.is_null() {
             let error = io::Error::last_os_error();
@@ -35,13 +35,13 @@ impl Handle {
                 Err(error)
             };
         }
-        // SAFETY: a new handle that nobody else owns.
+        // SAFETY: a new handle without another owner.
         Ok(Some(Handle(unsafe {
             OwnedHandle::from_raw_handle(handle as RawHandle)
         })))
     }
 
-    /// When the process was created, in 100 ns since 1601.
+    /// Returns when the process was created, in 100 ns since 1601.
     fn created(&self) -> io::Result<u64> {
         let mut times = [FILETIME {
             dwLowDateTime: 0,
@@ -57,7 +57,7 @@ impl Handle {
         Ok(u64::from(times[0].dwHighDateTime) << 32 | u64::from(times[0].dwLowDateTime))
     }
 
-    /// A group is for Ctrl-C here, and a job has no signals.
+    /// No-op: a process group is for Ctrl-C only, and a job has no signals.
     #[expect(clippy::unused_self, reason = "Linux signals the group here")]
     pub(crate) fn signal_group(&self, _signal: Signal) {}
 
@@ -73,7 +73,7 @@ impl Handle {
             return Ok(());
         }
         let error = io::Error::last_os_error();
-        // A process that is ending already cannot be terminated again.
+        // A process that is already ending cannot be terminated again.
         if is(&error, ERROR_ACCESS_DENIED) && self.wait(Instant::now())? {
             Ok(())
         } else {
@@ -84,7 +84,7 @@ impl Handle {
     pub(crate) fn wait(&self, deadline: Instant) -> io::Result<bool> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            // Rounded up, so that the last wait does not spin; u32::MAX would mean for ever.
+            // Rounded up, so that the last wait does not spin; u32::MAX would mean no limit.
             let milliseconds = u32::try_from(left.as_millis())
                 .unwrap_or(u32::MAX - 2)
                 .saturating_add(u32::from(!left.is_zero()));
@@ -99,8 +99,8 @@ impl Handle {
     }
 
     pub(crate) async fn wait_async(&self) -> io::Result<()> {
-        // Asked again and again: a registered wait would call us back on a thread of the system's pool, which is not
-        // worth it for the handful of processes that rdd watches.
+        // Polled: a registered wait would call back on a thread of the system's pool, which is not worth it for the handful
+        // of processes that rdd watches.
         while !self.wait(Instant::now())? {
             tokio::time::sleep(crate::pause::POLL_INTERVAL).await;
         }
@@ -112,7 +112,7 @@ pub(crate) fn is(error: &io::Error, code: u32) -> bool {
     error.raw_os_error().map(i32::cast_unsigned) == Some(code)
 }
 
-/// Creation time in 100 ns since 1601; `None` for nobody.
+/// Returns the creation time in 100 ns since 1601; `None` if there is no such process.
 pub(crate) fn start_time(pid: u32) -> io::Result<Option<u64>> {
     match Handle::open(pid)? {
         Some(handle) => handle.created().map(Some),
@@ -120,20 +120,20 @@ pub(crate) fn start_time(pid: u32) -> io::Result<Option<u64>> {
     }
 }
 
-/// A process that was terminated is gone before anybody could look.
+/// Always false: a terminated process is gone before that could be observed.
 pub(crate) fn is_ending(_pid: u32) -> bool {
     false
 }
 
-/// Counts the boots (`KUSER_SHARED_DATA.BootId`). Creation times are absolute, so nothing depends on it alone.
+/// Returns the number of boots (`KUSER_SHARED_DATA.BootId`). Creation times are absolute, so no check depends on it alone.
 pub(crate) fn boot_id() -> io::Result<String> {
-    /// The page that the kernel shows every process, and the counter in it (ntddk.h, KUSER_SHARED_DATA).
+    /// The counter in the page that the kernel maps into every process (ntddk.h, KUSER_SHARED_DATA).
     const BOOT_ID: *const u32 = 0x7FFE_02C4 as *const u32;
     // SAFETY: the page is mapped for reading at this address in every Windows process since NT, as documented.
     Ok(format!("windows-{}", unsafe { BOOT_ID.read_volatile() }))
 }
 
-/// Ends this process without running anything more of it (crash points).
+/// Kills this process without running any more of its code (crash points).
 pub(crate) fn die() -> ! {
     // SAFETY: ends this process; -1 is the handle of the calling process.
     unsafe { TerminateProcess(-1_isize as _, KILLED) };

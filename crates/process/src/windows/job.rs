@@ -1,4 +1,4 @@
-//! Job Objects: the tree of a process, kept by the system. Never `taskkill /T`, which walks numbers.
+//! Job Objects: the tree of a process as the system tracks it. `taskkill /T` is not used, because it follows PIDs.
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
@@ -17,10 +17,10 @@ use windows_sys::Win32::System::Threading::GetCurrentProcess;
 use super::handle::is;
 use super::wide;
 
-/// JOB_OBJECT_QUERY, the right to ask who is in it.
+/// JOB_OBJECT_QUERY, the right to list the members.
 const QUERY: u32 = 0x0004;
 
-/// Processes that one job is asked about; a VM has a handful.
+/// The most members that are listed; a VM has a handful.
 const MEMBERS_LIMIT: usize = 4096;
 
 #[derive(Debug)]
@@ -31,14 +31,14 @@ fn name(mark: &str) -> Vec<u16> {
 }
 
 impl Job {
-    /// The job with the mark's name, made when there is none. It does not end with its last handle: what is in it
-    /// outlives us.
+    /// Opens or makes the job with the mark's name. Its processes are not killed with its last handle, so that they outlive
+    /// this process.
     pub(crate) fn create(mark: &str) -> io::Result<Self> {
         // SAFETY: no security attributes, and a name that ends in NUL.
         owned(unsafe { CreateJobObjectW(std::ptr::null(), name(mark).as_ptr()) })
     }
 
-    /// The job with this mark's name, if somebody keeps it open.
+    /// Opens the job with this mark's name, if a process keeps it open.
     pub(crate) fn open(mark: &str) -> io::Result<Option<Self>> {
         // SAFETY: a name that ends in NUL.
         match owned(unsafe { OpenJobObjectW(QUERY, 0, name(mark).as_ptr()) }) {
@@ -48,12 +48,12 @@ impl Job {
         }
     }
 
-    /// Puts a process that has not run yet, or has no children yet, into the job unless it was born there, and gives it a
-    /// handle of the job: the name of a job is forgotten with its last handle, and this one lives as long as the process.
+    /// Puts a process that has no children yet into the job unless it is already in it, and gives it a handle of the job:
+    /// the name of a job exists as long as a handle, and this handle as long as the process.
     pub(crate) fn adopt(&self, process: HANDLE) -> io::Result<()> {
         let job = self.0.as_raw_handle() as HANDLE;
         let mut within = 0;
-        // SAFETY: both handles are open and the answer is writable.
+        // SAFETY: both handles are open and the result is writable.
         if unsafe { IsProcessInJob(process, job, &raw mut within) } == 0 {
             return Err(io::Error::last_os_error());
         }
@@ -81,9 +81,9 @@ impl Job {
         }
     }
 
-    /// Who is in it now.
+    /// Returns the PIDs of the current members.
     pub(crate) fn members(&self) -> io::Result<Vec<u32>> {
-        // Two counters of 32 bits, then the numbers (JOBOBJECT_BASIC_PROCESS_ID_LIST).
+        // Two counters of 32 bits, then the PIDs (JOBOBJECT_BASIC_PROCESS_ID_LIST).
         let mut buffer = vec![0_usize; MEMBERS_LIMIT + 1];
         let size = u32::try_from(buffer.len() * size_of::<usize>()).map_err(io::Error::other)?;
         // SAFETY: the buffer is as long as `size` says and aligned for pointers, as the structure is.
@@ -118,7 +118,7 @@ fn owned(handle: HANDLE) -> io::Result<Job> {
     if handle.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new handle that nobody else owns.
+    // SAFETY: a new handle without another owner.
     Ok(Job(unsafe {
         OwnedHandle::from_raw_handle(handle as RawHandle)
     }))

@@ -1,4 +1,4 @@
-//! `LockFileEx` on one byte far beyond the text: the lock is mandatory, and the text must stay readable.
+//! `LockFileEx` on one byte far beyond the text, because the lock is mandatory and the text must stay readable.
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
@@ -21,7 +21,7 @@ use crate::pause;
 /// The locked byte's offset, high half: 4 EiB. A byte need not exist to be locked.
 const OFFSET_HIGH: u32 = 0x4000_0000;
 
-/// For how long a look of somebody else may stand in our way: a look takes a shared lock for an instant.
+/// How long another process's query, which takes a shared lock for an instant, may block the lock.
 const LOOKS_LAST: Duration = Duration::from_millis(50);
 
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
@@ -37,7 +37,7 @@ pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// A file that somebody has open can be removed, and its name is free at once (POSIX semantics, since Windows 10 1809).
+/// An open file can be removed, and its name is free at once (POSIX semantics, since Windows 10 1809).
 pub(crate) fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
     let there = match File::open(path) {
         Ok(there) => there,
@@ -47,7 +47,7 @@ pub(crate) fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok(which(file)? == which(&there)?)
 }
 
-/// The volume and the file's number on it.
+/// The volume and the file's index on it.
 pub(super) fn which(file: &File) -> io::Result<(u32, u32, u32)> {
     // SAFETY: a plain C struct of integers, for which all zeros is a value.
     let mut information: BY_HANDLE_FILE_INFORMATION = unsafe { std::mem::zeroed() };

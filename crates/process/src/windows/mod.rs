@@ -1,13 +1,12 @@
-//! The Windows side of the interface: handles with creation times, Job Objects, `LockFileEx` beyond the text, named
-//! events.
+//! The Windows implementation: handles with creation times, Job Objects, `LockFileEx` beyond the text, named events.
 //!
-//! | Unix | here |
+//! | Unix | Windows |
 //! |---|---|
 //! | pidfd + start time + boot id | process handle + creation time (100 ns since 1601, so the boot id only helps) |
 //! | session | process group of its own, no console (`CREATE_NEW_PROCESS_GROUP`, `CREATE_NO_WINDOW`) |
-//! | mark in the environment | a Job Object of that name, kept open by the child itself |
+//! | mark in the environment | a Job Object of that name, which the child keeps open |
 //! | SIGTERM | a named event (`stop.rs`) |
-//! | rename | `MoveFileExW`, tried for a moment while somebody reads the old file |
+//! | rename | `MoveFileExW`, retried for a moment while a process reads the old file |
 
 pub(crate) mod capture;
 pub(crate) mod child;
@@ -22,7 +21,7 @@ mod table;
 pub(crate) use handle::{Handle, boot_id, die, is_ending, start_time};
 pub(crate) use table::{Snapshot, carries, children, own_environment, snapshot};
 
-/// A name as Windows wants it.
+/// Encodes a name in UTF-16 with a trailing NUL.
 fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain(std::iter::once(0)).collect()
 }

@@ -1,4 +1,4 @@
-//! Requests to stop: an event whose name holds the identity of the process, and Ctrl-C for the person at the console.
+//! Requests to stop: an event whose name contains the identity of the process, and Ctrl-C of the user at the console.
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
@@ -18,7 +18,7 @@ use crate::identity::{Error, Identity};
 use crate::pause;
 use crate::stop::StopReason;
 
-/// The name cannot be guessed wrong: the creation time is in it, so it is no stranger's.
+/// Returns the event's name. It contains the creation time, so it never belongs to another process with the same PID.
 fn name(identity: &Identity) -> Vec<u16> {
     wide(&format!(
         "Local\\rdd-stop-{}-{}",
@@ -38,12 +38,12 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn new() -> io::Result<Self> {
         let identity = Identity::of_current().map_err(io::Error::other)?;
-        // SAFETY: no security attributes, resets itself, not set, and a name that ends in NUL.
+        // SAFETY: no security attributes, auto-reset, not signalled, and a name that ends in NUL.
         let event = unsafe { CreateEventW(std::ptr::null(), 0, 0, name(&identity).as_ptr()) };
         if event.is_null() {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: a new handle that nobody else owns.
+        // SAFETY: a new handle without another owner.
         let event = unsafe { OwnedHandle::from_raw_handle(event as RawHandle) };
         Ok(Listener {
             event,
@@ -64,7 +64,7 @@ impl Listener {
 }
 
 async fn requested(event: &OwnedHandle) {
-    // SAFETY: the handle is open for as long as the listener that lends it.
+    // SAFETY: the handle is open as long as the listener that lends it.
     while unsafe { WaitForSingleObject(event.as_raw_handle() as HANDLE, 0) } != WAIT_OBJECT_0 {
         tokio::time::sleep(pause::POLL_INTERVAL).await;
     }
@@ -86,7 +86,7 @@ pub(crate) fn ask(process: &Process) -> Result<(), Error> {
         }
         return Err(failed(error));
     }
-    // SAFETY: a new handle that nobody else owns.
+    // SAFETY: a new handle without another owner.
     let event = unsafe { OwnedHandle::from_raw_handle(event as RawHandle) };
     // SAFETY: the handle is open and has the right to be set.
     if unsafe { SetEvent(event.as_raw_handle() as HANDLE) } == 0 {

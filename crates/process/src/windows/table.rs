@@ -1,4 +1,4 @@
-//! The process table, and who is in which job.
+//! The process table, and the membership in jobs.
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
@@ -13,26 +13,26 @@ use windows_sys::Win32::System::Diagnostics::ToolHelp::{
 use super::handle::{self, is};
 use super::job::Job;
 
-/// One line of the process table, true when it was read.
+/// One entry of the process table.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) pid: u32,
-    /// Zero when the parent's number belongs to a younger process by now: Windows does not clear it.
+    /// Zero if the parent's PID belongs to a younger process now: Windows does not clear the field.
     pub(crate) parent: u32,
-    /// Sessions mean something else here.
+    /// Always zero: a session is something else on Windows.
     pub(crate) session: u32,
     pub(crate) start_time: u64,
     pub(crate) ended: bool,
 }
 
-/// Every process that we may look at. The system's own are none of ours.
+/// Returns every process that this user may inspect.
 pub(crate) fn snapshot() -> io::Result<Vec<Snapshot>> {
     // SAFETY: no pointers; the result is checked.
     let taken = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0) };
     if taken == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new handle that nobody else owns.
+    // SAFETY: a new handle without another owner.
     let taken = unsafe { OwnedHandle::from_raw_handle(taken as RawHandle) };
     // SAFETY: a plain C struct of integers, for which all zeros is a value.
     let mut entry: PROCESSENTRY32W = unsafe { std::mem::zeroed() };
@@ -70,19 +70,19 @@ pub(crate) fn snapshot() -> io::Result<Vec<Snapshot>> {
     Ok(all)
 }
 
-/// The whole table has them; there is no quicker way.
+/// Returns the children of a process, from the whole table.
 pub(crate) fn children(_pid: u32) -> Vec<Snapshot> {
     Vec::new()
 }
 
-/// Whether the process is in the job that has the mark's name.
+/// Returns whether the process is in the job with the mark's name.
 pub(crate) fn carries(pid: u32, _name: &str, mark: &str) -> bool {
     let members =
         Job::open(mark).and_then(|job| job.map_or_else(|| Ok(Vec::new()), |job| job.members()));
     members.is_ok_and(|members| members.contains(&pid))
 }
 
-/// The environment at the start cannot be told from today's here.
+/// Returns a variable of the current environment; the environment at the start is not readable on Windows.
 pub(crate) fn own_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
