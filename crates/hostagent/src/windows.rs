@@ -1,8 +1,8 @@
-//! What only Windows has: named pipes, and who may use them.
+//! The Windows part: named pipes and their access lists.
 //!
-//! A pipe's name is not in the file system, so it is made of the path at which the socket would be. Anybody may try a
-//! name: the pipe's access list lets in our user and the system, the first instance is made by us or not at all, and
-//! both ends look at whose process is at the other one.
+//! A pipe's name is not in the file system, so it is derived from the path that the socket would have. Any user may open or
+//! make a pipe of any name. So the pipe's access list admits this user and the system only, the first instance must be made
+//! by this process, and both ends check which user's process is at the other end.
 
 #![expect(unsafe_code, reason = "Win32 is C")]
 
@@ -36,12 +36,12 @@ pub(crate) type ClientStream = NamedPipeClient;
 
 /// Instances of the pipe that wait for clients: as many as may come at once without having to try again.
 const BACKLOG: usize = 16;
-/// After a try that found all of them taken. They are replaced within microseconds.
+/// The pause after an attempt that found all instances busy. They are replaced within microseconds.
 const BUSY_AGAIN: Duration = Duration::from_millis(10);
 /// A TOKEN_USER with the longest SID there is has fewer bytes (SECURITY_MAX_SID_SIZE is 68).
 const TOKEN_USER_SIZE: usize = 256;
 
-/// Listens on a pipe that only our user can use.
+/// Listens on a pipe that only this user can use.
 #[derive(Debug)]
 pub(crate) struct Listener {
     name: String,
@@ -51,7 +51,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens on the pipe that stands for the socket at `path`, where nobody else may.
+    /// Listens on the pipe that stands for the socket at `path`. Fails if another process listens there.
     pub(crate) fn bind(path: &Path) -> io::Result<Listener> {
         let (name, user) = (pipe_name(path)?, own_user()?);
         let waiting = (0..BACKLOG)
@@ -64,7 +64,7 @@ impl Listener {
         })
     }
 
-    /// The next connection; `None` for somebody else's, which is closed. Safe to cancel.
+    /// Accepts the next connection; `None` for a connection of another user, which is closed. Safe to cancel.
     pub(crate) async fn accept(&mut self) -> io::Result<Option<ServerStream>> {
         let instances = self.waiting.iter();
         let connecting = instances.map(|instance| Box::pin(instance.connect()));
@@ -72,7 +72,7 @@ impl Listener {
         let following = instance(&self.name, &self.user, false)?;
         let stream = std::mem::replace(&mut self.waiting[which], following);
         match connected {
-            // It came and went before it was waited for, and its instance is of no more use.
+            // The client has already disconnected, and the instance cannot be used again.
             Err(error) if is(&error, ERROR_NO_DATA) => return Ok(None),
             connected => connected?,
         }
@@ -87,13 +87,13 @@ impl Listener {
     }
 }
 
-/// Connects to what listens on the pipe that stands for the socket at `path`.
+/// Connects to the pipe that stands for the socket at `path`.
 pub(crate) async fn connect(path: &Path) -> io::Result<ClientStream> {
     let name = pipe_name(path)?;
     let stream = loop {
         match ClientOptions::new().open(&name) {
             Err(error) if is(&error, ERROR_PIPE_BUSY) => {
-                // The caller bounds this.
+                // The caller bounds the wait.
                 tokio::time::sleep(BUSY_AGAIN).await;
             }
             result => break result?,
@@ -104,7 +104,7 @@ pub(crate) async fn connect(path: &Path) -> io::Result<ClientStream> {
     if unsafe { GetNamedPipeServerProcessId(handle(&stream), &raw mut pid) } == 0 {
         return Err(io::Error::last_os_error());
     }
-    // Whoever makes a pipe of this name before we do could otherwise pose as a hostagent.
+    // Otherwise another user's process that makes a pipe of this name first could pose as the hostagent.
     if user_of(pid)? == own_user()? {
         Ok(stream)
     } else {
@@ -115,13 +115,13 @@ pub(crate) async fn connect(path: &Path) -> io::Result<ClientStream> {
     }
 }
 
-/// Opens a log to append to. The folder is the user's only, by the access list that it inherits.
+/// Opens a log for appending. The folder is private by the access list that it inherits.
 pub(crate) fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-/// A pipe's name may have no backslash and 256 characters, and a path has both; so it is a digest of the path, as the
-/// file system spells it.
+/// Returns the pipe's name: a digest of the path as the file system spells it, because a pipe's name may contain no
+/// backslash and at most 256 characters.
 fn pipe_name(path: &Path) -> io::Result<String> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let path = folder
@@ -139,7 +139,7 @@ fn handle(pipe: &impl AsRawHandle) -> HANDLE {
     pipe.as_raw_handle() as HANDLE
 }
 
-/// One more instance of the pipe, for its user and the system only.
+/// Makes another instance of the pipe, for this user and the system only.
 fn instance(name: &str, user: &str, first: bool) -> io::Result<NamedPipeServer> {
     let descriptor = Descriptor::new(&access_list(user))?;
     let mut attributes = SECURITY_ATTRIBUTES {
@@ -155,7 +155,8 @@ fn instance(name: &str, user: &str, first: bool) -> io::Result<NamedPipeServer> 
     }
 }
 
-/// In the security descriptor language: protected from what is inherited, everything for the user and for the system.
+/// Returns the access list in the security descriptor language: nothing is inherited; the user and the system may do
+/// everything.
 fn access_list(user: &str) -> String {
     format!("D:P(A;;GA;;;{user})(A;;GA;;;SY)")
 }
@@ -166,7 +167,7 @@ impl Descriptor {
     fn new(text: &str) -> io::Result<Self> {
         let text: Vec<u16> = text.encode_utf16().chain([0]).collect();
         let mut descriptor: PSECURITY_DESCRIPTOR = std::ptr::null_mut();
-        // SAFETY: the text ends in NUL, the result is writable, and its size is not asked for.
+        // SAFETY: the text ends in NUL, the result is writable, and its size is not requested.
         let done = unsafe {
             ConvertStringSecurityDescriptorToSecurityDescriptorW(
                 text.as_ptr(),
@@ -184,20 +185,20 @@ impl Descriptor {
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        // SAFETY: allocated by the conversion, which says to free it like this, and freed once.
+        // SAFETY: allocated by the conversion, whose documentation says to free it like this, and freed once.
         unsafe { LocalFree(self.0) };
     }
 }
 
-/// The SID of the user that this process runs as.
+/// Returns the SID of this process's user.
 fn own_user() -> io::Result<String> {
     // SAFETY: the pseudo-handle of this process needs no closing.
     user_of_process(unsafe { GetCurrentProcess() })
 }
 
-/// The SID of the user that a process runs as. Only for a PID that cannot change hands: the other end of a pipe.
+/// Returns the SID of a process's user. Only for a PID that cannot be reused meanwhile: the other end of a pipe.
 fn user_of(pid: u32) -> io::Result<String> {
-    // SAFETY: asks for a handle by number; the result is checked.
+    // SAFETY: opens a process by its PID; the result is checked.
     let process = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, pid) };
     let process = owned(process)?;
     user_of_process(process.as_raw_handle() as HANDLE)
@@ -210,7 +211,7 @@ fn user_of_process(process: HANDLE) -> io::Result<String> {
         return Err(io::Error::last_os_error());
     }
     let token = owned(token)?;
-    // Of pointers, since the structure begins with one.
+    // An array of pointer-sized values, because the structure begins with a pointer.
     let mut buffer = [0_usize; TOKEN_USER_SIZE / size_of::<usize>()];
     let size = u32::try_from(size_of_val(&buffer)).map_err(io::Error::other)?;
     let mut needed = 0;
@@ -227,14 +228,14 @@ fn user_of_process(process: HANDLE) -> io::Result<String> {
     if done == 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call filled the structure in; its SID lies behind it in the same buffer.
+    // SAFETY: the call filled in the structure; its SID is behind it in the same buffer.
     let sid = unsafe { (*buffer.as_ptr().cast::<TOKEN_USER>()).User.Sid };
     let mut text: *mut u16 = std::ptr::null_mut();
     // SAFETY: the SID is valid and the result is writable.
     if unsafe { ConvertSidToStringSidW(sid, &raw mut text) } == 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a text that ends in NUL, allocated by the call, which says to free it like this.
+    // SAFETY: a text that ends in NUL, allocated by the call, whose documentation says to free it like this.
     let sid = unsafe {
         let length = (0..).take_while(|at| *text.add(*at) != 0).count();
         let sid = String::from_utf16_lossy(std::slice::from_raw_parts(text, length));
@@ -248,7 +249,7 @@ fn owned(handle: HANDLE) -> io::Result<OwnedHandle> {
     if handle.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new handle that nobody else owns.
+    // SAFETY: a new handle without another owner.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle as RawHandle) })
 }
 
@@ -257,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pipe_is_for_its_user_and_the_system() {
+    fn pipe_admits_its_user_and_the_system_only() {
         let user = own_user().unwrap();
         assert!(user.starts_with("S-1-"), "{user}");
         assert_eq!(user_of(std::process::id()).unwrap(), user);
@@ -266,13 +267,13 @@ mod tests {
             format!("D:P(A;;GA;;;{user})(A;;GA;;;SY)")
         );
         Descriptor::new(&access_list(&user)).unwrap();
-        if !testutils::differs_under_wine("what is no access list is taken for an empty one") {
+        if !testutils::differs_under_wine("an invalid access list counts as an empty one") {
             assert!(Descriptor::new("D:nonsense").is_err());
         }
     }
 
     #[test]
-    fn two_paths_have_two_names_and_one_path_has_one_however_it_is_spelled() {
+    fn pipe_name_depends_on_the_path_and_not_on_its_spelling() {
         let folder = tempfile::tempdir().unwrap();
         let name = |path: &Path| pipe_name(path).unwrap();
         let one = name(&folder.path().join("ha.sock"));

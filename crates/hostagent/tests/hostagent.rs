@@ -9,6 +9,8 @@
 
 #[path = "suite/adoption.rs"]
 mod adoption;
+#[path = "suite/components.rs"]
+mod components;
 #[path = "suite/ending.rs"]
 mod ending;
 #[path = "suite/guest_agent.rs"]
@@ -24,11 +26,11 @@ use hostagent::status::{Event, Phase};
 use process::{Exit, Identity, Signal};
 use support::{PATIENCE, Vm, is_alive, send};
 
-/// What the stop sequence takes at most beyond the grace period.
+/// The most that the stop sequence takes beyond the grace period.
 const BEYOND_GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn h17_a_guest_that_ignores_everything_is_gone_after_the_grace_period() {
+async fn h17_guest_that_ignores_shutdown_is_gone_after_the_grace_period() {
     let vm = Vm::new();
     let info = vm.boot().await;
     assert_eq!((info.adopted, info.boot_count), (false, 1));
@@ -79,7 +81,7 @@ async fn h17_a_guest_that_ignores_everything_is_gone_after_the_grace_period() {
         rest.iter()
             .all(|event| event.status.exiting && !event.status.running)
     );
-    // The same lines stand in the log, as Lima writes them.
+    // The log contains the same lines, as Lima writes them.
     let log = std::fs::read_to_string(vm.dir.ha_stdout_log()).unwrap();
     let logged: Vec<Event> = log
         .lines()
@@ -88,12 +90,11 @@ async fn h17_a_guest_that_ignores_everything_is_gone_after_the_grace_period() {
     assert_eq!(logged[logged.len() - rest.len()..], rest);
 }
 
-/// A file that cannot be removed is named in the log, and the others are removed all the same.
 #[tokio::test]
-async fn h13_what_cannot_be_cleaned_up_is_named_and_the_rest_goes() {
+async fn h13_file_that_cannot_be_removed_is_logged_and_the_others_are_removed() {
     let vm = Vm::new();
     vm.boot().await;
-    // Not even root removes a folder as if it were a file.
+    // Even root cannot remove a folder as if it were a file.
     std::fs::remove_file(vm.dir.ha_pid()).unwrap();
     std::fs::create_dir(vm.dir.ha_pid()).unwrap();
     vm.client().await.stop(Duration::ZERO).await.unwrap();
@@ -107,13 +108,13 @@ async fn h13_what_cannot_be_cleaned_up_is_named_and_the_rest_goes() {
             .any(|line| line.contains("WARN") && line.contains(&path)),
         "{log}"
     );
-    // It does not keep the next one from starting, once it is gone.
+    // The next hostagent starts once the folder is gone.
     std::fs::remove_dir(vm.dir.ha_pid()).unwrap();
     vm.boot().await;
 }
 
 #[tokio::test]
-async fn h18_a_new_hostagent_adopts_the_vm_of_one_that_was_killed() {
+async fn h18_new_hostagent_adopts_the_vm_of_a_killed_one() {
     let vm = Vm::new();
     let before = vm.boot().await;
     send(&before.hostagent, Signal::Kill);
@@ -131,9 +132,9 @@ async fn h18_a_new_hostagent_adopts_the_vm_of_one_that_was_killed() {
         |info: &hostagent::status::Info| (info.qemu.clone(), info.started_at, info.ssh_local_port);
     assert_eq!(same(&after), same(&before));
 
-    // A guest that was up when its hostagent died is up again at once.
+    // A guest that was running when its hostagent died is Running again at once.
     vm.set_ssh("exit 0");
-    vm.wait_for("the guest to be up", |info| info.phase == Phase::Running)
+    vm.wait_for("the guest to run", |info| info.phase == Phase::Running)
         .await;
     send(&after.hostagent, Signal::Kill);
     vm.gone_within(PATIENCE).await;
@@ -148,10 +149,10 @@ async fn h18_a_new_hostagent_adopts_the_vm_of_one_that_was_killed() {
         .unwrap();
     assert!(
         phases.iter().all(|phase| *phase == Some(Phase::Preparing)),
-        "it is no boot: {phases:?}"
+        "it is not a boot: {phases:?}"
     );
 
-    // A stop is obeyed by the one that adopted, too.
+    // The hostagent that adopted the VM can stop it.
     vm.client().await.stop(Duration::ZERO).await.unwrap();
     vm.gone_within(BEYOND_GRACE).await;
     assert!(!is_alive(&before.qemu.unwrap()));
@@ -162,7 +163,7 @@ async fn h18_a_new_hostagent_adopts_the_vm_of_one_that_was_killed() {
 }
 
 #[tokio::test]
-async fn a_detached_vm_goes_on() {
+async fn detached_vm_keeps_running() {
     let vm = Vm::new();
     let before = vm.boot().await;
     vm.client().await.detach().await.unwrap();
@@ -172,16 +173,16 @@ async fn a_detached_vm_goes_on() {
 }
 
 #[tokio::test]
-async fn h26_a_stop_is_obeyed_in_every_phase() {
+async fn h26_stop_takes_effect_in_every_phase() {
     let vm = Vm::new();
-    // As soon as it listens, whatever it is doing then.
+    // As soon as the hostagent listens, in whatever phase it is then.
     let hostagent = vm.spawn().await;
     vm.client().await.stop(Duration::ZERO).await.unwrap();
     vm.gone_within(BEYOND_GRACE).await;
     assert!(!is_alive(&hostagent));
     assert_eq!(observe(&vm.dir).await.machine, MachineState::Absent);
 
-    // A second request shortens the first one's patience.
+    // A second request shortens the grace period of the first one.
     let info = vm.boot().await;
     let client = vm.client().await;
     client.stop(Duration::from_secs(3600)).await.unwrap();
@@ -193,7 +194,7 @@ async fn h26_a_stop_is_obeyed_in_every_phase() {
 }
 
 #[tokio::test]
-async fn sigterm_is_a_stop() {
+async fn sigterm_stops_the_vm() {
     let vm = Vm::new();
     let mut child = vm.spawn_child();
     let info = vm
@@ -206,7 +207,7 @@ async fn sigterm_is_a_stop() {
 }
 
 #[tokio::test]
-async fn a_vm_that_ends_by_itself_is_told_by_event_and_exit_code() {
+async fn end_of_the_vm_is_reported_by_event_and_exit_code() {
     let vm = Vm::new();
     let mut child = vm.spawn_child();
     let info = vm
@@ -230,7 +231,7 @@ async fn a_vm_that_ends_by_itself_is_told_by_event_and_exit_code() {
 }
 
 #[tokio::test]
-async fn h34_a_second_hostagent_says_who_has_the_vm_and_leaves() {
+async fn h34_second_hostagent_names_the_first_and_exits() {
     let vm = Vm::new();
     let first = vm.boot().await;
     let mut second = vm.spawn_child();
@@ -247,7 +248,7 @@ async fn h34_a_second_hostagent_says_who_has_the_vm_and_leaves() {
 }
 
 #[tokio::test]
-async fn h17_a_hung_hostagent_and_a_hung_vm_are_ended_and_the_lock_proves_it() {
+async fn h17_hung_hostagent_and_hung_vm_are_killed_and_the_lock_proves_it() {
     let vm = Vm::new();
     let info = vm.boot().await;
     let qemu = info.qemu.clone().unwrap();
@@ -265,7 +266,7 @@ async fn h17_a_hung_hostagent_and_a_hung_vm_are_ended_and_the_lock_proves_it() {
 
     let lock = client::kill(&vm.dir, PATIENCE).await.unwrap();
     assert!(!is_alive(&qemu) && !is_alive(&info.hostagent));
-    // While the proof is held nobody starts.
+    // No hostagent starts while the lock is held.
     let mut late = vm.spawn_child();
     assert_eq!(exit_code(&mut late).await, 1);
     drop(lock);
@@ -273,9 +274,8 @@ async fn h17_a_hung_hostagent_and_a_hung_vm_are_ended_and_the_lock_proves_it() {
     vm.boot().await;
 }
 
-/// Hazard 21: only the VM is left.
 #[tokio::test]
-async fn h21_a_vm_without_a_hostagent_is_ended_too() {
+async fn h21_vm_without_a_hostagent_is_killed_too() {
     let vm = Vm::new();
     let info = vm.boot().await;
     send(&info.hostagent, Signal::Kill);
@@ -284,12 +284,12 @@ async fn h21_a_vm_without_a_hostagent_is_ended_too() {
 }
 
 #[tokio::test]
-async fn h06_h15_stale_and_forged_files_keep_nothing_from_starting_and_harm_nobody() {
+async fn h06_h15_stale_and_forged_files_neither_prevent_a_start_nor_harm_a_process() {
     let vm = Vm::new();
     let bystander = testutils::Bystander::new();
     let boot = process::identity::boot_id().unwrap();
     let start = Identity::of_current().unwrap().start_time();
-    // The last one is the bystander's true identity: only that it holds no lock of ours keeps it from harm.
+    // The last one is the bystander's true identity: it is not harmed only because it does not hold the lock.
     let own = Identity::of(bystander.pid()).unwrap().unwrap();
     for (pid, start) in [
         (i64::from(bystander.pid()), start),
@@ -332,7 +332,7 @@ async fn h06_h15_stale_and_forged_files_keep_nothing_from_starting_and_harm_nobo
 }
 
 #[tokio::test]
-async fn h30_logins_that_fail_are_named_and_heal() {
+async fn h30_failing_logins_are_reported_until_one_works() {
     let mut vm = Vm::new();
     vm.ready = 1;
     vm.spawn().await;
@@ -345,7 +345,7 @@ async fn h30_logins_that_fail_are_named_and_heal() {
         info.errors[0].starts_with("no login within 1 s of the start"),
         "{info:?}"
     );
-    vm.wait_for("ssh's own words", |info| {
+    vm.wait_for("the message of ssh", |info| {
         info.errors.iter().any(|error| error.contains("no route"))
     })
     .await;
@@ -359,9 +359,9 @@ async fn h30_logins_that_fail_are_named_and_heal() {
         "{info:?}"
     );
 
-    // This guest has no agent of ours, which is told and keeps nothing from working.
+    // This guest has no agent, which is a note and not a trouble.
     let info = vm
-        .wait_for("the missing agent to be told", |info| {
+        .wait_for("the missing agent to be noted", |info| {
             !info.notes.is_empty()
         })
         .await;
@@ -370,7 +370,7 @@ async fn h30_logins_that_fail_are_named_and_heal() {
         "{info:?}"
     );
 
-    // It fails later: the health looks see it.
+    // A later failure is found by the health checks.
     vm.set_ssh("echo banner exchange: timed out >&2; exit 255");
     let info = vm
         .wait_for("the VM to be degraded again", |info| {
@@ -381,7 +381,7 @@ async fn h30_logins_that_fail_are_named_and_heal() {
 }
 
 #[tokio::test]
-async fn what_keeps_a_vm_from_starting_is_said_and_nothing_is_left() {
+async fn failed_start_reports_the_cause_and_leaves_no_process() {
     async fn failure(vm: &Vm) -> String {
         let mut child = vm.spawn_child();
         assert_eq!(exit_code(&mut child).await, 1);

@@ -110,8 +110,8 @@ async fn machine(dir: &InstanceDir) -> MachineState {
 /// The driver of the VM in `dir`, to observe and to destroy the VM.
 pub(super) fn driver_of(dir: &InstanceDir) -> Arc<dyn Driver> {
     let host = Host {
-        // Some drivers need a program to observe a VM; QEMU's does not.
-        search_path: std::env::var_os("PATH").unwrap_or_default(),
+        // Without a search path the system's own is used; QEMU's driver needs no program to observe a VM.
+        search_path: std::ffi::OsString::new(),
         cache_dir: dir.path().to_owned(),
     };
     driver::for_instance(dir, &host)

@@ -1,8 +1,8 @@
-//! A hostagent and nothing else, for the tests of this crate: `rdd hostagent` without rdd.
+//! Only a hostagent, for the tests of this crate: `rdd hostagent` without rdd.
 //!
 //! `hostagent-under-test FOLDER NAME SEARCH_PATH READY_SECONDS GRACE_SECONDS HEALTH_SECONDS`
 //!
-//! `HOST_CLOCK` names a file: by so many seconds this host's clock is ahead.
+//! `HOST_CLOCK` names a file with the offset of this host's clock in seconds.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

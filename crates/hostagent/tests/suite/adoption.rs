@@ -1,4 +1,4 @@
-//! A new hostagent finds the VM that runs, whatever happened to the one before and to the files between them.
+//! A new hostagent adopts the running VM, even if the previous hostagent crashed and files were lost.
 
 use driver::MachineState;
 use driver::qemu::QemuFiles;
@@ -8,16 +8,16 @@ use process::Signal;
 
 use crate::support::{PATIENCE, Vm, is_alive, send};
 
-/// QEMU lives, and nobody has written down that it does.
+/// QEMU runs, but no record of it was written.
 #[tokio::test]
-async fn h18_a_hostagent_killed_while_qemu_starts_leaves_one_that_is_adopted() {
+async fn h18_qemu_of_a_hostagent_that_was_killed_during_its_start_is_adopted() {
     for point in [
         "qemu.start.after-spawn",
         "qemu.start.after-identity",
         "qemu.start.after-answer",
     ] {
         let mut vm = Vm::new();
-        // It listens only when the next hostagent is there.
+        // QEMU listens only after the next hostagent has started.
         vm.set_qemu("sleep 0.5; exec $QEMU \"$@\"");
         vm.crash_point = Some(point);
         let hostagent = vm.spawn().await;
@@ -41,14 +41,14 @@ async fn h18_a_hostagent_killed_while_qemu_starts_leaves_one_that_is_adopted() {
         assert_ne!(info.ssh_local_port, 0, "{point}");
         let record = vm.record();
         assert_eq!(record.identity.as_ref(), Some(&qemu), "{point}");
-        // What QEMU itself cannot tell was written before it was there.
+        // What QEMU itself does not know was recorded before its start.
         assert_ne!(record.program, std::path::PathBuf::new(), "{point}");
         assert!(is_alive(&qemu), "{point}");
     }
 }
 
 #[tokio::test]
-async fn h18_a_vm_is_adopted_whatever_was_removed_meanwhile() {
+async fn h18_vm_is_adopted_after_its_files_were_removed() {
     let vm = Vm::new();
     let before = vm.boot().await;
     send(&before.hostagent, Signal::Kill);
@@ -71,7 +71,7 @@ async fn h18_a_vm_is_adopted_whatever_was_removed_meanwhile() {
     assert_eq!(after.qemu, before.qemu);
     assert_eq!(after.ssh_local_port, before.ssh_local_port);
     for path in &removable {
-        assert!(path.exists(), "{} is not back", path.display());
+        assert!(path.exists(), "{} was not restored", path.display());
     }
 
     // And while a hostagent lives.
@@ -83,7 +83,7 @@ async fn h18_a_vm_is_adopted_whatever_was_removed_meanwhile() {
 }
 
 #[tokio::test]
-async fn h30_a_vm_that_hangs_is_named_by_who_watches_and_by_who_comes_and_heals() {
+async fn h30_hung_vm_is_reported_by_its_hostagent_and_by_the_next_one_until_it_answers() {
     let vm = Vm::new();
     vm.set_ssh("exit 0");
     let before = vm.spawn().await;
@@ -99,7 +99,7 @@ async fn h30_a_vm_that_hangs_is_named_by_who_watches_and_by_who_comes_and_heals(
                 .any(|error| error.contains("did not answer"))
     };
     send(&qemu, Signal::Stop);
-    vm.wait_for("QEMU's silence to be told", silent).await;
+    vm.wait_for("the hung QEMU to be reported", silent).await;
     send(&qemu, Signal::Continue);
     vm.wait_for("the VM to run again", up).await;
 
@@ -107,25 +107,24 @@ async fn h30_a_vm_that_hangs_is_named_by_who_watches_and_by_who_comes_and_heals(
     send(&before, Signal::Kill);
     vm.gone_within(PATIENCE).await;
     vm.spawn().await;
-    let info = vm.wait_for("the next one to tell it", silent).await;
+    let info = vm.wait_for("the next hostagent to report it", silent).await;
     assert_eq!(info.qemu.as_ref(), Some(&qemu));
     send(&qemu, Signal::Continue);
-    let info = vm.wait_for("the VM to be taken over", up).await;
+    let info = vm.wait_for("the VM to be adopted", up).await;
     assert!(
         info.adopted && info.qemu == Some(qemu) && info.errors.is_empty(),
         "{info:?}"
     );
 
-    // The story of its start goes on where the earlier one told it.
+    // The stages of its start are kept.
     let names: Vec<StageName> = info.stages.iter().map(|stage| stage.name).collect();
     use StageName::{Adopting, Booting, Preparing, Starting};
     assert_eq!(names, [Preparing, Starting, Booting, Adopting]);
     assert!(info.stages.iter().all(|stage| stage.millis.is_some()));
 }
 
-/// Hazard 15: every combination of what can be left behind.
 #[tokio::test]
-async fn h15_no_combination_of_left_overs_keeps_a_vm_from_starting() {
+async fn h15_vm_starts_with_every_combination_of_stale_files() {
     let vm = Vm::new();
     let files = QemuFiles::of(&vm.dir);
     let sockets = [&vm.dir.ha_sock(), &files.qmp_socket];
@@ -161,9 +160,8 @@ async fn h15_no_combination_of_left_overs_keeps_a_vm_from_starting() {
     }
 }
 
-/// Hazard 16: all is killed, and all starts again.
 #[tokio::test]
-async fn h16_nothing_that_was_killed_keeps_a_lock() {
+async fn h16_killed_processes_leave_no_lock() {
     let vm = Vm::new();
     for _ in 0..3 {
         let info = vm.boot().await;

@@ -1,4 +1,4 @@
-//! Stops of what hangs, stops in every phase of a start, and what is told of an end that nobody asked for.
+//! Stops of a hung QEMU, stops in every phase of a start, and the report of an unexpected end.
 
 use std::io::Write;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use process::Signal;
 use crate::support::{PATIENCE, Vm, is_alive, send};
 use crate::{BEYOND_GRACE, exit_code};
 
-/// A QEMU that is stopped takes neither the power button nor `quit`.
+/// A stopped QEMU process handles neither the power button nor `quit`.
 #[tokio::test]
-async fn h17_a_qemu_that_hangs_is_gone_within_its_grace_period_and_ten_seconds() {
+async fn h17_hung_qemu_is_gone_within_the_grace_period_and_ten_seconds() {
     let vm = Vm::new();
     for grace in [Duration::from_secs(1), Duration::ZERO] {
         let info = vm.boot().await;
@@ -27,7 +27,7 @@ async fn h17_a_qemu_that_hangs_is_gone_within_its_grace_period_and_ten_seconds()
 }
 
 #[tokio::test]
-async fn h17_a_shorter_grace_period_takes_effect_also_while_qemu_hangs() {
+async fn h17_shorter_grace_period_takes_effect_while_qemu_hangs() {
     let vm = Vm::new();
     let info = vm.boot().await;
     let qemu = info.qemu.unwrap();
@@ -41,9 +41,9 @@ async fn h17_a_shorter_grace_period_takes_effect_also_while_qemu_hangs() {
     assert!(!is_alive(&qemu), "{}", vm.log());
 }
 
-/// Hazard 26: QEMU is looked at, is there and does not listen, is found hanging: a stop is obeyed all the same.
+/// QEMU is probed, does not listen yet, or hangs.
 #[tokio::test]
-async fn h26_a_stop_is_obeyed_before_qemu_is_there_and_before_it_answers() {
+async fn h26_stop_takes_effect_before_qemu_runs_and_before_it_answers() {
     let vm = Vm::new();
     let starting = |info: &hostagent::status::Info| {
         info.stages
@@ -52,7 +52,7 @@ async fn h26_a_stop_is_obeyed_before_qemu_is_there_and_before_it_answers() {
     };
     vm.set_program("qemu-system-x86_64", "exec sleep 1000");
     vm.spawn().await;
-    vm.wait_for("QEMU to be asked what it can", starting).await;
+    vm.wait_for("QEMU's version to be read", starting).await;
     assert_eq!(vm.machine().await, MachineState::Absent);
     vm.client().await.stop(Duration::ZERO).await.unwrap();
     vm.gone_within(BEYOND_GRACE).await;
@@ -72,7 +72,7 @@ async fn h26_a_stop_is_obeyed_before_qemu_is_there_and_before_it_answers() {
     send(&info.hostagent, Signal::Kill);
     vm.gone_within(PATIENCE).await;
     vm.spawn().await;
-    vm.wait_for("the next one to see it", |info| info.adopted)
+    vm.wait_for("the next hostagent to find it", |info| info.adopted)
         .await;
     vm.client().await.stop(Duration::ZERO).await.unwrap();
     vm.gone_within(BEYOND_GRACE).await;
@@ -81,7 +81,7 @@ async fn h26_a_stop_is_obeyed_before_qemu_is_there_and_before_it_answers() {
 }
 
 #[tokio::test]
-async fn h19_an_end_is_told_with_its_status_and_last_words_and_how_long_all_took() {
+async fn h19_end_is_reported_with_status_last_lines_and_stages() {
     let vm = Vm::new();
     let info = vm.boot().await;
     let client = vm.client().await;

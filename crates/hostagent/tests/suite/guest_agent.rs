@@ -1,4 +1,4 @@
-//! The agent inside, played by the test: a guest whose clock is off, and one that hangs.
+//! A stand-in for the agent inside the guest: a guest whose clock is wrong, and an agent that hangs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,28 +14,29 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::BEYOND_GRACE;
 use crate::support::{PATIENCE, Vm, is_alive};
 
-/// QEMU's end of the line is elsewhere, so that the test can have `ga.sock`.
-const WITHOUT_AGENT: &str =
+/// A script that moves QEMU's agent socket elsewhere, so that the test can listen on `ga.sock`.
+pub(crate) const WITHOUT_AGENT: &str =
     "for arg; do shift; case \"$arg\" in *ga.sock) arg=${arg%ga.sock}elsewhere;; esac
 set -- \"$@\" \"$arg\"; done; exec $QEMU \"$@\"";
 
-/// Seconds between two readings of one clock that a loaded host may need.
+/// How many seconds a loaded host may take between two readings of one clock.
 const SLACK: u64 = 300;
 const HOUR: u64 = 3600;
 
-/// The agent inside a guest.
-struct Agent {
+/// The stand-in agent.
+pub(crate) struct Agent {
     stream: UnixStream,
     lines: LineReader,
     /// By how many milliseconds the guest's clock is ahead.
     ahead: i64,
-    /// It sets the clock when it is told to.
+    /// Whether it sets the clock on request.
     obeys: bool,
+    pub(crate) host_keys: Vec<String>,
 }
 
 impl Agent {
-    /// Waits for the hostagent, answers it, and lets the VM be up.
-    async fn of(vm: &Vm) -> Agent {
+    /// Waits for the hostagent and answers its first request.
+    pub(crate) async fn of(vm: &Vm) -> Agent {
         vm.wait_for("QEMU", |info| info.qemu.is_some()).await;
         let listener = UnixListener::bind(vm.dir.ga_sock()).unwrap();
         let (stream, _) = tokio::time::timeout(PATIENCE, listener.accept())
@@ -47,6 +48,7 @@ impl Agent {
             lines: LineReader::new(),
             ahead: 0,
             obeys: true,
+            host_keys: Vec::new(),
         };
         assert_eq!(agent.answer().await, Request::Status);
         agent
@@ -60,7 +62,7 @@ impl Agent {
             uptime_millis: 1,
             unix_millis: now() + self.ahead,
             user: "dev".into(),
-            host_keys: Vec::new(),
+            host_keys: self.host_keys.clone(),
             failures: Vec::new(),
             provisioning: None,
         }
@@ -71,13 +73,13 @@ impl Agent {
         self.stream.write_all(&line).await.unwrap();
     }
 
-    /// Says something of its own accord.
-    async fn tell(&mut self) {
+    /// Sends its status without a request.
+    pub(crate) async fn tell(&mut self) {
         let status = self.status();
         self.say(&GuestMessage::Status { status }).await;
     }
 
-    /// Answers what it is asked next, and returns that.
+    /// Answers the next requests, and returns the last one.
     async fn answer(&mut self) -> Request {
         let mut buffer = [0; 4096];
         let read = tokio::time::timeout(PATIENCE, async {
@@ -102,7 +104,7 @@ impl Agent {
         last.unwrap()
     }
 
-    /// What was asked twice, before the first answer came, is not meant any more.
+    /// Discards requests that were repeated before the first answer arrived.
     async fn forget_what_was_asked(&mut self) {
         let mut buffer = [0; 4096];
         let read = self.stream.read(&mut buffer);
@@ -129,9 +131,9 @@ fn is_set_time(request: &Request) -> bool {
 }
 
 #[tokio::test]
-async fn h29_a_host_whose_clock_jumped_asks_at_once_and_sets_the_guests_until_that_helps() {
+async fn h29_jump_of_the_hosts_clock_sets_the_guests_clock_until_it_is_right() {
     let mut vm = Vm::new();
-    // Nobody looks at the guest by himself for as long as this test takes.
+    // No health check happens during this test.
     vm.health = HOUR;
     vm.set_host_clock(0);
     vm.set_ssh("exit 0");
@@ -145,8 +147,8 @@ async fn h29_a_host_whose_clock_jumped_asks_at_once_and_sets_the_guests_until_th
     assert_eq!(agent.answer().await, Request::Status);
     assert!(is_set_time(&agent.answer().await));
     agent.assert_ahead_by(HOUR);
-    // The answer is taken in before the clock jumps again: else it would be the proof of a failure.
-    poll_async(PATIENCE, "the answer to be heard", async || {
+    // The answer must be handled before the clock jumps again; otherwise it would count as a failure.
+    poll_async(PATIENCE, "the answer to be handled", async || {
         let log = vm.log();
         match log.contains("the guest's clock is right again") {
             true => Ok(()),
@@ -155,7 +157,7 @@ async fn h29_a_host_whose_clock_jumped_asks_at_once_and_sets_the_guests_until_th
     })
     .await;
 
-    // Backwards; and the agent says that it has done it, and has not.
+    // The clock is set back, and the agent reports success without setting its clock.
     agent.obeys = false;
     vm.set_host_clock(0);
     assert_eq!(agent.answer().await, Request::Status);
@@ -164,7 +166,7 @@ async fn h29_a_host_whose_clock_jumped_asks_at_once_and_sets_the_guests_until_th
         let about_clock = |error: &String| error.contains("could not set it");
         info.phase == Phase::Degraded && info.errors.iter().any(about_clock)
     };
-    poll_async(PATIENCE, "it to be told", async || {
+    poll_async(PATIENCE, "the failure to be reported", async || {
         agent.tell().await;
         match observe(&vm.dir).await.info {
             Some(info) if told(&info) => Ok(()),
@@ -173,25 +175,28 @@ async fn h29_a_host_whose_clock_jumped_asks_at_once_and_sets_the_guests_until_th
     })
     .await;
     agent.obeys = true;
-    assert!(is_set_time(&agent.answer().await), "it is tried again");
+    assert!(
+        is_set_time(&agent.answer().await),
+        "the request is repeated"
+    );
     agent.assert_ahead_by(0);
-    vm.wait_for("the VM to be well", is_up).await;
+    vm.wait_for("the VM to have no trouble", is_up).await;
 }
 
 #[tokio::test]
-async fn h30_an_agent_that_hangs_is_told_and_heals() {
+async fn h30_hung_agent_is_reported_until_it_answers() {
     let vm = Vm::new();
     vm.set_ssh("exit 0");
     vm.set_qemu(WITHOUT_AGENT);
     vm.spawn().await;
     let mut agent = Agent::of(&vm).await;
     vm.wait_for("the VM to run", is_up).await;
-    vm.wait_for("its silence to be told", |info| {
+    vm.wait_for("the hung agent to be reported", |info| {
         let about_agent = |error: &String| error.contains("the guest agent did not answer");
         info.phase == Phase::Degraded && info.errors.iter().any(about_agent)
     })
     .await;
-    poll_async(PATIENCE, "the VM to be well", async || {
+    poll_async(PATIENCE, "the VM to have no trouble", async || {
         agent.answer().await;
         match observe(&vm.dir).await.info {
             Some(info) if is_up(&info) => Ok(()),
@@ -202,9 +207,9 @@ async fn h30_an_agent_that_hangs_is_told_and_heals() {
 }
 
 #[tokio::test]
-async fn h30_a_login_that_hangs_keeps_no_stop_waiting() {
+async fn h30_hung_login_does_not_delay_a_stop() {
     let mut vm = Vm::new();
-    // Without an agent it is tried then at the latest.
+    // Without an agent a login is tried after that time.
     vm.ready = 1;
     let tried = vm.dir.path().join("tried");
     vm.set_ssh(&format!("touch '{}'; exec sleep 1000", tried.display()));
@@ -212,7 +217,7 @@ async fn h30_a_login_that_hangs_keeps_no_stop_waiting() {
     let info = vm.wait_for("QEMU", |info| info.qemu.is_some()).await;
     poll_async(PATIENCE, "a login", async || match tried.exists() {
         true => Ok(()),
-        false => Err("nobody tries"),
+        false => Err("no login was tried"),
     })
     .await;
     vm.client().await.stop(Duration::ZERO).await.unwrap();

@@ -1,5 +1,5 @@
-//! An instance whose guest is a PC with an empty disk: it boots nothing and ignores its power button. Its `ssh` is a
-//! script, so that a test decides whether logins work.
+//! An instance whose guest is a PC with an empty disk: it boots no system and ignores its power button. Its `ssh` is a
+//! script, so that a test controls whether logins work.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -12,10 +12,10 @@ use hostagent::status::{Info, Phase};
 use lima::layout::InstanceDir;
 use process::{Identity, Process, Signal};
 
-/// A limit for what takes a second when the machine is idle.
+/// The deadline for steps that take a second on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One VM. Nothing of it is left when it is dropped.
+/// One VM. Its processes and files are removed when it is dropped.
 pub(crate) struct Vm {
     root: tempfile::TempDir,
     /// Its folder.
@@ -24,16 +24,16 @@ pub(crate) struct Vm {
     pub(crate) ready: u64,
     /// The default grace period, in seconds.
     pub(crate) grace: u64,
-    /// How often health is looked at, in seconds.
+    /// How often health is checked, in seconds.
     pub(crate) health: u64,
-    /// Where the next hostagents die.
+    /// The crash point of the next hostagents.
     pub(crate) crash_point: Option<&'static str>,
 }
 
 impl Vm {
     pub(crate) fn new() -> Vm {
         let root = tempfile::tempdir().unwrap();
-        // In a folder whose name breaks what forgets to quote.
+        // In a folder whose name breaks code that forgets to quote.
         let dir = InstanceDir::at(root.path().join("a[1] *b,é").join("vm"), "vm");
         std::fs::create_dir_all(dir.path()).unwrap();
         let template = "vmType: qemu\narch: x86_64\ncpus: 1\nmemory: 64MiB\ndisk: 1GiB\n\
@@ -61,24 +61,24 @@ impl Vm {
         vm
     }
 
-    /// The file that says by how many seconds this host's clock is ahead, for the hostagents of [`Vm::spawn`].
+    /// The file with the offset of this host's clock in seconds, for the hostagents of [`Vm::spawn`].
     fn host_clock(&self) -> PathBuf {
         self.root.path().join("host-clock")
     }
 
-    /// This host's clock is ahead by so much from now on.
+    /// Sets the offset of this host's clock.
     pub(crate) fn set_host_clock(&self, seconds: u64) {
         let aside = self.root.path().join("host-clock.new");
         std::fs::write(&aside, seconds.to_string()).unwrap();
         std::fs::rename(aside, self.host_clock()).unwrap();
     }
 
-    /// What `ssh` does from now on.
+    /// Replaces `ssh` by a script.
     pub(crate) fn set_ssh(&self, script: &str) {
         self.set_program("ssh", script);
     }
 
-    /// What QEMU does from now on, when it is to run a machine; `$QEMU` is the real one.
+    /// Replaces QEMU by a script when it is to run a machine; `$QEMU` is the real one.
     pub(crate) fn set_qemu(&self, script: &str) {
         let name = "qemu-system-x86_64";
         let real = std::env::split_paths(&std::env::var_os("PATH").unwrap())
@@ -93,13 +93,17 @@ impl Vm {
     }
 
     pub(crate) fn set_program(&self, name: &str, script: &str) {
+        self.set_program_text(name, &format!("#!/bin/sh\n{script}\n"));
+    }
+
+    pub(crate) fn set_program_text(&self, name: &str, text: &str) {
         let bin = self.root.path().join("bin");
-        std::fs::write(bin.join("new"), format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::write(bin.join("new"), text).unwrap();
         std::fs::set_permissions(bin.join("new"), std::fs::Permissions::from_mode(0o700)).unwrap();
         std::fs::rename(bin.join("new"), bin.join(name)).unwrap();
     }
 
-    /// The VM's process, whatever its hostagent knows of it.
+    /// The VM's process as its driver observes it.
     pub(crate) async fn machine(&self) -> MachineState {
         driver::qemu::Qemu::new("", self.dir.path())
             .observe(&self.dir)
@@ -113,7 +117,7 @@ impl Vm {
             .unwrap()
     }
 
-    /// Waits until the VM has a process, also one that nobody can talk to yet.
+    /// Waits until the VM has a process, even if it does not answer yet.
     pub(crate) async fn wait_for_process(&self) -> Identity {
         testutils::poll_async(PATIENCE, "the VM's process", async || {
             match self.machine().await {
@@ -183,7 +187,7 @@ impl Vm {
             Observation {
                 info: Some(info), ..
             } if wanted(&info) => Ok(info),
-            // Dead before it got there: its log says why, and no waiting changes that.
+            // The hostagent died before; its log has the reason.
             Observation {
                 agent: AgentState::Absent,
                 ..
@@ -200,7 +204,7 @@ impl Vm {
         .await
     }
 
-    /// Waits until nobody holds the lock, at most `limit`.
+    /// Waits until the lock is free, at most `limit`.
     pub(crate) async fn gone_within(&self, limit: Duration) {
         if let Err(error) = client::wait_gone(&self.dir, limit).await {
             panic!("{error}\n{}", self.log());
@@ -231,13 +235,13 @@ impl Vm {
 
 impl Drop for Vm {
     fn drop(&mut self) {
-        // The hostagent first, so that it does not tidy up in a folder that is being removed.
+        // The hostagent first, so that it does not remove files in a folder that is being removed.
         if let Ok(process::lock::Holder::Held(Some(holder))) =
             process::lock::holder(&self.dir.ha_lock())
         {
             send(&holder.identity, Signal::Kill);
         }
-        // Whoever holds its lock: a test may have lost the record.
+        // Found by its lock, because a test may have lost the record.
         let (dir, finished) = (self.dir.clone(), std::sync::mpsc::channel());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
