@@ -145,13 +145,8 @@ fn boot(image: &BuiltImage, built: &Path, work: &Path) -> Result<(), Box<dyn Err
             "-drive",
             "if=none,id=cidata,file=cidata.iso,format=raw,readonly=on",
         ])
-        .args(["-device", "nvme,id=nvme0,serial=rdd"])
-        .args(["-device", "nvme-ns,bus=nvme0,drive=root,nsid=1"])
-        .args([
-            "-device",
-            "nvme-ns,bus=nvme0,drive=cidata,nsid=2",
-            "-netdev",
-        ])
+        .args(["-device", "virtio-blk-pci,drive=root"])
+        .args(["-device", "virtio-blk-pci,drive=cidata", "-netdev"])
         .arg(format!(
             "user,id=net0,ipv6=off,hostfwd=tcp:127.0.0.1:{PORT}-10.0.2.15:22"
         ))
@@ -169,6 +164,9 @@ fn boot(image: &BuiltImage, built: &Path, work: &Path) -> Result<(), Box<dyn Err
             "chardev:ga",
         ])
         .stdin(Stdio::null());
+    if let Some(initrd) = &image.initrd {
+        command.arg("-initrd").arg(built.join(&initrd.file));
+    }
     if image.firmware.as_deref() == Some("qboot.rom") {
         command.args(["-bios", "qboot.rom"]);
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lima::image::{BuiltDisk, BuiltImage, BuiltKernel, Cache, DiskFormat, RootBus};
+use lima::image::{BuiltDisk, BuiltFile, BuiltImage, BuiltKernel, Cache, DiskFormat, RootBus};
 use lima::progress::Cancel;
 use lima::template::Arch;
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::BuildError;
 use crate::fingerprint;
+use crate::initrd;
 use crate::kernel::{self, KernelError};
 use crate::mirror::{self, Mirror};
 use crate::overlay;
@@ -133,6 +134,7 @@ pub(crate) fn recipe(options: &Options) -> Result<&'static Recipe, BuildError> {
 
 /// The names of files in the image's folder.
 const DISK: &str = "disk.qcow2";
+const INITRD: &str = "initrd";
 const VMLINUX: &str = "vmlinux";
 const VMLINUZ: &str = "vmlinuz";
 
@@ -267,6 +269,7 @@ impl Build<'_> {
             };
             return Err(error.into());
         };
+        self.initrd(stage, &version)?;
         let vmlinuz = fs::read(&path).map_err(BuildError::io("read", &path))?;
         fs::remove_file(&path).map_err(BuildError::io("remove", &path))?;
         let write = |name: &'static str, bytes: &[u8]| {
@@ -299,6 +302,15 @@ impl Build<'_> {
                 })
             }
         }
+    }
+
+    /// Writes the initial RAM disk for the kernel `version`.
+    fn initrd(&self, stage: &Path, version: &str) -> Result<(), BuildError> {
+        let rootfs = self.work.path().join(ROOTFS);
+        let archive = initrd::build(&rootfs, version, overlay::GUEST_AGENT)
+            .map_err(BuildError::io("read the kernel's modules in", &rootfs))?;
+        let target = stage.join(INITRD);
+        fs::write(&target, archive).map_err(BuildError::io("write", &target))
     }
 
     fn make_disk(&self, disk: &Path) -> Result<(), BuildError> {
@@ -343,7 +355,7 @@ impl Build<'_> {
         } else {
             "ttyS0"
         };
-        let size = [DISK, kernel.file]
+        let size = [DISK, kernel.file, INITRD]
             .iter()
             .filter_map(|name| Some(fs::metadata(stage.join(name)).ok()?.len()))
             .sum();
@@ -361,9 +373,11 @@ impl Build<'_> {
                 file: kernel.file.to_owned(),
                 cmdline: recipe::kernel_command_line(console),
             }),
-            initrd: None,
+            initrd: Some(BuiltFile {
+                file: INITRD.to_owned(),
+            }),
             firmware: kernel.has_pvh.then(|| "qboot.rom".to_owned()),
-            root_bus: RootBus::Nvme,
+            root_bus: RootBus::Virtio,
             size,
             description: Some(format!(
                 "{} packages, Linux {}",
@@ -376,7 +390,7 @@ impl Build<'_> {
                 overlay::GUEST_AGENT,
             )),
         };
-        for name in [DISK, kernel.file] {
+        for name in [DISK, kernel.file, INITRD] {
             keep_private(&stage.join(name))?;
         }
         let path = stage.join("image.json");

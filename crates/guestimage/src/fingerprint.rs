@@ -9,7 +9,7 @@ use crate::build::Options;
 use crate::error::BuildError;
 use crate::mirror::Mirror;
 use crate::recipe::{self, Recipe};
-use crate::{overlay, steps};
+use crate::{initrd, overlay, steps};
 
 /// Returns the fingerprint of an image that [`crate::build`] would make now.
 pub(crate) fn of(recipe: &Recipe, arch: Arch, disk_bytes: u64, agent: &[u8]) -> String {
@@ -20,9 +20,10 @@ pub(crate) fn of(recipe: &Recipe, arch: Arch, disk_bytes: u64, agent: &[u8]) -> 
     };
     let packages = recipe::debian_arch(arch).map(|name| recipe.packages(name));
     let settings = format!(
-        "{recipe:?}\n{packages:?}\n{arch}\n{:?}\n{}",
+        "{recipe:?}\n{packages:?}\n{arch}\n{:?}\n{}\n{:?}",
         steps::mke2fs_arguments(disk_bytes),
         recipe::kernel_command_line(""),
+        initrd::MODULES,
     );
     let mut hasher = Sha256::new();
     hasher.update(settings.len().to_le_bytes());

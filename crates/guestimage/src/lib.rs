@@ -23,6 +23,7 @@
 mod build;
 mod error;
 mod fingerprint;
+mod initrd;
 pub mod kernel;
 pub mod mirror;
 pub mod overlay;

@@ -26,7 +26,7 @@ const DEBIAN_12: Recipe = Recipe {
     components: "main",
     keyring: "/usr/share/keyrings/debian-archive-keyring.gpg",
     packages: &[
-        // The cloud kernel has NVMe and ext4 built in, so it needs no initial RAM disk.
+        // ext4 is built into the cloud kernel; virtio-blk is a module, which the initial RAM disk loads.
         "linux-image-cloud-{arch}",
         "systemd-sysv",
         "udev",
@@ -82,10 +82,9 @@ impl Recipe {
 #[must_use]
 pub fn kernel_command_line(console: &str) -> String {
     let agent = crate::overlay::AGENT_PATH;
-    // `rootwait`, because NVMe is probed in the background. `net.ifnames=0` makes the card eth0, as in Lima's guests.
-    format!(
-        "root=/dev/nvme0n1 rootfstype=ext4 rootwait rw console={console} quiet init={agent} net.ifnames=0"
-    )
+    // Read by the initial RAM disk (`root=`, `rootfstype=`, `init=`), which mounts the disk read-write. `net.ifnames=0`: the
+    // card is eth0, as in Lima's guests.
+    format!("root=/dev/vda rootfstype=ext4 rw console={console} quiet init={agent} net.ifnames=0")
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The program inside the guest.
 //!
 //! ```text
-//! kernel ── init=guestagent ──┬─ PID 1: mounts /proc /sys /dev /run, starts the agent, becomes systemd   (init)
+//! kernel ── initial RAM disk: mounts the root disk, executes init=                                     (initramfs)
+//!        ── init=guestagent ──┬─ PID 1: mounts /proc /sys /dev /run, starts the agent, becomes systemd   (init)
 //!                             └─ agent: cidata → settings, user, boot scripts, network, sshd → ready
 //!                                       → grow the root, provision                                       (boot)
 //! systemd ─ ssh.service, rdd-guestagent.service: adopt a running process, or start it                  (handover)
@@ -18,6 +19,7 @@ mod files;
 mod handover;
 mod identity;
 mod init;
+mod initramfs;
 mod kernel_log;
 mod kernel_modules;
 mod netlink;
@@ -33,6 +35,8 @@ use std::process::ExitCode;
 
 /// The path of the program in the guest.
 pub(crate) const PROGRAM: &str = "/usr/lib/rdd/guestagent";
+/// The path by which the kernel starts the program in the initial RAM disk.
+const IN_RAM_DISK: &str = "/init";
 /// Contains the agent's PID, for `handover`.
 pub(crate) const AGENT_PID_FILE: &str = "/run/rdd-guestagent.pid";
 /// The folder of the agent's files while the guest runs.
@@ -40,7 +44,10 @@ pub(crate) const RUN_DIR: &str = "/run/rdd";
 
 pub(crate) fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    let _ = arguments.next();
+    let name = arguments.next();
+    if std::process::id() == 1 && name.as_deref() == Some(std::ffi::OsStr::new(IN_RAM_DISK)) {
+        return initramfs::run(arguments);
+    }
     if std::process::id() == 1 {
         // Returns only if systemd cannot be executed. The kernel then panics with a message.
         return init::run(arguments);

@@ -27,6 +27,10 @@ pub(crate) fn run(
         bail!("LimaVM {name:?} is not running; start it with `rdd limavm start {name}`");
     }
     let mut ssh = Command::new("ssh");
+    // The shared connection that ssh may start stays in this folder, and must not keep the file system of the user's
+    // folder busy.
+    #[cfg(unix)]
+    ssh.current_dir("/");
     ssh.arg("-F").arg(dir.ssh_config());
     let remote = remote_command(workdir, command);
     // Without a command ssh requests a terminal by itself.
