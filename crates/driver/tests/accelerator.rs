@@ -1,4 +1,4 @@
-//! The accelerator probe with the real QEMU: what works is used, what hangs is not, and nobody asks twice.
+//! The accelerator probe with the real QEMU: an accelerator that works is used, one that hangs is not, and results are cached.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,7 +30,7 @@ fn arch() -> Arch {
     Arch::of_this_build().unwrap()
 }
 
-/// A program that notes each of its runs and then does `rest`.
+/// A program that counts its runs and then runs `rest`.
 fn counting_program(folder: &Path, rest: &str) -> PathBuf {
     let path = folder.join("qemu-under-test");
     let runs = folder.join("runs");
@@ -48,7 +48,7 @@ fn runs(folder: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn the_test_guest_runs_to_its_end_under_emulation() {
+async fn probe_guest_finishes_under_emulation() {
     let cache = tempfile::tempdir().unwrap();
     assert_eq!(
         probe(&qemu(), arch(), Accelerator::Tcg, cache.path())
@@ -82,7 +82,7 @@ async fn the_hardware_is_used_only_when_it_runs_the_test_guest() {
 }
 
 #[tokio::test]
-async fn an_accelerator_that_works_is_remembered_and_forgotten_with_the_program() {
+async fn working_accelerator_is_cached_until_the_program_changes() {
     let folder = tempfile::tempdir().unwrap();
     // Success, as the x86 test guest reports it.
     let program = counting_program(
@@ -120,7 +120,7 @@ async fn an_accelerator_that_works_is_remembered_and_forgotten_with_the_program(
 }
 
 #[tokio::test]
-async fn an_accelerator_that_hangs_is_given_up_and_remembered() {
+async fn hanging_accelerator_is_cached_as_broken() {
     let folder = tempfile::tempdir().unwrap();
     let program = counting_program(folder.path(), "exec sleep 1000");
     let cache = folder.path().join("cache");

@@ -1,5 +1,5 @@
-//! The life of a real QEMU under the driver. The guest is a PC with an empty disk: its firmware finds nothing to boot,
-//! runs on, and ignores its power button.
+//! The life of a real QEMU under the driver. The guest is a PC with an empty disk: its firmware finds no system to boot,
+//! keeps running, and ignores its power button.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,10 +26,10 @@ use lima::template::Arch;
 use process::{Identity, Process, Signal};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A name that breaks everything which forgets to quote: QEMU's commas, the shell's spaces, globs, non-ASCII.
+/// A name that breaks code which forgets to quote: QEMU's commas, the shell's spaces, globs, non-ASCII.
 const HOSTILE: &str = "a[1] *b,c='é\"$x";
 
-/// An instance folder with an empty disk. Whatever QEMU was started in it is gone when it is dropped.
+/// An instance folder with an empty disk. A QEMU that was started in it is killed when it is dropped.
 struct Instance {
     _root: tempfile::TempDir,
     _port: testutils::Port,
@@ -136,7 +136,7 @@ async fn qemu_keeps_the_contract_of_drivers() {
 }
 
 #[tokio::test]
-async fn a_machine_outlives_its_handle_and_is_adopted_untouched() {
+async fn machine_outlives_its_handle_and_is_adopted_unchanged() {
     let vm = Instance::new();
     assert_eq!(vm.driver.observe(&vm.dir).await, MachineState::Absent);
     assert!(vm.driver.adopt(&vm.dir).await.unwrap().is_none());
@@ -182,7 +182,7 @@ async fn a_machine_outlives_its_handle_and_is_adopted_untouched() {
 }
 
 #[tokio::test]
-async fn its_death_is_told_with_what_is_known() {
+async fn death_of_qemu_is_reported_with_its_status() {
     let vm = Instance::new();
     let machine = vm.start().await;
     Process::open(machine.identity())
@@ -199,7 +199,7 @@ async fn its_death_is_told_with_what_is_known() {
         exit.reason
     );
 
-    // And so is that of one that was adopted, whose exit status nobody knows.
+    // The exit status of an adopted QEMU is unknown.
     let machine = vm.start().await;
     drop(machine);
     let adopted = vm.driver.adopt(&vm.dir).await.unwrap().unwrap();
@@ -217,7 +217,7 @@ async fn its_death_is_told_with_what_is_known() {
 }
 
 #[tokio::test]
-async fn a_hung_one_is_destroyed_and_says_so_to_who_would_adopt_it() {
+async fn hung_qemu_counts_as_running_and_is_destroyed() {
     let vm = Instance::new();
     let machine = vm.start().await;
     let identity = machine.identity().clone();
@@ -227,7 +227,7 @@ async fn a_hung_one_is_destroyed_and_says_so_to_who_would_adopt_it() {
         .signal(Signal::Stop)
         .unwrap();
     drop(machine);
-    // It still counts as running: its socket has a listener.
+    // It still counts as running, because it holds its lock.
     assert_eq!(
         vm.driver.observe(&vm.dir).await,
         MachineState::Alive {
@@ -239,9 +239,9 @@ async fn a_hung_one_is_destroyed_and_says_so_to_who_would_adopt_it() {
     assert_eq!(vm.driver.observe(&vm.dir).await, MachineState::Absent);
 }
 
-/// Hazard 15: whatever is removed or overwritten while QEMU runs, it is found, and taken over by its spare names.
+/// Hazard 15: a QEMU whose files were removed or overwritten is found by its lock and adopted by the spare names.
 #[tokio::test]
-async fn h18_one_whose_sockets_and_record_were_removed_is_adopted() {
+async fn h18_qemu_without_sockets_and_record_is_adopted() {
     let vm = Instance::new();
     let machine = vm.start().await;
     let (identity, record) = (machine.identity().clone(), machine.record().clone());
@@ -269,14 +269,14 @@ async fn h18_one_whose_sockets_and_record_were_removed_is_adopted() {
         );
     }
 
-    // Who started it died before it had second names: who adopts it gives it some.
+    // The process that started it died before it made the second names; adoption makes them.
     for path in [&vm.files.qmp_spare, &vm.files.agent_spare] {
         std::fs::remove_file(path).unwrap();
     }
     drop(vm.driver.adopt(&vm.dir).await.unwrap().expect("it runs"));
     assert!(vm.files.qmp_spare.exists() && vm.files.agent_spare.exists());
 
-    // Somebody else has taken the first name: here it is the test itself.
+    // Another process, here the test itself, has taken the first name.
     std::fs::remove_file(&vm.files.qmp_socket).unwrap();
     let stranger = std::os::unix::net::UnixListener::bind(&vm.files.qmp_socket).unwrap();
     let adopted = vm.driver.adopt(&vm.dir).await.unwrap().expect("it runs");
@@ -298,7 +298,7 @@ async fn h18_one_whose_sockets_and_record_were_removed_is_adopted() {
 }
 
 #[tokio::test]
-async fn h34_there_is_one_qemu_for_a_vm_whoever_starts_it() {
+async fn h34_second_start_of_a_vm_is_refused() {
     let vm = Instance::new();
     let machine = vm.start().await;
     let error = vm.driver.start_machine(&vm.spec, &vm.files).await.map(drop);
@@ -311,9 +311,9 @@ async fn h34_there_is_one_qemu_for_a_vm_whoever_starts_it() {
     vm.start().await.kill(PATIENCE).await.unwrap();
 }
 
-/// Hazard 6: who listens on our socket without holding the lock is a stranger. Here it is the test itself.
+/// Hazard 6: a process that listens on the control socket without holding the lock is not QEMU. Here it is the test itself.
 #[tokio::test]
-async fn h06_a_stranger_on_the_control_socket_is_left_alone() {
+async fn h06_foreign_listener_on_the_control_socket_is_left_alone() {
     let vm = Instance::new();
     let stranger = std::os::unix::net::UnixListener::bind(&vm.files.qmp_socket).unwrap();
     assert_eq!(vm.driver.observe(&vm.dir).await, MachineState::Absent);
@@ -326,7 +326,7 @@ async fn h06_a_stranger_on_the_control_socket_is_left_alone() {
 
 /// Hazard 16: QEMU's locks on its disks end with it.
 #[tokio::test]
-async fn h16_a_killed_qemu_leaves_no_lock_on_its_disks() {
+async fn h16_killed_qemu_leaves_no_lock_on_its_disks() {
     let vm = Instance::new();
     for _ in 0..3 {
         let machine = vm.start().await;
@@ -350,7 +350,7 @@ async fn qemu_filters_its_own_system_calls() {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().to_owned()
     };
-    // 2: by a filter (proc_pid_status(5)).
+    // 2 means a filter (proc_pid_status(5)).
     assert_eq!(
         (field("Seccomp:").as_str(), field("NoNewPrivs:").as_str()),
         ("2", "1")
@@ -358,11 +358,11 @@ async fn qemu_filters_its_own_system_calls() {
     machine.kill(PATIENCE).await.unwrap();
 }
 
-/// Two CPUs side by side only in a QEMU that does that right (`qemu/tcg_threads.rs`), and its user is told when they
-/// take turns. The programs are the real QEMU under other names: one that says 8.1, and one that says nothing.
+/// Two emulated CPUs run in parallel only in a QEMU that does that safely (`qemu/tcg_threads.rs`); otherwise there is a
+/// warning. The programs are the real QEMU with other versions: one that prints 8.1, and one that prints none.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn emulated_cpus_run_side_by_side_only_where_qemu_can() {
+async fn emulated_cpus_run_in_parallel_only_in_new_versions() {
     let real = String::from_utf8(
         std::process::Command::new("qemu-system-x86_64")
             .arg("-version")
@@ -414,7 +414,7 @@ async fn emulated_cpus_run_side_by_side_only_where_qemu_can() {
     }
 }
 
-/// A folder with a `qemu-system-x86_64` that does `first`, and is the real one from then on.
+/// A folder with a `qemu-system-x86_64` that runs `first`, and then the real program.
 #[cfg(target_os = "linux")]
 fn wrapper(root: &Path, first: &str) -> std::ffi::OsString {
     use std::os::unix::fs::PermissionsExt as _;
@@ -431,9 +431,9 @@ fn wrapper(root: &Path, first: &str) -> std::ffi::OsString {
     folder.into_os_string()
 }
 
-/// Hazard 6: a number in a file is nobody's name.
+/// Hazard 6: a PID in a file proves nothing.
 #[tokio::test]
-async fn h06_a_forged_record_harms_no_bystander() {
+async fn h06_forged_record_harms_no_other_process() {
     let bystander = testutils::Bystander::new();
     let vm = Instance::new();
     let forge = |identity: String| {
@@ -464,7 +464,7 @@ async fn h06_a_forged_record_harms_no_bystander() {
         vm.driver.destroy(&vm.dir, PATIENCE).await.unwrap();
         bystander.assert_untouched();
     }
-    // And it does not keep the VM from starting, nor do stale sockets (hazard 15).
+    // Neither the record nor stale sockets prevent a start (hazard 15).
     for socket in [&vm.files.qmp_socket, &vm.files.agent_socket] {
         drop(std::os::unix::net::UnixListener::bind(socket).unwrap());
     }
@@ -474,7 +474,7 @@ async fn h06_a_forged_record_harms_no_bystander() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_says_what_qemu_said_and_leaves_nothing() {
+async fn failed_start_shows_qemus_message_and_leaves_no_process() {
     async fn failure(vm: &Instance) -> String {
         let error = vm
             .driver
@@ -514,7 +514,7 @@ async fn a_start_that_fails_says_what_qemu_said_and_leaves_nothing() {
         "{error}"
     );
 
-    // The same one starts once the cause is gone.
+    // The same machine starts once the cause is gone.
     let mut vm = Instance::new();
     vm.spec.ssh_local_port = taken.local_addr().unwrap().port();
     failure(&vm).await;
@@ -676,7 +676,7 @@ fn command_lines() {
 }
 
 #[test]
-fn a_template_and_its_folder_make_a_machine() {
+fn machine_is_made_from_a_template_and_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let dir = InstanceDir::at(folder.path(), "vm");
     let template = "arch: x86_64\ncpus: 3\nmemory: 1GiB\nvmOpts: {qemu: {cpuType: {x86_64: Nehalem}}}\n\
@@ -693,7 +693,7 @@ fn a_template_and_its_folder_make_a_machine() {
     };
     assert!(
         matches!(make(), Err(DriverError::File { path, .. }) if path == dir.diff_disk()),
-        "no disk, no machine"
+        "a machine needs a disk"
     );
 
     std::fs::write(dir.diff_disk(), "").unwrap();
