@@ -166,4 +166,23 @@ mod tests {
             assert!(text.contains(shown), "{text}");
         }
     }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn missing_ssh_is_a_fault_of_this_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let probe = SshProbe {
+            config: folder.path().join("ssh.config"),
+            host: "lima-vm".into(),
+            search_path: folder.path().into(),
+            control_path: folder.path().join("ssh.sock"),
+        };
+        let error = probe.login(LATER_LOGIN).await.unwrap_err();
+        assert_eq!(error.kind, LoginErrorKind::Host);
+        assert!(
+            error.message.contains("install the OpenSSH client"),
+            "{}",
+            error.message
+        );
+    }
 }

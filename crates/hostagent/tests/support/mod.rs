@@ -93,12 +93,8 @@ impl Vm {
     }
 
     pub(crate) fn set_program(&self, name: &str, script: &str) {
-        self.set_program_text(name, &format!("#!/bin/sh\n{script}\n"));
-    }
-
-    pub(crate) fn set_program_text(&self, name: &str, text: &str) {
         let bin = self.root.path().join("bin");
-        std::fs::write(bin.join("new"), text).unwrap();
+        std::fs::write(bin.join("new"), format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(bin.join("new"), std::fs::Permissions::from_mode(0o700)).unwrap();
         std::fs::rename(bin.join("new"), bin.join(name)).unwrap();
     }
