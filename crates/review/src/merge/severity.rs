@@ -1,18 +1,25 @@
 //! The severity of merged findings, and the text about a disagreement.
 
 use crate::model::{CheckKind, CheckResult, Finding, Severity, Voice};
+use crate::standing::{Standing, standing_of};
 
 /// The severity that is displayed: the highest one that is *backed*. A severity is backed when two reviewers give it or
 /// a higher one, or when a reviewer that gives it has evidence (a repro that was run here, or a quote and a fix that both
 /// hold). With one reviewer it is that reviewer's; nothing is ever averaged. An analyser's level is that of its rule,
-/// whatever the defect does here, so analysers count only where no other reviewer raised the finding.
+/// whatever the defect does here, so analysers count only where no other reviewer raised the finding. A claim that a check
+/// refuted counts only where all are refuted.
 ///
 /// The verdict does not use it: [`crate::report::gate`] is never lowered by agreement.
 pub(super) fn reconcile(voices: &[Voice]) -> Severity {
-    let judged: Vec<&Voice> = match voices.iter().filter(|voice| !voice.analyser).collect() {
-        judged if Vec::is_empty(&judged) => voices.iter().collect(),
-        judged => judged,
-    };
+    let all: Vec<&Voice> = voices.iter().collect();
+    let valid = all
+        .iter()
+        .copied()
+        .filter(|voice| standing_of(&voice.finding) != Standing::Refuted)
+        .collect();
+    let valid = preferred(valid, all);
+    let reviewers = valid.iter().copied().filter(|v| !v.analyser).collect();
+    let judged = preferred(reviewers, valid);
     let mut by_reviewer: Vec<(&str, Severity)> = Vec::new();
     for voice in &judged {
         match by_reviewer.iter_mut().find(|(r, _)| *r == voice.reviewer) {
@@ -33,6 +40,11 @@ pub(super) fn reconcile(voices: &[Voice]) -> Severity {
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => Severity::Suggestion,
     }
+}
+
+/// The preferred voices, or all of them if none is preferred.
+fn preferred<'a>(some: Vec<&'a Voice>, all: Vec<&'a Voice>) -> Vec<&'a Voice> {
+    if some.is_empty() { all } else { some }
 }
 
 /// Whether a check confirmed the claim itself, not only its place.
@@ -97,6 +109,16 @@ mod tests {
                 ..Finding::new("1", severity, "t")
             },
         }
+    }
+
+    #[test]
+    fn refuted_claim_raises_no_severity() {
+        let mut refuted = voice("a", Severity::Critical, &[CheckKind::Quote]);
+        refuted.finding.checks[0].result = CheckResult::Refuted;
+        let valid = voice("a", Severity::Important, &[CheckKind::Quote]);
+        let expected = Severity::Important;
+        assert_eq!(reconcile(&[refuted.clone(), valid]), expected);
+        assert_eq!(reconcile(&[refuted]), Severity::Critical);
     }
 
     #[test]
