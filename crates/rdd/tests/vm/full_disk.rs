@@ -78,7 +78,7 @@ until info | grep -q '"phase":"running"'; do sleep 0.2; done
 "$rdd" svc delete
 "#;
 
-/// The guest is not told of the full disk, so it keeps its file system and every byte that it has synced.
+/// The guest sees no error of the full disk, so it keeps its file system and every byte that it has synced.
 #[test]
 fn guest_is_paused_while_the_host_disk_is_full_and_continues_without_losing_data() {
     let instance = guest::instance();
