@@ -160,23 +160,19 @@ impl Driver for WslDriver {
 
     async fn destroy(&self, dir: &InstanceDir, limit: Duration) -> Result<(), DriverError> {
         let distro = Distro::of(dir);
-        match tokio::time::timeout(limit, self.wsl.terminate(&distro)).await {
-            Ok(terminated) => terminated?,
-            Err(_) => {
-                return Err(DriverError::NotAnswering {
-                    socket: self.wsl.program.clone(),
-                    reason: format!(
-                        "`wsl --terminate {}` did not end within {} s",
-                        distro.name,
-                        limit.as_secs()
-                    ),
-                });
-            }
+        let keeper = self.keeper(dir);
+        let keeper = keeper.as_ref().map(Process::identity);
+        match tokio::time::timeout(limit, end(&self.wsl, &distro, keeper)).await {
+            Ok(ended) => Ok(ended?),
+            Err(_) => Err(DriverError::NotAnswering {
+                socket: self.wsl.program.clone(),
+                reason: format!(
+                    "`wsl --terminate {}` did not end within {} s",
+                    distro.name,
+                    limit.as_secs()
+                ),
+            }),
         }
-        if let Some(keeper) = self.keeper(dir) {
-            end_keeper(keeper.identity()).await;
-        }
-        Ok(())
     }
 }
 
@@ -188,8 +184,24 @@ impl WslDriver {
     }
 }
 
+/// Terminates a distribution and ends its keeper. A keeper that was started just before may boot the distribution again
+/// after the termination, so that is looked for once the keeper is gone.
+pub(super) async fn end(
+    wsl: &Wsl,
+    distro: &Distro,
+    keeper: Option<&Identity>,
+) -> Result<(), WslError> {
+    wsl.terminate(distro).await?;
+    let Some(keeper) = keeper else { return Ok(()) };
+    end_keeper(keeper).await;
+    if wsl.state(distro).await? == State::Running {
+        wsl.terminate(distro).await?;
+    }
+    Ok(())
+}
+
 /// Ends a keeper whose distribution is terminated. Best effort: the process does nothing any more.
-pub(super) async fn end_keeper(identity: &Identity) {
+async fn end_keeper(identity: &Identity) {
     let tree = Tree::new(identity.clone(), None);
     if let Err(error) = kill_tree_async(&tree, Duration::ZERO).await {
         tracing::warn!(%error, pid = identity.pid(), "cannot end the process that kept the distribution awake");

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use super::distro::{Distro, Wsl};
-use super::driver::end_keeper;
+use super::driver::end;
 use super::lifecycle::State;
 use crate::error::DriverError;
 use crate::interface::Machine;
@@ -83,9 +83,7 @@ impl WslMachine {
 
     async fn end(&self) -> Result<(), DriverError> {
         self.requested.store(true, Ordering::SeqCst);
-        self.wsl.terminate(&self.distro).await?;
-        end_keeper(&self.keeper).await;
-        Ok(())
+        Ok(end(&self.wsl, &self.distro, Some(&self.keeper)).await?)
     }
 
     fn unsupported(&self, what: &str) -> DriverError {
