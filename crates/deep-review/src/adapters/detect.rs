@@ -123,7 +123,7 @@ pub fn known() -> Vec<Reviewer> {
 }
 
 /// Returns the analysers for a change of `files` that are installed in the folders of `path`. `is_there` reports
-/// whether the repository has a file at the head. `runs_code`: whether to include analysers that run code of the
+/// whether the repository has a file: configuration at the merge base, anything else at the head. `runs_code`: whether to include analysers that run code of the
 /// change.
 #[must_use]
 pub fn analysers(

@@ -207,12 +207,17 @@ fn reviewers(
             .cloned()
             .collect());
     }
+    // Analysers see their configuration as at the merge base.
     let is_there = |path: &str| {
+        let revision = match review::settings::configures(path) {
+            true => &pinned.target.base,
+            false => &pinned.target.head,
+        };
         git.bytes([
             "cat-file",
             "-e",
             "--end-of-options",
-            &format!("{}:{path}", pinned.target.head),
+            &format!("{revision}:{path}"),
         ])
         .is_ok()
     };

@@ -123,10 +123,13 @@ fn semgrep_uses_the_rules_of_the_repository() {
         return;
     }
     let repository = Repository::new();
+    repository.git(&["checkout", "-q", "main"]);
     repository.write(
         ".semgrep.yml",
         "rules:\n  - id: no-eval\n    languages: [python]\n    severity: ERROR\n    message: eval runs whatever it is given\n    pattern: eval(...)\n",
     );
+    repository.commit("Rules");
+    repository.git(&["checkout", "-q", "-b", "evaluate"]);
     repository.write("a folder/ü.py", "def run(text):\n    return eval(text)\n");
     repository.commit("Evaluate");
     // clippy is among the analysers of a run without a configuration.
