@@ -112,7 +112,7 @@ pub struct MachineFiles {
 /// A log of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
-    /// Who writes it, for messages: "QEMU", "the guest's console".
+    /// The name of the writer, for messages: "QEMU", "the guest's console".
     pub writer: &'static str,
     /// The file.
     pub path: PathBuf,

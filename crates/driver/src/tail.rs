@@ -104,7 +104,7 @@ mod tests {
             Some("[ 9.2] Kernel panic - not syncing: Oops")
         );
         assert_eq!(last_with(&log, "no such words"), None);
-        // Further back than the search goes.
+        // The line is further back than the search goes.
         std::fs::write(&log, format!("Kernel panic\n{}", "x".repeat(70_000))).unwrap();
         assert_eq!(last_with(&log, "Kernel panic"), None);
     }

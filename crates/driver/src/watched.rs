@@ -25,7 +25,7 @@ impl Watched {
         match self {
             Watched::Child(child) => child.ended().await.ok().flatten(),
             Watched::Adopted(process) => {
-                // A failed wait must not be taken for the end.
+                // A failed wait does not prove that the process has ended.
                 if process.ended().await.is_err() {
                     std::future::pending::<()>().await;
                 }

@@ -30,7 +30,7 @@ fn arch() -> Arch {
     Arch::of_this_build().unwrap()
 }
 
-/// A program that counts its runs and then runs `rest`.
+/// Writes a program that counts its runs and then runs `rest`.
 fn counting_program(folder: &Path, rest: &str) -> PathBuf {
     let path = folder.join("qemu-under-test");
     let runs = folder.join("runs");
@@ -58,10 +58,10 @@ async fn probe_guest_finishes_under_emulation() {
     );
 }
 
-/// Whatever this machine's KVM is like: it works, or the reason is said and the guest is emulated.
+/// Passes on every host: either KVM runs the probe guest, or the guest is emulated and the warning has the reason.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_hardware_is_used_only_when_it_runs_the_test_guest() {
+async fn hardware_is_used_only_if_it_runs_the_probe_guest() {
     let cache = tempfile::tempdir().unwrap();
     let verdict = probe(&qemu(), arch(), Accelerator::Kvm, cache.path())
         .await
@@ -84,7 +84,7 @@ async fn the_hardware_is_used_only_when_it_runs_the_test_guest() {
 #[tokio::test]
 async fn working_accelerator_is_cached_until_the_program_changes() {
     let folder = tempfile::tempdir().unwrap();
-    // Success, as the x86 test guest reports it.
+    // The exit status of an x86 probe guest that succeeded.
     let program = counting_program(
         folder.path(),
         if arch() == Arch::X86_64 {
@@ -99,9 +99,9 @@ async fn working_accelerator_is_cached_until_the_program_changes() {
         assert_eq!(Some(choice.accelerator), Accelerator::of_host());
         assert_eq!(choice.warning, None);
     }
-    assert_eq!(runs(folder.path()), 1, "asked once");
+    assert_eq!(runs(folder.path()), 1, "the second choice uses the cache");
 
-    // Another program of the same name, as after an upgrade.
+    // Replaces the program, as an upgrade does.
     counting_program(folder.path(), "echo no such device >&2; exit 1");
     let choice = choose(&program, arch(), None, &cache).await.unwrap();
     assert_eq!(choice.accelerator, Accelerator::Tcg);
@@ -115,7 +115,7 @@ async fn working_accelerator_is_cached_until_the_program_changes() {
     assert_eq!(
         runs(folder.path()),
         3,
-        "a refusal costs nothing, so it is asked again"
+        "a refusal is not cached, so the program runs again"
     );
 }
 
@@ -135,14 +135,14 @@ async fn hanging_accelerator_is_cached_as_broken() {
         );
     }
     assert_eq!(runs(folder.path()), 1);
-    // A broken cache is an empty one.
+    // A corrupt cache counts as empty.
     std::fs::write(cache.join("accelerators.json"), "{").unwrap();
     choose(&program, arch(), None, &cache).await.unwrap();
     assert_eq!(runs(folder.path()), 2);
 }
 
 #[tokio::test]
-async fn what_cannot_be_accelerated_is_not_tried() {
+async fn forced_accelerator_and_foreign_architecture_are_not_probed() {
     let folder = tempfile::tempdir().unwrap();
     let program = counting_program(folder.path(), "exit 1");
     let forced = choose(&program, arch(), Some(Accelerator::Kvm), folder.path())

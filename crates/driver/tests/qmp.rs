@@ -1,4 +1,4 @@
-//! The QMP client against a real QEMU, and against peers that are none.
+//! The QMP client against a real QEMU, and against peers that are not QEMU.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A QEMU without a machine: starts at once and speaks QMP like any other. Ends with the value.
+/// A QEMU without a machine, which starts at once and speaks QMP like any other. It is killed when the value is dropped.
 struct Bare {
     child: Child,
     folder: tempfile::TempDir,
@@ -69,7 +69,7 @@ impl Drop for Bare {
 }
 
 #[tokio::test]
-async fn it_asks_and_tells_a_real_qemu() {
+async fn client_sends_commands_to_a_real_qemu_and_receives_its_events() {
     let mut qemu = Bare::start();
     let qmp = qemu.connect().await;
     assert!(
@@ -121,7 +121,7 @@ async fn it_asks_and_tells_a_real_qemu() {
 }
 
 #[tokio::test]
-async fn another_client_takes_over_once_the_first_is_gone() {
+async fn second_client_connects_once_the_first_has_disconnected() {
     let qemu = Bare::start();
     let first = qemu.connect().await;
     first.resume().await.unwrap();
@@ -131,7 +131,7 @@ async fn another_client_takes_over_once_the_first_is_gone() {
 }
 
 #[tokio::test]
-async fn many_commands_at_once_get_their_own_answers() {
+async fn concurrent_commands_get_their_own_answers() {
     let qemu = Bare::start();
     let qmp = qemu.connect().await;
     let tasks: Vec<_> = (0..100)
@@ -151,7 +151,7 @@ async fn many_commands_at_once_get_their_own_answers() {
     }
 }
 
-/// A peer that says `first`, and answers the first command with `answer`.
+/// Runs the handshake with a peer that sends `first` and answers the first command with `answer`.
 async fn against(first: &[u8], answer: Option<&[u8]>) -> Result<Qmp, QmpError> {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (first, answer) = (first.to_vec(), answer.map(<[u8]>::to_vec));
@@ -168,7 +168,7 @@ async fn against(first: &[u8], answer: Option<&[u8]>) -> Result<Qmp, QmpError> {
 }
 
 #[tokio::test]
-async fn what_is_no_qemu_is_refused() {
+async fn peer_that_is_not_qemu_is_refused() {
     const GREETING: &[u8] =
         b"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 2, \"minor\": 0, \"major\": 10}}}}\n";
     let endless = vec![b'x'; MAX_LINE as usize + 1];
@@ -184,7 +184,7 @@ async fn what_is_no_qemu_is_refused() {
     assert!(matches!(against(closed, None).await, Err(QmpError::Closed)));
     assert!(
         matches!(against(b"{\"QMP\"", None).await, Err(QmpError::Closed)),
-        "half a line is none"
+        "an incomplete line is not a message"
     );
     assert!(matches!(
         against(GREETING, None).await,

@@ -60,9 +60,9 @@ impl GuestChannel {
     /// Connects, and reconnects whenever the connection breaks.
     pub(crate) fn open(socket: PathBuf) -> (GuestChannel, mpsc::Receiver<GuestNews>) {
         let (requests, asked) = mpsc::channel(BACKLOG);
-        let (news, heard) = mpsc::channel(BACKLOG);
+        let (news, receiver) = mpsc::channel(BACKLOG);
         tokio::spawn(keep_open(socket, asked, news));
-        (GuestChannel { requests }, heard)
+        (GuestChannel { requests }, receiver)
     }
 
     /// Sends a request and waits for the answer, a bounded time.
@@ -114,7 +114,7 @@ async fn talk(
     let mut pending: HashMap<u64, oneshot::Sender<Result<GuestStatus, GuestError>>> =
         HashMap::new();
     let mut last_id = 0u64;
-    let mut heard = false;
+    let mut has_reported = false;
     let mut buffer = vec![0u8; 4096];
     let mut ask_tick = interval_at(Instant::now(), ASK_INTERVAL);
     loop {
@@ -125,7 +125,7 @@ async fn talk(
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 for message in lines.push::<GuestMessage>(&buffer[..count]) {
-                    heard = true;
+                    has_reported = true;
                     let status = match message {
                         GuestMessage::Status { status } => status,
                         // For guests without agent; nothing uses it yet.
@@ -154,7 +154,7 @@ async fn talk(
                 }
                 None => return Ok(()),
             },
-            _ = ask_tick.tick(), if !heard => Request::Status,
+            _ = ask_tick.tick(), if !has_reported => Request::Status,
         };
         last_id += 1;
         let line = to_line(&Envelope {

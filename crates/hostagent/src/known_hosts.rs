@@ -34,7 +34,7 @@ impl KnownHosts {
         }
     }
 
-    /// Whether a login can be checked: some key is known.
+    /// Returns whether any key is known, so that a login can be checked.
     pub(crate) fn any(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() > 0)
     }
@@ -42,7 +42,7 @@ impl KnownHosts {
     /// Replaces the known keys by `keys`, as the guest's agent reports them, and refuses all others from now on.
     ///
     /// # Errors
-    /// A file cannot be written, or a key is none.
+    /// A file cannot be written, or a key is malformed.
     pub(crate) fn pin(&self, keys: &[String]) -> io::Result<()> {
         let mut text = String::new();
         for key in keys.iter().take(KEYS) {
@@ -61,7 +61,7 @@ impl KnownHosts {
         self.require()
     }
 
-    /// Makes `ssh.config` refuse keys that are not known; no-op while none is.
+    /// Makes `ssh.config` refuse keys that are not known; no-op while no key is known.
     ///
     /// # Errors
     /// The file cannot be written.

@@ -31,7 +31,7 @@ pub(crate) struct LoginSchedule {
     failures: u32,
     last_error: Option<LoginError>,
     succeeded: bool,
-    agent_heard: bool,
+    agent_has_reported: bool,
     agent_ready: bool,
 }
 
@@ -74,7 +74,7 @@ impl LoginSchedule {
             failures: 0,
             last_error: None,
             succeeded: false,
-            agent_heard: false,
+            agent_has_reported: false,
             agent_ready: false,
         }
     }
@@ -90,7 +90,7 @@ impl LoginSchedule {
 
     /// The agent inside reported whether sshd listens.
     pub(crate) fn agent_reported(&mut self, ready: bool) {
-        self.agent_heard = true;
+        self.agent_has_reported = true;
         if ready && !self.agent_ready {
             // Earlier logins failed because sshd did not listen.
             self.failures = 0;
@@ -113,7 +113,7 @@ impl LoginSchedule {
             );
         }
         let ready_by = self.booted_at + limits.ready;
-        let earliest = match (self.agent_heard, self.agent_ready || self.succeeded) {
+        let earliest = match (self.agent_has_reported, self.agent_ready || self.succeeded) {
             (_, true) => self.booted_at,
             // The agent will report it. If it never does, logins are tried anyway.
             (true, false) => ready_by,

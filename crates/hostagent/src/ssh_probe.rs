@@ -35,7 +35,7 @@ pub(crate) struct SshProbe {
 }
 
 impl SshProbe {
-    /// Logs in and out. The error has the reason, in the last words of ssh.
+    /// Logs in and out. The error contains the last lines that ssh printed.
     pub(crate) async fn login(&self, limit: Duration) -> Result<(), LoginError> {
         let connect_timeout = format!("ConnectTimeout={}", limit.as_secs());
         let result = self
@@ -88,7 +88,7 @@ impl SshProbe {
         if let Err(error) = ended {
             tracing::debug!(%error, "no shared ssh connection was ended");
         }
-        // The master removes its socket; this is for one that was killed.
+        // A master that exits removes its socket; a master that was killed leaves it.
         if let Err(error) = process::file::remove_if_there(&self.control_path) {
             tracing::warn!(%error, "the socket of the shared ssh connection is left behind");
         }

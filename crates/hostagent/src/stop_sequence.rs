@@ -60,7 +60,7 @@ impl Stopping<'_> {
             Err(_) => tracing::warn!("the VM's process was asked to quit and did not: killing it"),
         }
         self.machine.kill(KILL_LIMIT).await?;
-        // The watcher needs a moment to notice it.
+        // The task that watches the machine needs a moment to notice its end.
         Ok(timeout(QUIT_LIMIT, self.machine.exited())
             .await
             .unwrap_or_else(|_| Exit {
@@ -118,7 +118,8 @@ impl Stopping<'_> {
         timeout(Duration::ZERO, self.machine.exited()).await.ok()
     }
 
-    /// Asks the agent without waiting for its answer: an agent that is booting gives none, and is asked again.
+    /// Sends the request to the agent without waiting for the answer. An agent that is not ready yet does not answer, so
+    /// the request is repeated.
     fn ask_agent(&self) {
         let Some(guest) = self.guest.cloned() else {
             return;

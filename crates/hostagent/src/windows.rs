@@ -51,7 +51,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens on the pipe that stands for the socket at `path`. Fails if another process listens there.
+    /// Listens on the pipe whose name is derived from `path`. Fails if another process listens there.
     pub(crate) fn bind(path: &Path) -> io::Result<Listener> {
         let (name, user) = (pipe_name(path)?, own_user()?);
         let waiting = (0..BACKLOG)
@@ -87,7 +87,7 @@ impl Listener {
     }
 }
 
-/// Connects to the pipe that stands for the socket at `path`.
+/// Connects to the pipe whose name is derived from `path`.
 pub(crate) async fn connect(path: &Path) -> io::Result<ClientStream> {
     let name = pipe_name(path)?;
     let stream = loop {

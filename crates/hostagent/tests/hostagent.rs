@@ -175,7 +175,7 @@ async fn detached_vm_keeps_running() {
 #[tokio::test]
 async fn h26_stop_takes_effect_in_every_phase() {
     let vm = Vm::new();
-    // As soon as the hostagent listens, in whatever phase it is then.
+    // The request is sent as soon as the hostagent listens, in any phase.
     let hostagent = vm.spawn().await;
     vm.client().await.stop(Duration::ZERO).await.unwrap();
     vm.gone_within(BEYOND_GRACE).await;
@@ -289,7 +289,7 @@ async fn h06_h15_stale_and_forged_files_neither_prevent_a_start_nor_harm_a_proce
     let bystander = testutils::Bystander::new();
     let boot = process::identity::boot_id().unwrap();
     let start = Identity::of_current().unwrap().start_time();
-    // The last one is the bystander's true identity: it is not harmed only because it does not hold the lock.
+    // The last one is the bystander's true identity: only the missing lock protects it.
     let own = Identity::of(bystander.pid()).unwrap().unwrap();
     for (pid, start) in [
         (i64::from(bystander.pid()), start),

@@ -1,4 +1,4 @@
-//! Which process holds a lock, on Linux: /proc says it.
+//! Which process holds a lock, on Linux, read from /proc.
 
 use std::path::Path;
 
@@ -36,9 +36,9 @@ fn identified(pid: u32, lock: &Path) -> Option<Identity> {
     process.is_running().then_some(identity)
 }
 
-/// Reads it from the kernel: `lock: 1: OFDLCK ADVISORY WRITE …` in the fdinfo of a descriptor of this file
-/// (`proc_pid_fdinfo(5)`). A process whose descriptors are not readable belongs to another user, so it is no QEMU of
-/// this user.
+/// Returns whether the process holds the lock. The kernel reports `lock: 1: OFDLCK ADVISORY WRITE …` in the fdinfo of a
+/// descriptor of this file (`proc_pid_fdinfo(5)`). A process whose descriptors are not readable belongs to another user, so
+/// it is no QEMU of this user.
 fn holds(pid: u32, lock: &Path) -> bool {
     let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;

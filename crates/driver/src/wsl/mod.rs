@@ -22,7 +22,7 @@
 //! keeper is gone is adopted by starting another keeper.
 //!
 //! The caller holds the instance's lock, so no other process changes the same distribution. The tests replace `wsl.exe` by
-//! a stand-in, whose behaviour follows the issues of microsoft/WSL and the reports of users of the Go `rdd`.
+//! a fake, whose behaviour follows the issues of microsoft/WSL and the reports of users of the Go `rdd`.
 //!
 //! | module | what it knows |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! What every driver must do, as tests over the trait. `machine.rs` runs them with a real QEMU, `wsl/main.rs` with a
-//! stand-in for WSL.
+//! What every driver must do, as tests over the trait. `machine.rs` runs them with a real QEMU, `wsl/main.rs` with a fake
+//! WSL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn machine_outlives_its_handle_and_is_adopted(
     };
     assert_eq!(driver.observe(request.dir).await, alive);
 
-    // Neither adopting it nor adopting it again changes it.
+    // Adopting the machine, even repeatedly, does not change it.
     for _ in 0..2 {
         let adopted = driver.adopt(request.dir).await.unwrap().expect("it runs");
         assert_eq!((adopted.identity(), adopted.record()), (&identity, &record));
@@ -82,12 +82,12 @@ async fn quit_and_kill_end_the_machine_and_succeed_when_repeated(
     assert_absent(driver, request).await;
     machine.kill(PATIENCE).await.unwrap();
     driver.destroy(request.dir, PATIENCE).await.unwrap();
-    // The record stays: it says how the machine was started last.
+    // The record stays, because it has how the machine was last started.
     assert!(driver.last_record(request.dir).is_some());
 }
 
 async fn death_of_the_process_is_reported(driver: &dyn Driver, request: &StartRequest<'_>) {
-    // Of a machine that was started, and of one that was adopted, whose exit status is unknown.
+    // The exit status of an adopted machine is unknown, so its death is reported without one.
     for adopted in [false, true] {
         let mut machine = start(driver, request).await;
         if adopted {

@@ -1,6 +1,6 @@
-//! The life of a WSL2 distribution with a stand-in for WSL: `wsl.exe` is the script beside this file, which keeps its
-//! state in files, deadlocks as the real one does, and logs its calls. That the real WSL behaves like this is not proved
-//! here.
+//! The life of a WSL2 distribution with a fake WSL: `wsl.exe` is the script beside this file, which keeps its state in
+//! files, deadlocks as the real one does, and logs its calls. These tests do not prove that the real WSL behaves like
+//! this.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +29,7 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A stand-in WSL of one test.
+/// The fake WSL of one test.
 struct World {
     folder: TempDir,
     dir: InstanceDir,
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// The first words of the commands that change something.
+    /// Returns the first words of the commands that change something.
     fn changes(&self) -> Vec<String> {
         let calls = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
         let verbs = calls.lines().filter_map(|line| line.split(' ').next());
@@ -133,7 +133,7 @@ impl World {
         self.distro.folder.join("ext4.vhdx")
     }
 
-    /// The user's other distributions were not shut down.
+    /// Asserts that the user's other distributions were not shut down.
     fn assert_nothing_drastic(&self) {
         let calls = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
         assert!(!calls.contains("--shutdown"), "{calls}");
@@ -173,7 +173,7 @@ fn limits() -> Limits {
 const SHORT: Duration = Duration::from_millis(500);
 
 #[tokio::test]
-async fn stand_in_wsl_registers_runs_stops_and_unregisters() {
+async fn fake_wsl_registers_runs_stops_and_unregisters() {
     let world = World::new();
     let (wsl, distro) = (&world.wsl, &world.distro);
     assert_eq!(wsl.state(distro).await.unwrap(), State::Absent);
@@ -196,13 +196,13 @@ async fn stand_in_wsl_registers_runs_stops_and_unregisters() {
 
     wsl.unregister(distro).await.unwrap();
     assert!(!world.is_registered() && !world.disk().exists());
-    // Repeating either is a success.
+    // Repeating the two commands succeeds.
     wsl.unregister(distro).await.unwrap();
     wsl.terminate(distro).await.unwrap();
 }
 
 #[tokio::test]
-async fn stand_in_wsl_without_utf8_is_decoded() {
+async fn fake_wsl_without_utf8_is_decoded() {
     let world = World::new();
     world.fault("old");
     world.wsl.register(&world.distro).await.unwrap();
@@ -220,7 +220,7 @@ async fn stand_in_wsl_without_utf8_is_decoded() {
 }
 
 #[tokio::test]
-async fn stand_in_wsl_failure_is_not_an_empty_list() {
+async fn fake_wsl_failure_is_not_an_empty_list() {
     let world = World::new();
     world.fault("list");
     let error = world.wsl.state(&world.distro).await.unwrap_err();
@@ -235,7 +235,7 @@ async fn stand_in_wsl_failure_is_not_an_empty_list() {
 }
 
 #[tokio::test]
-async fn h39_stand_in_wsl_is_terminated_before_unregistered() {
+async fn h39_fake_wsl_is_terminated_before_unregistered() {
     let world = World::new();
     let machine = world.start().await;
     world.wsl.unregister(&world.distro).await.unwrap();
@@ -248,7 +248,7 @@ async fn h39_stand_in_wsl_is_terminated_before_unregistered() {
 }
 
 #[tokio::test]
-async fn h39_stand_in_wsl_that_hangs_gets_no_more_commands_and_the_error_offers_a_restart() {
+async fn h39_fake_wsl_that_hangs_gets_no_more_commands_and_the_error_offers_a_restart() {
     for (fault, expected) in [
         ("terminate-hangs", vec!["--import", "--terminate"]),
         (
@@ -287,7 +287,7 @@ async fn h39_stand_in_wsl_that_hangs_gets_no_more_commands_and_the_error_offers_
 }
 
 #[tokio::test]
-async fn h39_stand_in_wsl_that_does_not_terminate_is_not_unregistered() {
+async fn h39_fake_wsl_that_does_not_terminate_is_not_unregistered() {
     let world = World::new();
     let machine = world.start().await;
     world.fault("terminate-does-nothing");
@@ -299,15 +299,15 @@ async fn h39_stand_in_wsl_that_does_not_terminate_is_not_unregistered() {
 }
 
 #[tokio::test]
-async fn stand_in_wsl_keeps_the_contract_of_drivers() {
+async fn fake_wsl_keeps_the_contract_of_drivers() {
     let world = World::new();
     contract::check(&world.driver(), &world.request()).await;
     world.assert_nothing_drastic();
 }
 
 #[tokio::test]
-async fn h40_stand_in_wsl_is_terminated_however_a_machine_ends() {
-    // The distribution ends by itself.
+async fn h40_fake_wsl_is_terminated_however_a_machine_ends() {
+    // A distribution that ends by itself.
     let world = World::new();
     let machine = world.start().await;
     std::fs::remove_file(world.path("running").join(&world.distro.name)).unwrap();
@@ -315,7 +315,7 @@ async fn h40_stand_in_wsl_is_terminated_however_a_machine_ends() {
     assert!(exit.reason.contains("ended by itself"), "{exit:?}");
     assert_eq!(world.changes().last().unwrap(), "--terminate");
 
-    // It ran before, and whether it is registered cannot be read.
+    // A distribution that ran before the start, while the list of distributions cannot be read.
     let world = World::new();
     world.wsl.register(&world.distro).await.unwrap();
     std::fs::write(world.path("running").join(&world.distro.name), "").unwrap();
@@ -334,7 +334,7 @@ async fn h40_stand_in_wsl_is_terminated_however_a_machine_ends() {
     world.repaired();
     machine.quit().await.unwrap();
 
-    // Its boot fails, or hangs.
+    // A boot that fails, and one that hangs.
     for (fault, hangs) in [("boot", false), ("boot-hangs", true)] {
         let world = World::new();
         world.fault(fault);
@@ -362,11 +362,11 @@ async fn h40_stand_in_wsl_is_terminated_however_a_machine_ends() {
 }
 
 #[tokio::test]
-async fn stand_in_wsl_machine_without_its_keeper_is_adopted_with_a_new_one() {
+async fn fake_wsl_machine_without_its_keeper_is_adopted_with_a_new_one() {
     let world = World::new();
     let machine = world.start().await;
     let keeper = machine.identity().clone();
-    // Dropped first, so that the watcher does not terminate the distribution.
+    // The handle is dropped first, so that its watcher does not terminate the distribution.
     drop(machine);
     let process = process::Process::open(&keeper).unwrap().unwrap();
     process.signal(process::Signal::Kill).unwrap();
@@ -387,7 +387,7 @@ async fn stand_in_wsl_machine_without_its_keeper_is_adopted_with_a_new_one() {
 }
 
 #[tokio::test]
-async fn h41_stand_in_wsl_without_its_disk_is_imported_again() {
+async fn h41_fake_wsl_without_its_disk_is_imported_again() {
     let world = World::new();
     world.wsl.register(&world.distro).await.unwrap();
     std::fs::remove_file(world.disk()).unwrap();
@@ -419,7 +419,7 @@ async fn h41_stand_in_wsl_without_its_disk_is_imported_again() {
 }
 
 #[tokio::test]
-async fn h41_stand_in_wsl_repeats_an_import_that_hung_and_keeps_a_complete_disk() {
+async fn h41_fake_wsl_repeats_an_import_that_hung_and_keeps_a_complete_disk() {
     let world = World::new();
     world.fault("import-hangs");
     let short = Wsl::new(
@@ -456,7 +456,7 @@ async fn register_in_a_child() {
 }
 
 #[tokio::test]
-async fn h41_stand_in_wsl_import_converges_after_a_kill_at_each_step() {
+async fn h41_fake_wsl_import_converges_after_a_kill_at_each_step() {
     for point in [
         "file.created",
         "file.renamed",

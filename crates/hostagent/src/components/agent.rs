@@ -26,8 +26,8 @@ pub(crate) struct AgentWatch {
     request: Task<Result<GuestStatus, GuestError>>,
     /// The boot id of the guest, once its agent reported it.
     boot_id: Option<String>,
-    /// Whether the agent was heard since the guest booted.
-    heard: bool,
+    /// Whether the agent has sent a status since the guest booted.
+    has_reported: bool,
     /// Whether a login has worked since the guest booted.
     logged_in: bool,
     /// Requests in a row without an answer.
@@ -46,7 +46,7 @@ impl AgentWatch {
         logged_in: bool,
         health: Duration,
     ) -> AgentWatch {
-        // The first check is later, because a live agent needs a moment to be heard by a hostagent that just adopted it.
+        // The first check is later, because a live agent needs a moment to send its status to a hostagent that just adopted the VM.
         let mut checks = interval_at(tokio::time::Instant::now() + health, health);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         AgentWatch {
@@ -56,7 +56,7 @@ impl AgentWatch {
             pending: None,
             request: Task::none(),
             boot_id,
-            heard: false,
+            has_reported: false,
             logged_in,
             unanswered: 0,
             hung: None,
@@ -103,19 +103,19 @@ impl AgentWatch {
         signals
     }
 
-    /// Hazard 30: an agent that hangs is reported, and delays nothing else.
+    /// Hazard 30: reports an agent that hangs; the request runs in its own task, so it delays nothing else.
     fn handle_answer(&mut self, answer: Result<GuestStatus, GuestError>) {
-        // The status of a successful answer comes as news, too.
+        // The channel also sends the status of a successful answer as news.
         let Err(error) = answer else { return };
         tracing::debug!(%error, "the guest agent");
         self.unanswered = self.unanswered.saturating_add(1);
-        if self.unanswered > TOLERATED && self.heard {
+        if self.unanswered > TOLERATED && self.has_reported {
             self.hung = Some(error.to_string());
         }
     }
 
     fn check(&mut self) {
-        if self.heard {
+        if self.has_reported {
             self.ask(Request::Status);
         } else {
             self.missing = self.logged_in;
@@ -147,7 +147,7 @@ impl Component for AgentWatch {
         match signal {
             Signal::GuestRebooted { boot_id, .. } => {
                 self.boot_id.clone_from(boot_id);
-                self.heard = false;
+                self.has_reported = false;
                 self.logged_in = false;
                 self.missing = false;
                 self.unanswered = 0;
@@ -155,7 +155,7 @@ impl Component for AgentWatch {
                 self.failures.clear();
             }
             Signal::GuestStatus(status) => {
-                self.heard = true;
+                self.has_reported = true;
                 self.missing = false;
                 self.unanswered = 0;
                 self.hung = None;

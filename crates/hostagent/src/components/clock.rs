@@ -1,4 +1,4 @@
-//! Watches the guest's clock (hazard 29), which stands still while this host sleeps and while the guest is frozen.
+//! Watches the guest's clock (hazard 29), which stops while this host sleeps and while the guest is frozen.
 //!
 //! Each message of the agent carries the guest's time. A clock that is wrong is set, and the agent's answer, which carries
 //! the time after that, proves that it worked. [`GuestClock`] and [`JumpWatch`] are pure: times are arguments.

@@ -1,6 +1,6 @@
 //! Watches the host's disk behind the VM's disks.
 //!
-//! QEMU freezes the guest when the host's disk is full or fails, because a guest that is told of an I/O error gives up its
+//! QEMU freezes the guest when the host's disk is full or fails, because a guest that gets an I/O error stops using its
 //! file system. The component reports the cause and the missing space, and lets the guest continue once there is space
 //! again; QEMU then repeats the failed requests, so the guest loses nothing. Before that it warns.
 

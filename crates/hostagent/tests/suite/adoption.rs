@@ -8,7 +8,7 @@ use process::Signal;
 
 use crate::support::{PATIENCE, Vm, is_alive, send};
 
-/// QEMU runs, but no record of it was written.
+/// The hostagent dies right after QEMU's start, after it recorded QEMU's identity, or after QEMU's first answer.
 #[tokio::test]
 async fn h18_qemu_of_a_hostagent_that_was_killed_during_its_start_is_adopted() {
     for point in [
@@ -41,7 +41,7 @@ async fn h18_qemu_of_a_hostagent_that_was_killed_during_its_start_is_adopted() {
         assert_ne!(info.ssh_local_port, 0, "{point}");
         let record = vm.record();
         assert_eq!(record.identity.as_ref(), Some(&qemu), "{point}");
-        // What QEMU itself does not know was recorded before its start.
+        // The hostagent recorded before QEMU's start what QEMU itself cannot report.
         assert_ne!(record.program, std::path::PathBuf::new(), "{point}");
         assert!(is_alive(&qemu), "{point}");
     }
@@ -74,7 +74,7 @@ async fn h18_vm_is_adopted_after_its_files_were_removed() {
         assert!(path.exists(), "{} was not restored", path.display());
     }
 
-    // And while a hostagent lives.
+    // The same while a hostagent lives.
     std::fs::remove_file(vm.dir.qmp_sock()).unwrap();
     testutils::poll_async(PATIENCE, "qmp.sock", async || {
         vm.dir.qmp_sock().exists().then_some(()).ok_or("not there")

@@ -10,14 +10,14 @@ use crate::BEYOND_GRACE;
 use crate::guest_agent::{Agent, WITHOUT_AGENT};
 use crate::support::{PATIENCE, Vm};
 
-/// More than the hostagent keeps of a log.
+/// The size of a log that is longer than the hostagent keeps.
 const LONG: usize = 3 << 20;
 
 #[tokio::test]
 async fn logs_of_a_running_vm_are_cut_and_still_written() {
     let vm = Vm::new();
     vm.boot().await;
-    // In one piece, so that the log is not cut in the middle of it.
+    // Written in one piece, so that the log is not cut in the middle of it.
     let mut long = vec![b'x'; LONG];
     long.extend_from_slice(b"\nthe end\n");
     let logs = [vm.dir.serial_log(), vm.dir.ha_stderr_log()];
@@ -56,7 +56,7 @@ async fn host_keys_of_the_agent_are_pinned_and_the_shared_connection_ends_with_t
     vm.spawn().await;
     let mut agent = Agent::of(&vm).await;
     agent.host_keys = vec!["ssh-ed25519 AAAAC3Nz root@guest".into()];
-    agent.tell().await;
+    agent.send_status().await;
     vm.wait_for("the VM to run", |info| info.phase == Phase::Running)
         .await;
     let known_hosts = vm.dir.path().join("known_hosts");
@@ -73,7 +73,7 @@ async fn host_keys_of_the_agent_are_pinned_and_the_shared_connection_ends_with_t
     assert!(config.contains("StrictHostKeyChecking yes"), "{config}");
     assert!(!config.contains("/dev/null"), "{config}");
 
-    // A shared connection, as `ssh` with this configuration makes one.
+    // The socket of a shared connection, which `ssh` makes with this configuration.
     std::fs::write(vm.dir.ssh_sock(), "").unwrap();
     vm.client().await.stop(Duration::ZERO).await.unwrap();
     vm.gone_within(BEYOND_GRACE).await;
@@ -90,7 +90,7 @@ async fn host_keys_of_the_agent_are_pinned_and_the_shared_connection_ends_with_t
 }
 
 #[tokio::test]
-async fn event_says_how_the_vm_ended() {
+async fn last_event_contains_how_the_vm_ended() {
     let vm = Vm::new();
     vm.boot().await;
     vm.client().await.stop(Duration::ZERO).await.unwrap();

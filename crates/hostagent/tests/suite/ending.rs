@@ -41,7 +41,7 @@ async fn h17_shorter_grace_period_takes_effect_while_qemu_hangs() {
     assert!(!is_alive(&qemu), "{}", vm.log());
 }
 
-/// QEMU is probed, does not listen yet, or hangs.
+/// Stops while QEMU's version is read, while QEMU does not listen yet, and while QEMU hangs.
 #[tokio::test]
 async fn h26_stop_takes_effect_before_qemu_runs_and_before_it_answers() {
     let vm = Vm::new();

@@ -1,4 +1,4 @@
-//! A stand-in for the agent inside the guest: a guest whose clock is wrong, and an agent that hangs.
+//! A fake agent inside the guest: a guest whose clock is wrong, and an agent that hangs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,14 +23,14 @@ set -- \"$@\" \"$arg\"; done; exec $QEMU \"$@\"";
 const SLACK: u64 = 300;
 const HOUR: u64 = 3600;
 
-/// The stand-in agent.
+/// The fake agent. It answers only when the test calls its methods.
 pub(crate) struct Agent {
     stream: UnixStream,
     lines: LineReader,
     /// By how many milliseconds the guest's clock is ahead.
     ahead: i64,
-    /// Whether it sets the clock on request.
-    obeys: bool,
+    /// Whether the agent sets the clock on request.
+    sets_clock: bool,
     pub(crate) host_keys: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ impl Agent {
             stream,
             lines: LineReader::new(),
             ahead: 0,
-            obeys: true,
+            sets_clock: true,
             host_keys: Vec::new(),
         };
         assert_eq!(agent.answer().await, Request::Status);
@@ -68,18 +68,18 @@ impl Agent {
         }
     }
 
-    async fn say(&mut self, message: &GuestMessage) {
+    async fn send(&mut self, message: &GuestMessage) {
         let line = to_line(message).unwrap();
         self.stream.write_all(&line).await.unwrap();
     }
 
-    /// Sends its status without a request.
-    pub(crate) async fn tell(&mut self) {
+    /// Sends the agent's status without a request.
+    pub(crate) async fn send_status(&mut self) {
         let status = self.status();
-        self.say(&GuestMessage::Status { status }).await;
+        self.send(&GuestMessage::Status { status }).await;
     }
 
-    /// Answers the next requests, and returns the last one.
+    /// Waits for the next requests, answers them, and returns the last one.
     async fn answer(&mut self) -> Request {
         let mut buffer = [0; 4096];
         let read = tokio::time::timeout(PATIENCE, async {
@@ -94,18 +94,18 @@ impl Agent {
         });
         let mut last = None;
         for Envelope { id, request } in read.await.expect("the hostagent asks nothing") {
-            if let (Request::SetTime { unix_nanos }, true) = (&request, self.obeys) {
+            if let (Request::SetTime { unix_nanos }, true) = (&request, self.sets_clock) {
                 self.ahead = unix_nanos / 1_000_000 - now();
             }
             let (error, status) = (None, self.status());
-            self.say(&GuestMessage::Reply { id, error, status }).await;
+            self.send(&GuestMessage::Reply { id, error, status }).await;
             last = Some(request);
         }
         last.unwrap()
     }
 
     /// Discards requests that were repeated before the first answer arrived.
-    async fn forget_what_was_asked(&mut self) {
+    async fn discard_pending_requests(&mut self) {
         let mut buffer = [0; 4096];
         let read = self.stream.read(&mut buffer);
         let _ = tokio::time::timeout(Duration::from_millis(10), read).await;
@@ -141,7 +141,7 @@ async fn h29_jump_of_the_hosts_clock_sets_the_guests_clock_until_it_is_right() {
     vm.spawn().await;
     let mut agent = Agent::of(&vm).await;
     vm.wait_for("the VM to run", is_up).await;
-    agent.forget_what_was_asked().await;
+    agent.discard_pending_requests().await;
 
     vm.set_host_clock(HOUR);
     assert_eq!(agent.answer().await, Request::Status);
@@ -158,23 +158,23 @@ async fn h29_jump_of_the_hosts_clock_sets_the_guests_clock_until_it_is_right() {
     .await;
 
     // The clock is set back, and the agent reports success without setting its clock.
-    agent.obeys = false;
+    agent.sets_clock = false;
     vm.set_host_clock(0);
     assert_eq!(agent.answer().await, Request::Status);
     assert!(is_set_time(&agent.answer().await));
-    let told = |info: &Info| {
+    let is_reported = |info: &Info| {
         let about_clock = |error: &String| error.contains("could not set it");
         info.phase == Phase::Degraded && info.errors.iter().any(about_clock)
     };
     poll_async(PATIENCE, "the failure to be reported", async || {
-        agent.tell().await;
+        agent.send_status().await;
         match observe(&vm.dir).await.info {
-            Some(info) if told(&info) => Ok(()),
+            Some(info) if is_reported(&info) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
     .await;
-    agent.obeys = true;
+    agent.sets_clock = true;
     assert!(
         is_set_time(&agent.answer().await),
         "the request is repeated"
@@ -209,7 +209,7 @@ async fn h30_hung_agent_is_reported_until_it_answers() {
 #[tokio::test]
 async fn h30_hung_login_does_not_delay_a_stop() {
     let mut vm = Vm::new();
-    // Without an agent a login is tried after that time.
+    // In a guest without an agent, the hostagent tries a login after this time.
     vm.ready = 1;
     let tried = vm.dir.path().join("tried");
     vm.set_ssh(&format!("touch '{}'; exec sleep 1000", tried.display()));
