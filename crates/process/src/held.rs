@@ -93,7 +93,7 @@ impl Process {
         }
     }
 
-    /// Returns which process this is.
+    /// Returns the identity of the process.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity

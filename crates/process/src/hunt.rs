@@ -178,9 +178,9 @@ impl Hunt {
         Ok(true)
     }
 
-    /// Finds the members that are so regardless of their parents, and the cgroups of the tree.
+    /// Finds the members that are recognized without their parents, and the cgroups of the tree.
     fn evident(&mut self, all: &[Snapshot], ours: &HashSet<u32>) -> Vec<Snapshot> {
-        // In a cgroup of the tree, but not to be killed with it.
+        // Cgroups of the tree that contain a process which must not be killed.
         let mut spared: HashSet<Cgroup> = HashSet::new();
         let mut found = Vec::new();
         for one in all.iter().filter(|one| !one.ended) {
@@ -249,8 +249,8 @@ impl Hunt {
     }
 
     /// Sends SIGTERM. A failure is only logged, because the member is killed later, and that failure is reported.
-    fn ask<'a>(whom: impl Iterator<Item = &'a Process>) {
-        for process in whom {
+    fn ask<'a>(processes: impl Iterator<Item = &'a Process>) {
+        for process in processes {
             if let Err(error) = crate::stop::ask(process) {
                 tracing::debug!(%error, "cannot send SIGTERM to a process");
             }
@@ -272,7 +272,7 @@ impl Hunt {
                 return Ok(false);
             }
             if self.left()?.is_empty() && !self.is_populated() {
-                self.clear_away();
+                self.remove_cgroups();
                 return Ok(true);
             }
             if !pause::until_next_look(deadline) {
@@ -317,7 +317,7 @@ impl Hunt {
                 return Err(TreeError::Survived { pids: latest });
             }
         }
-        self.clear_away();
+        self.remove_cgroups();
         Ok(Killed {
             killed: killed.into_iter().collect(),
         })
@@ -352,7 +352,7 @@ impl Hunt {
     }
 
     /// Removes the cgroups of a tree that has ended, even if it ended by itself.
-    fn clear_away(&self) {
+    fn remove_cgroups(&self) {
         let mark = self.tree.mark.as_ref();
         let mut left = mark.map_or_else(Vec::new, |mark| Cgroup::below_us(mark.as_str()));
         left.extend(self.cgroups.iter().cloned());

@@ -62,7 +62,7 @@ pub enum Error {
     InvalidPid(#[from] InvalidPid),
     /// The calling process is the first of a container.
     #[error(
-        "this program is process 1 of its container, where nobody could end it or care for what it leaves: start it \
+        "this program is process 1 of its container, where no other process can end it or reap its orphans: start it \
          below an init, for example with `docker run --init`"
     )]
     FirstProcess,

@@ -85,8 +85,8 @@ pub enum Holder {
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Holder::Free => write!(f, "nobody"),
-            Holder::Held(None) => write!(f, "a process that did not say who it is"),
+            Holder::Free => write!(f, "no process"),
+            Holder::Held(None) => write!(f, "a process that is not named in the file"),
             Holder::Held(Some(info)) => write!(f, "{} (PID {})", info.label, info.identity.pid()),
         }
     }

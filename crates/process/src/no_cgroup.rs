@@ -1,14 +1,14 @@
 //! Stubs for systems other than Linux, which have no cgroups.
 
-/// Never made.
+/// Has no value, because no cgroup is made here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cgroup {}
 
-/// Never made.
+/// Has no value, because no cgroup is made here.
 #[derive(Debug)]
 pub(crate) enum Fresh {}
 
-/// Never made.
+/// Has no value, because no cgroup is made here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entrance {}
 

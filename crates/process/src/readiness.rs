@@ -41,7 +41,7 @@ impl Readiness {
         let mut text = Vec::new();
         loop {
             if let Some(end) = text.iter().position(|byte| *byte == b'\n') {
-                return understand(&text[..end]);
+                return parse(&text[..end]);
             }
             match sys::child::read_until(&mut self.pipe, &mut text, deadline) {
                 Ok(sys::child::Read::Some) if text.len() <= MESSAGE_LIMIT => {}
@@ -64,7 +64,7 @@ impl Readiness {
     }
 }
 
-fn understand(line: &[u8]) -> Start {
+fn parse(line: &[u8]) -> Start {
     let line = String::from_utf8_lossy(line);
     match line.split_once(' ') {
         Some(("ready", message)) => Start::Ready(message.to_owned()),
@@ -93,15 +93,15 @@ impl Notifier {
 
     /// Reports to the parent that this process is ready.
     pub fn ready(self, message: &str) -> io::Result<()> {
-        self.say("ready", message)
+        self.send("ready", message)
     }
 
     /// Reports to the parent why this process cannot start.
     pub fn refused(self, reason: &str) -> io::Result<()> {
-        self.say("refused", reason)
+        self.send("refused", reason)
     }
 
-    fn say(mut self, word: &str, message: &str) -> io::Result<()> {
+    fn send(mut self, word: &str, message: &str) -> io::Result<()> {
         use io::Write;
         let end = message.floor_char_boundary(MESSAGE_LIMIT - 64);
         // One line, even if the message has several.

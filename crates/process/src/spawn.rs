@@ -356,7 +356,7 @@ impl Spawn {
                 io("start")(source)
             }
         })?;
-        // Closes this process's copies of what only the child shall have, such as its end of the readiness pipe.
+        // Closes this process's copies of what only the child needs, such as its end of the readiness pipe.
         drop(command);
         prepared
             .started(&child, &marks)
@@ -408,7 +408,7 @@ pub struct Child {
 }
 
 impl Child {
-    /// Returns which process it is.
+    /// Returns the identity of the child.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         self.process.identity()
@@ -468,7 +468,7 @@ impl Child {
             }
             self.inner = None;
             if let Some(cgroup) = self.cgroup.take() {
-                // Fails while a process is still in the cgroup; it is then removed when the tree is ended.
+                // Fails while a process is still in the cgroup; then killing the tree removes it.
                 cgroup.remove();
             }
         }

@@ -130,7 +130,7 @@ impl Tree {
     }
 }
 
-/// Why a tree could not be ended.
+/// Why a tree could not be killed.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
     /// A process could not be inspected or signalled.
@@ -212,8 +212,8 @@ pub struct Patience {
 }
 
 /// Stops a process: by `ask` (over its control channel), then by SIGTERM, then by SIGKILL to the whole tree, each step
-/// bounded (hazard 17). If the request fails, SIGTERM follows at once. The descendants that the process leaves are ended
-/// too. Bounded by both limits and twenty seconds.
+/// bounded (hazard 17). If the request fails, SIGTERM follows at once. Then ends the descendants that the process
+/// leaves. Bounded by both limits and twenty seconds.
 pub async fn stop<E: Display>(
     tree: &Tree,
     patience: Patience,

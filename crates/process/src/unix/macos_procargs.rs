@@ -1,10 +1,10 @@
-//! What `KERN_PROCARGS2` tells of a process: the arguments and the environment that it was started with.
+//! Parses the result of `KERN_PROCARGS2`: the arguments and the environment that a process was started with.
 //!
 //! The layout is that of `exec_copyout_strings` (xnu: bsd/kern/kern_exec.c), read by `sysctl_procargsx`
-//! (bsd/kern/kern_sysctl.c): how many arguments there are, the path of the program, zeros up to a word's end, then the
-//! arguments and the variables, each ended by a zero, and an empty one where they end.
+//! (bsd/kern/kern_sysctl.c): the number of arguments, the path of the program, zeros up to the end of a word, then the
+//! arguments and the variables, each terminated by a zero, and an empty string after the last one.
 
-/// The value of the variable `name`, in the bytes that the kernel returned.
+/// Returns the value of the variable `name` from the bytes that the kernel returned.
 pub(super) fn variable<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let (count, rest) = bytes.split_first_chunk()?;
     let count = usize::try_from(i32::from_ne_bytes(*count)).ok()?;
@@ -14,12 +14,12 @@ pub(super) fn variable<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
     rest[arguments..]
         .split(|byte| *byte == 0)
         .skip(count)
-        // What the loader gets follows the empty one, and is no variable of the program.
+        // The strings after the empty one are for the loader, and are not variables of the program.
         .take_while(|entry| !entry.is_empty())
         .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
-/// Whether the `:`-separated list of the variable `name` holds `value`.
+/// Returns whether the `:`-separated list of the variable `name` contains `value`.
 pub(super) fn lists(bytes: &[u8], name: &str, value: &str) -> bool {
     variable(bytes, name).is_some_and(|list| {
         list.split(|byte| *byte == b':')
@@ -51,7 +51,7 @@ mod tests {
         assert!(!lists(&bytes, "MARK", "b") && !lists(&bytes, "MARK", "argument"));
     }
 
-    /// Apple's own programs keep their environment to themselves: the kernel leaves it out.
+    /// The kernel omits the environment of Apple's own programs.
     #[test]
     fn what_the_kernel_left_out_is_no_variable() {
         let hidden = of_kernel(2, "/bin/sleep\0\0sleep\0MARK=a\0\0");

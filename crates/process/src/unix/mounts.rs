@@ -20,7 +20,7 @@ use crate::held::Process;
 /// Gives this process its own mount namespace. A user without the privilege (everyone but root) also gets a user namespace,
 /// keeps the uid in it, and may mount there.
 pub fn own() -> io::Result<()> {
-    // Read before, because inside the new namespace every id is "nobody" until the maps are written.
+    // Read before unshare, because in the new namespace every id is the overflow id (65534) until the id maps are written.
     let (user, group) = (
         rustix::process::geteuid().as_raw(),
         rustix::process::getegid().as_raw(),

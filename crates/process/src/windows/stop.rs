@@ -64,7 +64,7 @@ impl Listener {
 }
 
 async fn requested(event: &OwnedHandle) {
-    // SAFETY: the handle is open as long as the listener that lends it.
+    // SAFETY: the handle is borrowed from the listener, which keeps it open.
     while unsafe { WaitForSingleObject(event.as_raw_handle() as HANDLE, 0) } != WAIT_OBJECT_0 {
         tokio::time::sleep(pause::POLL_INTERVAL).await;
     }
