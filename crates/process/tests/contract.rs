@@ -1,7 +1,7 @@
-//! What every implementation of this crate must do, on real processes: the same on Unix and on Windows (and under Wine,
-//! where `scripts/test-windows` runs it). The tests named after hazards (`h07_…`) provoke the one of that number.
+//! The behaviour that every implementation of this crate must have, tested on real processes on Unix and on Windows (and
+//! under Wine, with `scripts/test-windows`). A test with a number in its name (`h07_…`) provokes the hazard of that number.
 //!
-//! What has no counterpart on the other system says so where its `cfg` stands, or is in `contract/unix.rs` and
+//! A test without a counterpart on the other system has a comment at its `cfg`, or is in `contract/unix.rs` or
 //! `tests/windows.rs`.
 #![allow(
     clippy::unwrap_used,
@@ -41,14 +41,14 @@ use std::time::{Duration, Instant};
 use process::spawn::{Child, Spawn, Start};
 use process::{Identity, Process};
 
-/// Longer than anything here takes on a busy machine; reached by failing tests only.
+/// The limit of every wait: longer than any step takes on a busy machine, so only a failing test reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
-/// Starts a role that tells when it is ready, and returns what it told.
+/// Starts a role that reports when it is ready, and returns its message.
 fn ready(spawn: Spawn) -> (Child, String) {
     let mut child = spawn.readiness(role::READY).spawn().unwrap();
     match child.readiness().unwrap().wait(soon()) {
@@ -57,12 +57,12 @@ fn ready(spawn: Spawn) -> (Child, String) {
     }
 }
 
-/// A process that does nothing, has done its first steps, and ends only when it is made to.
+/// Starts a process that is ready, does nothing, and runs until it is killed.
 fn sleeper() -> Child {
     ready(role::run_as("sleep", "")).0
 }
 
-/// The process that wrote who it is into `file` (a role, see [`role::tell`]).
+/// Opens the process that wrote its identity into `file` (a role, see [`role::report`]).
 fn process_in(file: &Path) -> Process {
     let line = wait_for_file(file);
     let identity: Identity = serde_json::from_str(&line).unwrap();

@@ -1,5 +1,5 @@
-//! The part of the contract that only Windows has means for, to be run there or under Wine. What both systems do is in
-//! `tests/contract.rs`.
+//! The part of the contract that exists on Windows only, run there or under Wine. `tests/contract.rs` has the part that
+//! both systems share.
 #![cfg(windows)]
 #![allow(
     clippy::unwrap_used,
@@ -18,10 +18,10 @@ use process::{Process, Signal, file};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// FILE_SHARE_READ and FILE_SHARE_WRITE, without FILE_SHARE_DELETE: what most programs that are not ours open with.
+/// FILE_SHARE_READ and FILE_SHARE_WRITE, without FILE_SHARE_DELETE: the share mode of most other programs.
 const WITHOUT_DELETE: u32 = 0x1 | 0x2;
 
-/// FILE_FLAG_BACKUP_SEMANTICS, without which no folder is opened.
+/// FILE_FLAG_BACKUP_SEMANTICS, without which a folder cannot be opened.
 const BACKUP_SEMANTICS: u32 = 0x0200_0000;
 
 fn hold(path: &Path) -> std::fs::File {
@@ -63,7 +63,7 @@ fn h42_a_file_that_a_reader_lets_go_of_is_replaced() {
     assert_eq!(names(folder.path()), [path]);
 }
 
-/// A folder is open as long as it is somebody's working folder, such as that of a helper which is just ending.
+/// A folder is open as long as a process has it as its working directory, such as a helper that is just ending.
 #[test]
 fn h42_a_folder_that_somebody_lets_go_of_is_renamed() {
     let folder = tempfile::tempdir().unwrap();
@@ -78,7 +78,7 @@ fn h42_a_folder_that_somebody_lets_go_of_is_renamed() {
     let (done, renamed) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(|| done.send(file::rename_folder(&from, &to)));
-        // Time for the first try, which fails.
+        // Long enough for the first attempt, which fails.
         let early = renamed.recv_timeout(Duration::from_millis(50));
         assert!(early.is_err() && from.exists(), "{early:?}");
         drop(holder);
@@ -102,7 +102,7 @@ fn h42_a_file_that_stays_open_is_named_and_stays_as_it_was() {
 #[test]
 fn h12_there_are_no_signals_and_the_error_says_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
-    // Waits for its input, which is held open.
+    // The program waits for its input, which stays open.
     let (input, _held) = std::io::pipe().unwrap();
     let input = std::os::windows::io::OwnedHandle::from(input);
     let child = Spawn::new("cmd.exe")
@@ -116,10 +116,10 @@ fn h12_there_are_no_signals_and_the_error_says_what_there_is() {
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("stop::ask"), "{source}");
     }
-    // Who listens to no event cannot be asked.
+    // A process that has not made the event cannot be asked to stop.
     assert!(process::stop::ask(child.process()).is_err());
     assert!(child.process().is_running());
-    // The identity alone is enough to end it: no name of a job, no number.
+    // The identity alone is enough to kill the process, without the name of a job.
     let process = Process::open(child.identity()).unwrap().unwrap();
     kill_tree(&Tree::new(child.identity().clone(), None), Duration::ZERO).unwrap();
     assert!(process.wait(Instant::now() + PATIENCE).is_exited());

@@ -1,4 +1,4 @@
-//! Helpers, their output and their limits.
+//! Helpers: their output and their limits.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::role::helper;
 use crate::{PATIENCE, process_in, soon};
 
 #[test]
-fn output_error_and_status_come_back() {
+fn run_returns_stdout_stderr_and_exit_status() {
     let output = helper("cat", "").input("in").run().unwrap();
     assert!(output.text().ends_with("in"), "{output:?}");
     assert_eq!(output.stderr.trim_ascii_end(), b"err");
@@ -17,7 +17,7 @@ fn output_error_and_status_come_back() {
 }
 
 #[tokio::test]
-async fn a_failure_names_the_command_and_shows_the_end_of_its_errors() {
+async fn failure_names_the_command_and_shows_the_end_of_its_stderr() {
     let error = helper("fail", "")
         .run_async()
         .await
@@ -39,18 +39,18 @@ async fn a_failure_names_the_command_and_shows_the_end_of_its_errors() {
 }
 
 #[test]
-fn more_input_and_output_than_a_pipe_holds_passes_through() {
+fn input_and_output_larger_than_a_pipe_pass_through() {
     let input = b"0123456789abcdef".repeat(64 * 1024);
     let output = helper("cat", "").input(input.clone()).run().unwrap();
     assert!(output.stdout.ends_with(&input));
-    // A helper that reads nothing is no failure.
+    // A helper that does not read its input is not a failure.
     assert!(helper("nothing", "").input(input).run().is_ok());
 }
 
 #[test]
-fn h08_a_helper_that_never_returns_is_killed_with_all_that_it_started() {
+fn h08_hanging_helper_is_killed_with_its_descendants() {
     let folder = tempfile::tempdir().unwrap();
-    // Long enough for it to start its child.
+    // Long enough for the helper to start its child.
     let limit = Duration::from_secs(15);
     let run = Run::new(std::env::current_exe().unwrap(), limit)
         .args(["--exact", "role::play", "--nocapture"])
@@ -85,13 +85,13 @@ async fn h08_h09_cancelling_kills_the_helper() {
 }
 
 #[test]
-fn output_beyond_the_limit_is_an_error_and_ends_it() {
+fn output_beyond_the_limit_is_an_error_and_kills_the_helper() {
     let error = helper("flood", "").limit(1000).run().unwrap_err();
     assert!(
         matches!(error, CommandError::TooMuchOutput { limit: 1000, .. }),
         "{error}"
     );
-    // Of standard error the end is kept.
+    // The end of stderr is kept.
     let output = helper("flood-errors", "").run().unwrap();
     assert!(
         output.stderr.len() <= 128 * 1024 && output.stderr.trim_ascii_end().ends_with(b"end"),
@@ -101,10 +101,10 @@ fn output_beyond_the_limit_is_an_error_and_ends_it() {
 }
 
 #[test]
-fn what_a_helper_leaves_in_the_background_does_not_hold_us_up() {
+fn background_process_of_a_helper_does_not_delay_its_result() {
     let folder = tempfile::tempdir().unwrap();
-    // The child holds the pipes open for ever: without a limit of its own on what comes after the end, this would be
-    // an error after the helper's whole time.
+    // The child keeps the pipes open for ever. Without a limit on reading after the helper's exit, this run would fail
+    // at the helper's deadline.
     let output = helper("leave-background", folder.path()).run().unwrap();
     assert!(output.text().ends_with("done"));
     process_in(&folder.path().join("below"))
@@ -113,7 +113,7 @@ fn what_a_helper_leaves_in_the_background_does_not_hold_us_up() {
 }
 
 #[test]
-fn output_is_shown_as_it_comes() {
+fn observer_gets_output_as_it_arrives() {
     type Pieces = Vec<(Stream, Vec<u8>)>;
     let seen: Arc<Mutex<Pieces>> = Arc::default();
     let observed = Arc::clone(&seen);

@@ -1,6 +1,7 @@
-//! Children in a cgroup of their own (Linux): who cannot get away, who is left alone, and what remains.
+//! Children in their own cgroup (Linux): killing a tree kills every process in its cgroup, no process outside of it, and
+//! removes the cgroup.
 //!
-//! Where the system delegates no cgroups to this user, the tests that need one say so and are skipped.
+//! Where the system delegates no cgroup to this user, the tests that need one are skipped with that reason.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,7 @@ use crate::role::{plain_below, run_as};
 use crate::unix::process_in;
 use crate::{PATIENCE, ready, soon, wait_for_file};
 
-/// The folder of this process's cgroup, when cgroups can be made in it. Found by other means than those under test.
+/// Returns the folder of this process's cgroup if cgroups can be made in it. Does not use the code under test.
 fn delegated() -> Option<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
@@ -42,7 +43,7 @@ macro_rules! delegated {
     };
 }
 
-/// The folders of a tree right below `folder`.
+/// Returns the cgroup folders of the tree directly below `folder`.
 fn groups(folder: &Path, mark: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
     entries
@@ -55,7 +56,7 @@ fn mark_of(child: &Child) -> Mark {
     child.tree().mark.unwrap()
 }
 
-/// The cgroup that the process is in, as the kernel names it.
+/// Returns the path of the process's cgroup, as in /proc/PID/cgroup.
 fn cgroup(process: &Process) -> String {
     let file = format!("/proc/{}/cgroup", process.identity().pid());
     let text = std::fs::read_to_string(file).unwrap();
@@ -63,7 +64,7 @@ fn cgroup(process: &Process) -> String {
     line.unwrap_or_default().to_owned()
 }
 
-/// Starts, with no environment and in a session whose leader has ended, a process whose PID is in `below`; then it ends.
+/// Starts a process without an environment, in a session whose leader has ended; writes its PID to `below`, then ends.
 const ESCAPE: &str =
     "env -i PATH=\"$PATH\" setsid sh -c 'sleep 1000 & echo $! > below' & wait; echo > ended";
 
@@ -72,7 +73,7 @@ fn shell(script: &str, folder: &Path) -> Spawn {
 }
 
 #[test]
-fn h03_who_clears_its_environment_leaves_the_session_and_loses_its_parents_is_found() {
+fn h03_orphan_with_a_cleared_environment_and_a_new_session_is_found() {
     let ours = delegated!();
     for root_first in [true, false] {
         let folder = tempfile::tempdir().unwrap();
@@ -95,7 +96,7 @@ fn h03_who_clears_its_environment_leaves_the_session_and_loses_its_parents_is_fo
 }
 
 #[test]
-fn h03_one_that_is_found_by_a_mark_above_is_asked_before_it_is_killed() {
+fn h03_member_found_by_an_outer_mark_gets_sigterm_before_sigkill() {
     let ours = delegated!();
     let above = Mark::new();
     let script = "env -i PATH=\"$PATH\" setsid sh -c 'trap \"echo > asked; exit\" TERM; echo $$ > below; \
@@ -116,10 +117,10 @@ fn h03_one_that_is_found_by_a_mark_above_is_asked_before_it_is_killed() {
 }
 
 #[test]
-fn a_storm_that_nobody_can_follow_ends_in_its_cgroup() {
+fn processes_that_fork_faster_than_they_are_listed_end_with_their_cgroup() {
     let ours = delegated!();
     let folder = tempfile::tempdir().unwrap();
-    // Each in a session of its own, and the root has gone.
+    // Each process has its own session, and the root has ended.
     let mut root = run_as("storm-leaving", folder.path())
         .contained()
         .spawn()
@@ -127,19 +128,19 @@ fn a_storm_that_nobody_can_follow_ends_in_its_cgroup() {
     assert!(root.wait(soon()).is_exited());
     assert_eq!(groups(&ours, mark_of(&root).as_str()).len(), 1);
     kill_tree(&root.tree(), Duration::ZERO).unwrap();
-    // The kernel lets nobody remove a group that somebody is in.
+    // The kernel refuses to remove a cgroup that contains a process.
     assert!(groups(&ours, mark_of(&root).as_str()).is_empty());
 }
 
 #[test]
-fn h06_who_is_in_another_cgroup_or_came_into_this_one_is_left_alone() {
+fn h06_process_of_another_cgroup_or_moved_into_this_one_survives() {
     let ours = delegated!();
     let stranger = Bystander::new();
     let guest = ready(run_as("sleep", "")).0;
     let (other, _) = ready(run_as("sleep", "").contained());
     let (child, _) = ready(run_as("sleep", "").contained());
     let group = groups(&ours, mark_of(&child).as_str()).remove(0);
-    // Older than the tree, so none of it, wherever it is.
+    // A process that is older than the tree is never a member, whatever its cgroup is.
     let pid = guest.identity().pid().to_string();
     std::fs::write(group.join("cgroup.procs"), pid).unwrap();
     kill_tree(&child.tree(), Duration::ZERO).unwrap();
@@ -151,7 +152,7 @@ fn h06_who_is_in_another_cgroup_or_came_into_this_one_is_left_alone() {
 }
 
 #[test]
-fn h06_who_kills_a_tree_from_inside_its_cgroup_lives() {
+fn h06_process_that_kills_its_own_tree_inside_the_cgroup_survives() {
     let _ours = delegated!();
     let folder = tempfile::tempdir().unwrap();
     let mut inside = run_as("kill-inside", folder.path())
@@ -163,7 +164,7 @@ fn h06_who_kills_a_tree_from_inside_its_cgroup_lives() {
 }
 
 #[test]
-fn a_cgroup_within_a_cgroup_ends_alone_and_with_the_outer_one() {
+fn nested_cgroup_ends_alone_and_with_the_outer_one() {
     let ours = delegated!();
     let folder = tempfile::tempdir().unwrap();
     let outer = run_as("outer-contained", folder.path())
@@ -187,7 +188,7 @@ fn a_cgroup_within_a_cgroup_ends_alone_and_with_the_outer_one() {
 }
 
 #[test]
-fn a_cgroup_goes_with_its_last_process_and_one_that_was_left_with_the_next_child() {
+fn cgroup_is_removed_with_its_last_process_and_a_left_over_by_the_next_start() {
     let ours = delegated!();
     let above = Mark::new();
     let contained = |role: &str| {
@@ -199,13 +200,13 @@ fn a_cgroup_goes_with_its_last_process_and_one_that_was_left_with_the_next_child
     let mut child = contained("nothing").unwrap();
     assert!(child.wait(soon()).is_exited());
     assert!(groups(&ours, above.as_str()).is_empty());
-    // One that never starts.
+    // A child that cannot start.
     let never = Spawn::new("no-such-program")
         .env(VARIABLE, above.as_str())
         .contained();
     assert!(never.spawn().is_err());
     assert!(groups(&ours, above.as_str()).is_empty());
-    // One whose parent forgets it.
+    // A child whose handle is dropped.
     let child = contained("sleep").unwrap();
     let process = Process::open(child.identity()).unwrap().unwrap();
     drop(child);
@@ -213,11 +214,11 @@ fn a_cgroup_goes_with_its_last_process_and_one_that_was_left_with_the_next_child
     process.signal(Signal::Kill).unwrap();
     assert!(process.wait(soon()).is_exited());
 
-    // What a parent left that crashed at any moment, and one that another is about to use.
+    // A left-over of a crashed parent, and a cgroup that another process is about to use.
     let left = ours.join(format!("rdd-tree-{}", Mark::new().as_str()));
     std::fs::create_dir_all(left.join("rdd-tree-below")).unwrap();
     let used = ours.join(format!("rdd-tree-{}", Mark::new().as_str()));
-    // The other tests start children too, and may take it for a left-over until it is locked.
+    // The other tests start children too, and may remove the folder as a left-over before it is locked.
     let lock = testutils::poll(PATIENCE, "a folder that is locked", || {
         let _ = std::fs::create_dir(&used);
         let lock = std::fs::File::open(&used).map_err(|error| error.to_string())?;
@@ -244,7 +245,7 @@ fn a_cgroup_goes_with_its_last_process_and_one_that_was_left_with_the_next_child
 }
 
 #[test]
-fn without_a_cgroup_all_is_as_before() {
+fn without_a_cgroup_the_tree_is_killed_all_the_same() {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "));
     let Some(point) = mount.and_then(|line| line.split(' ').nth(4)) else {
@@ -256,7 +257,7 @@ fn without_a_cgroup_all_is_as_before() {
         ("none", "umount -l \"$MNT\""),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        // In mounts of its own, so that nobody else is without.
+        // In its own mount namespace, so that no other process loses its cgroups.
         let unshare = |script: &str| {
             let mut unshare = Command::new("unshare");
             unshare
@@ -277,13 +278,13 @@ fn without_a_cgroup_all_is_as_before() {
         let output = plain_below(run, "without-a-cgroup", folder.path())
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{case}: {said}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{case}: {printed}");
         assert_eq!(wait_for_file(&folder.path().join("done")), "done\n");
     }
 }
 
-/// What `without_a_cgroup_all_is_as_before` does where there is none.
+/// The part of `without_a_cgroup_the_tree_is_killed_all_the_same` that runs where no cgroup can be made.
 pub(crate) fn without_a_cgroup(folder: &Path) {
     let family = run_as("family", folder).contained().spawn().unwrap();
     let below = ["middle", "stays", "leaves"].map(|name| crate::process_in(&folder.join(name)));
@@ -291,7 +292,7 @@ pub(crate) fn without_a_cgroup(folder: &Path) {
         .unwrap()
         .unwrap();
     assert!(below.iter().all(|process| cgroup(process) == cgroup(&ours)));
-    // Kept in the tree when the middle one goes, also without a mark: the root is a subreaper.
+    // The orphans stay in the tree when the middle process ends, even without a mark, because the root is a subreaper.
     below[0].signal(Signal::Kill).unwrap();
     assert!(below[0].wait(soon()).is_exited());
     let mut tree = family.tree();
@@ -301,7 +302,7 @@ pub(crate) fn without_a_cgroup(folder: &Path) {
     std::fs::write(folder.join("done"), "done\n").unwrap();
 }
 
-/// Kills the tree that it is in itself, below its root.
+/// Kills the tree of which this process is the root, without killing this process.
 pub(crate) fn kill_inside(folder: &Path) {
     let mark = Mark::of_current().unwrap();
     let child = run_as("sleep", folder.join("sleeper")).spawn().unwrap();

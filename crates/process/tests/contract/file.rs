@@ -1,22 +1,22 @@
-//! Whole or not at all.
+//! Files: a write happens completely or not at all.
 
 use process::{Exit, crash, file};
 
 use crate::role::{new_content, run_as};
 use crate::soon;
 
-/// Whether it died at a crash point.
+/// Returns whether the process died at a crash point.
 fn was_killed(status: std::process::ExitStatus) -> bool {
     #[cfg(unix)]
     let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
-    // The exit code with which this crate kills: what a shell shows for SIGKILL.
+    // The exit code of a process that this crate kills: what a shell shows for SIGKILL.
     #[cfg(windows)]
     let killed = status.code() == Some(137);
     killed
 }
 
 #[test]
-fn h24_killed_at_each_step_the_file_is_the_old_one_or_the_new_one() {
+fn h24_write_killed_at_any_step_leaves_the_old_or_the_new_file() {
     let steps = [
         ("file.created", false),
         ("file.written", false),
@@ -41,7 +41,7 @@ fn h24_killed_at_each_step_the_file_is_the_old_one_or_the_new_one() {
             b"old".to_vec()
         };
         assert_eq!(std::fs::read(&path).unwrap(), expected, "{point}");
-        // What the crash left is cleared by the next start, and the write works again.
+        // The next start removes the left-over of the crash, and the write works again.
         assert_eq!(
             file::remove_temporaries(folder.path()).unwrap().len(),
             usize::from(!renamed),
@@ -57,7 +57,7 @@ fn h24_killed_at_each_step_the_file_is_the_old_one_or_the_new_one() {
 }
 
 #[test]
-fn h42_who_reads_the_old_file_reads_it_to_its_end() {
+fn h42_reader_of_a_replaced_file_reads_its_old_content() {
     #[cfg(windows)]
     if testutils::differs_under_wine("a file that is open cannot be replaced") {
         return;
@@ -72,7 +72,7 @@ fn h42_who_reads_the_old_file_reads_it_to_its_end() {
 }
 
 #[test]
-fn a_crash_point_can_wait_for_its_turn_and_other_names_do_nothing() {
+fn crash_point_with_another_name_or_count_does_nothing() {
     let folder = tempfile::tempdir().unwrap();
     for spec in ["file.written:2", "file", "file.written:0", ":", ""] {
         let path = folder.path().join("x");
@@ -88,7 +88,7 @@ fn a_crash_point_can_wait_for_its_turn_and_other_names_do_nothing() {
 }
 
 #[test]
-fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
+fn failed_write_leaves_the_old_file_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("target");
     std::fs::create_dir_all(path.join("full")).unwrap();
@@ -98,7 +98,7 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
 }
 
 #[test]
-fn a_new_file_of_an_old_name_is_another_one() {
+fn new_file_with_an_old_name_is_a_different_file() {
     let folder = tempfile::tempdir().unwrap();
     let (name, moved) = (folder.path().join("log"), folder.path().join("log.1"));
     let old = std::fs::File::create(&name).unwrap();
@@ -110,9 +110,9 @@ fn a_new_file_of_an_old_name_is_another_one() {
 }
 
 #[test]
-fn h14_left_overs_are_found_whatever_the_folder_is_called() {
+fn h14_left_overs_are_found_in_a_folder_with_an_awkward_name() {
     let folder = tempfile::tempdir().unwrap();
-    // Windows allows neither of the two in a name.
+    // Windows allows neither `*` nor `?` in a name.
     let odd = folder.path().join(if cfg!(windows) {
         "a[1] b {é}"
     } else {

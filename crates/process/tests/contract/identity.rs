@@ -1,4 +1,4 @@
-//! Who is meant, and who is not.
+//! Identities: a stored identity names one process, and never a later one with the same PID.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::role::run_as;
 use crate::{sleeper, soon};
 
 #[test]
-fn an_identity_survives_being_stored() {
+fn stored_identity_reads_back_equal() {
     let identity = Identity::of_current().unwrap();
     let stored = serde_json::to_string(&identity).unwrap();
     assert_eq!(serde_json::from_str::<Identity>(&stored).unwrap(), identity);
@@ -22,7 +22,7 @@ fn an_identity_survives_being_stored() {
 }
 
 #[test]
-fn h06_numbers_that_name_nobody_are_refused_wherever_they_come_from() {
+fn h06_pid_that_no_child_can_have_is_rejected() {
     for pid in [0, 1, -1, -4711, i64::from(u32::MAX), i64::MAX] {
         let forged =
             json!({"pid": pid, "start_time": 1, "boot_id": process::identity::boot_id().unwrap()});
@@ -36,7 +36,7 @@ fn h06_numbers_that_name_nobody_are_refused_wherever_they_come_from() {
 }
 
 #[test]
-fn h06_h28_a_strangers_number_with_another_start_or_boot_is_nobody() {
+fn h06_h28_pid_with_another_start_time_or_boot_names_no_process() {
     let bystander = Bystander::new();
     let truth = bystander.identity();
     let later = json!({"pid": truth.pid(), "start_time": truth.start_time() + 1, "boot_id": truth.boot_id()});
@@ -53,21 +53,21 @@ fn h06_h28_a_strangers_number_with_another_start_or_boot_is_nobody() {
 }
 
 #[test]
-fn h07_a_process_that_ended_is_not_opened_again_and_what_is_held_stays_dead() {
+fn h07_ended_process_is_not_opened_and_its_handle_signals_no_other() {
     let mut child = run_as("nothing", "").spawn().unwrap();
     let identity = child.identity().clone();
     assert!(child.process().wait(soon()).is_exited());
-    // A zombie still has the number, and is gone all the same.
+    // A zombie still has its PID, but counts as gone.
     assert!(Process::open(&identity).unwrap().is_none());
     assert!(matches!(child.wait(soon()), Exit::Exited(Some(status)) if status.success()));
     assert!(Process::open(&identity).unwrap().is_none());
-    // Reaped: the number may be anybody's now. What we hold is still the one that ended.
+    // Once reaped, another process may have the PID. The handle still refers to the process that ended.
     child.process().signal(Signal::Kill).unwrap();
     assert!(matches!(child.wait(soon()), Exit::Exited(Some(status)) if status.success()));
 }
 
 #[test]
-fn who_was_killed_is_known_to_be_ending_before_it_is_gone() {
+fn killed_process_is_ending_before_it_is_gone() {
     for _ in 0..20 {
         let mut child = sleeper();
         assert!(!child.process().is_ending());
@@ -79,7 +79,7 @@ fn who_was_killed_is_known_to_be_ending_before_it_is_gone() {
 }
 
 #[tokio::test]
-async fn h10_a_wait_that_runs_out_of_time_is_not_an_exit() {
+async fn h10_wait_that_times_out_is_not_an_exit() {
     let mut child = sleeper();
     assert!(matches!(
         child.process().wait(Instant::now()),
@@ -96,7 +96,7 @@ async fn h10_a_wait_that_runs_out_of_time_is_not_an_exit() {
         Exit::TimedOut
     ));
     child.process().signal(Signal::Kill).unwrap();
-    // Two waits at once, on the same process.
+    // Two concurrent waits for the same process.
     let (one, two) = tokio::join!(child.process().wait_async(soon()), child.process().ended());
     assert!(one.is_exited() && two.is_ok());
     assert!(

@@ -1,4 +1,4 @@
-//! Who holds it is alive.
+//! File locks: one holder at a time, which is named, and a release when the holder ends.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::role::{READY, run_as};
 use crate::{ready, sleeper, soon};
 
 #[test]
-fn h16_h34_the_second_says_who_holds_it_and_the_kernel_gives_it_back_when_the_holder_is_killed() {
+fn h16_h34_held_lock_names_its_holder_and_is_released_when_the_holder_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ha.lock");
     let (mut child, word) = ready(run_as("hold", &path));
@@ -21,7 +21,7 @@ fn h16_h34_the_second_says_who_holds_it_and_the_kernel_gives_it_back_when_the_ho
 
     assert!(FileLock::try_acquire(&path, "me").unwrap().is_none());
     let Holder::Held(Some(info)) = lock::holder(&path).unwrap() else {
-        panic!("nobody?")
+        panic!("the lock is not held by a known process")
     };
     assert_eq!(
         (&info.identity, info.label.as_str()),
@@ -41,7 +41,7 @@ fn h16_h34_the_second_says_who_holds_it_and_the_kernel_gives_it_back_when_the_ho
     let holder = Process::open(&info.identity).unwrap().unwrap();
     holder.signal(process::Signal::Kill).unwrap();
     assert!(child.wait(soon()).is_exited());
-    // The text of the dead holder is still there, and proves nothing.
+    // The text of the dead holder is still in the file, and does not count.
     assert!(!std::fs::read_to_string(&path).unwrap().is_empty());
     assert_eq!(lock::holder(&path).unwrap(), Holder::Free);
     let mine = FileLock::try_acquire(&path, "me").unwrap().unwrap();
@@ -52,7 +52,7 @@ fn h16_h34_the_second_says_who_holds_it_and_the_kernel_gives_it_back_when_the_ho
 }
 
 #[test]
-fn h34_of_many_that_start_at_once_one_gets_it() {
+fn h34_concurrent_starts_give_the_lock_to_one_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rdd.lock");
     let mut children: Vec<Child> = (0..20)
@@ -64,7 +64,7 @@ fn h34_of_many_that_start_at_once_one_gets_it() {
             Start::Ready(word) => words.push(word),
             other => panic!("{other:?}"),
         }
-        // Asking who holds it takes nothing from anybody.
+        // A query of the holder makes no other process's attempt fail.
         lock::holder(&path).unwrap();
     }
     for child in &children {
@@ -78,7 +78,7 @@ fn h34_of_many_that_start_at_once_one_gets_it() {
 }
 
 #[test]
-fn h06_the_text_of_a_lock_file_holds_nothing() {
+fn h06_text_of_a_lock_file_does_not_hold_the_lock() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ha.lock");
     let bystander = Bystander::new();
@@ -95,7 +95,7 @@ fn h06_the_text_of_a_lock_file_holds_nothing() {
         std::fs::write(&path, &text).unwrap();
         assert_eq!(lock::holder(&path).unwrap(), Holder::Free, "{text}");
         let mine = FileLock::try_acquire(&path, "me").unwrap().unwrap();
-        // Held, and somebody scribbles over it.
+        // The lock is held, and another program overwrites the text.
         std::fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert_eq!(lock::holder(&path).unwrap(), Holder::Held(None), "{text}");
         drop(mine);
@@ -104,9 +104,11 @@ fn h06_the_text_of_a_lock_file_holds_nothing() {
 }
 
 #[test]
-fn a_lock_in_a_folder_that_was_replaced_is_taken_on_the_new_file() {
+fn lock_of_a_replaced_file_is_taken_on_the_new_file() {
     #[cfg(windows)]
-    if testutils::differs_under_wine("a removed file's name is free only when nobody has it open") {
+    if testutils::differs_under_wine(
+        "a removed file's name is free only when no process has it open",
+    ) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -122,9 +124,11 @@ fn a_lock_in_a_folder_that_was_replaced_is_taken_on_the_new_file() {
 }
 
 #[test]
-fn who_removes_the_file_while_holding_it_lets_nobody_in_beside_the_next() {
+fn holder_that_removes_the_file_never_causes_two_holders() {
     #[cfg(windows)]
-    if testutils::differs_under_wine("a removed file's name is free only when nobody has it open") {
+    if testutils::differs_under_wine(
+        "a removed file's name is free only when no process has it open",
+    ) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -138,7 +142,11 @@ fn who_removes_the_file_while_holding_it_lets_nobody_in_beside_the_next() {
                     let Some(lock) = FileLock::try_acquire(&path, "me").unwrap() else {
                         continue;
                     };
-                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+                    assert_eq!(
+                        inside.fetch_add(1, Ordering::SeqCst),
+                        0,
+                        "two threads hold the lock"
+                    );
                     std::thread::yield_now();
                     inside.fetch_sub(1, Ordering::SeqCst);
                     std::fs::remove_file(&path).unwrap();
@@ -151,7 +159,7 @@ fn who_removes_the_file_while_holding_it_lets_nobody_in_beside_the_next() {
 }
 
 #[test]
-fn a_child_does_not_hold_our_locks() {
+fn child_does_not_inherit_locks() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.lock");
     let lock = FileLock::try_acquire(&path, "me").unwrap().unwrap();
@@ -162,7 +170,7 @@ fn a_child_does_not_hold_our_locks() {
 }
 
 #[tokio::test]
-async fn who_waits_gets_it_when_the_holder_lets_go() {
+async fn waiting_caller_gets_the_lock_when_the_holder_releases_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.lock");
     let lock = FileLock::try_acquire(&path, "me").unwrap().unwrap();
@@ -172,13 +180,13 @@ async fn who_waits_gets_it_when_the_holder_lets_go() {
 }
 
 #[test]
-fn a_lock_that_cannot_be_made_names_its_file() {
+fn lock_that_cannot_be_made_names_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("missing/x.lock");
     let error = FileLock::try_acquire(&path, "me").unwrap_err().to_string();
     assert!(error.contains("missing/x.lock"), "{error}");
     assert_eq!(lock::holder(&path).unwrap(), Holder::Free);
-    // Whoever may make links in a private folder is its owner; on Windows making one needs a privilege.
+    // Only the owner of a private folder can make links in it. On Windows, making a link needs a privilege.
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();

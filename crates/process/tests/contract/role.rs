@@ -1,4 +1,4 @@
-//! This test program, run again as a process with something to do: the same on every system, where a shell is not.
+//! Roles: this test program run as the child process of a test. Unlike a shell script, a role is the same on every system.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) const READY: &str = "CONTRACT_READY";
 
 const PLAY: [&str; 4] = ["--exact", "role::play", "--nocapture", "--test-threads=1"];
 
-/// This program, to be run in a role with an argument.
+/// Returns a [`Spawn`] of this program in a role, with an argument.
 pub(crate) fn run_as(role: &str, arg: impl AsRef<Path>) -> Spawn {
     Spawn::new(std::env::current_exe().unwrap())
         .args(PLAY)
@@ -23,7 +23,7 @@ pub(crate) fn run_as(role: &str, arg: impl AsRef<Path>) -> Spawn {
         .env(ARG, arg.as_ref())
 }
 
-/// The same as a helper. Its standard output begins with the test harness's own lines.
+/// Like [`run_as`], as a helper. Its stdout begins with the test harness's own lines.
 pub(crate) fn helper(role: &str, arg: impl AsRef<Path>) -> process::command::Run {
     process::command::Run::new(std::env::current_exe().unwrap(), crate::PATIENCE)
         .args(PLAY)
@@ -31,12 +31,12 @@ pub(crate) fn helper(role: &str, arg: impl AsRef<Path>) -> process::command::Run
         .env(ARG, arg.as_ref())
 }
 
-/// The same by other means than [`Spawn`]: no session or job of its own.
+/// Like [`run_as`], but without [`Spawn`]: the process gets no session or job of its own.
 pub(crate) fn plain(role: &str, arg: impl AsRef<Path>) -> Command {
     plain_below(Command::new(std::env::current_exe().unwrap()), role, arg)
 }
 
-/// [`plain`], by way of another program that runs what follows.
+/// Like [`plain`], run by another program that executes its arguments.
 pub(crate) fn plain_below(mut command: Command, role: &str, arg: impl AsRef<Path>) -> Command {
     command
         .args(PLAY)
@@ -46,14 +46,17 @@ pub(crate) fn plain_below(mut command: Command, role: &str, arg: impl AsRef<Path
     command
 }
 
-/// Long enough not to reach the disk in one piece.
+/// Returns content that is too long for a single write.
 pub(crate) fn new_content() -> Vec<u8> {
     b"new ".repeat(100_000)
 }
 
-/// Not a test: what the processes of the other tests do.
+/// Not a test: the entry point of the roles.
 #[test]
-#[expect(clippy::zombie_processes, reason = "some are to outlive this one")]
+#[expect(
+    clippy::zombie_processes,
+    reason = "some children must outlive this process"
+)]
 fn play() {
     let Ok(role) = std::env::var(ROLE) else {
         return;
@@ -77,7 +80,7 @@ fn play() {
             );
         }
         "sleep" => {
-            tell(&arg);
+            report(&arg);
             sleep();
         }
         // Holds the lock until it is killed.
@@ -102,7 +105,7 @@ fn play() {
             std::fs::write(&arg, text).unwrap();
         }
 
-        // Helpers. They end at once, before the harness prints more.
+        // Helpers. They exit at once, before the test harness prints more.
         "cat" => {
             let mut input = Vec::new();
             std::io::stdin().read_to_end(&mut input).unwrap();
@@ -139,19 +142,19 @@ fn play() {
             sleep();
         }
 
-        // Trees. Who is in them is told in files of the folder `arg`.
+        // Trees. Each member writes its identity into a file of the folder `arg`.
         "family" => {
             plain("middle", &arg).spawn().unwrap();
             sleep();
         }
         "middle" => {
             plain("sleep", arg.join("stays")).spawn().unwrap();
-            // A session of its own on Unix, a group and a job of its own on Windows.
+            // Its own session on Unix, its own group and job on Windows.
             run_as("sleep", arg.join("leaves"))
                 .env_remove(READY)
                 .spawn()
                 .unwrap();
-            tell(&arg.join("middle"));
+            report(&arg.join("middle"));
             sleep();
         }
         "siblings" => {
@@ -160,22 +163,22 @@ fn play() {
             }
             sleep();
         }
-        // Ends when asked to, and leaves one child that will end when asked to, and one that will not.
+        // Ends on a stop request, and leaves one child that ends on request and one that does not.
         "host" => {
             plain("listen", arg.join("polite")).spawn().unwrap();
             plain("ignore", arg.join("stubborn")).spawn().unwrap();
             crate::wait_for_file(&arg.join("polite"));
             crate::wait_for_file(&arg.join("stubborn"));
-            requests(true, || tell(&arg));
+            requests(true, || report(&arg));
         }
-        // Starts a tree and ends at once: what it started has no living parent that knows it.
+        // Starts a tree and ends at once, so that the tree has no parent.
         "leave" => {
             let child = run_as("family", &arg).spawn().unwrap();
             crate::wait_for_file(&arg.join("leaves"));
             let tree = serde_json::to_vec(&child.tree()).unwrap();
             file::write_atomic(&arg.join("tree"), &tree, 0o600).unwrap();
         }
-        // Starts two trees, and tells them.
+        // Starts two trees, and writes them into files.
         "outer" | "outer-contained" => {
             for name in ["one", "two"] {
                 let child = run_as("sleep", "");
@@ -189,8 +192,8 @@ fn play() {
             }
             sleep();
         }
-        // Each starts the next, and none waits for it. `arg` says how many more: a test that fails must not leave a
-        // machine full of them.
+        // Each process starts the next one and does not wait for it. `arg` is the number of further ones, so that a
+        // failed test does not fill the machine.
         "breed" => {
             for _ in 0..2 {
                 plain("sleep", "").spawn().unwrap();
@@ -220,17 +223,17 @@ fn play() {
         "kill-a-crowd" => crate::unix::kill_a_crowd(&arg),
 
         "listen" => {
-            let heard = requests(true, || tell(&arg));
+            let reason = requests(true, || report(&arg));
             if !arg.as_os_str().is_empty() {
-                std::fs::write(arg.with_extension("heard"), format!("{heard}\n")).unwrap();
+                std::fs::write(arg.with_extension("heard"), format!("{reason}\n")).unwrap();
             }
         }
-        "ignore" => drop(requests(false, || tell(&arg))),
+        "ignore" => drop(requests(false, || report(&arg))),
         other => panic!("no role {other}"),
     }
 }
 
-/// Listens for requests to stop, `ready` once it does, and ends with the first one or with none.
+/// Listens for stop requests and calls `ready`. If it `obeys`, returns the first request; otherwise runs until it is killed.
 fn requests(obeys: bool, ready: impl FnOnce()) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -248,8 +251,9 @@ fn requests(obeys: bool, ready: impl FnOnce()) -> String {
     })
 }
 
-/// Tells who this is: through the readiness pipe if there is one, else as a line in `file` if that has a name.
-fn tell(file: &Path) {
+/// Reports the identity of this process: over the readiness pipe if there is one, else as a line in `file` if that has a
+/// name.
+fn report(file: &Path) {
     let identity = serde_json::to_string(&Identity::of_current().unwrap()).unwrap();
     match notifier() {
         Some(notifier) => notifier.ready(&identity).unwrap(),
@@ -263,13 +267,16 @@ fn notifier() -> Option<Notifier> {
     Some(Notifier::from_variable(&value).unwrap())
 }
 
-#[expect(clippy::disallowed_methods, reason = "it must print nothing more")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test harness must print nothing more"
+)]
 fn leave(status: i32) -> ! {
     std::io::stdout().flush().unwrap();
     std::process::exit(status)
 }
 
-/// Until somebody ends this process; a test that failed may not, so not for ever.
+/// Sleeps until this process is killed, at most ten minutes, because a failed test may not kill it.
 fn sleep() -> ! {
     let until = Instant::now() + Duration::from_secs(600);
     while let Some(left) = until.checked_duration_since(Instant::now()) {

@@ -1,4 +1,4 @@
-//! What a child is given, and what it is spared.
+//! The start of a child: its input, output, environment, readiness report and lifetime.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,18 +12,18 @@ use process::{Exit, Process};
 use crate::role::{READY, plain, run_as};
 use crate::{PATIENCE, process_in, sleeper, soon};
 
-/// What a role writes to its standard output, after the test harness's own lines, and to the file that is its argument.
+/// Runs a role; returns its stdout, which begins with the test harness's own lines, and the content of its argument file.
 fn output(role: &str, change: impl FnOnce(Spawn) -> Spawn) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
-    let (out, told) = (folder.path().join("out"), folder.path().join("told"));
-    let spawn = change(run_as(role, &told)).stdout(File::create(&out).unwrap());
+    let (out, answer) = (folder.path().join("out"), folder.path().join("answer"));
+    let spawn = change(run_as(role, &answer)).stdout(File::create(&out).unwrap());
     assert!(spawn.spawn().unwrap().wait(soon()).is_exited());
     let read = |file: &Path| std::fs::read_to_string(file).unwrap_or_default();
-    (read(&out), read(&told))
+    (read(&out), read(&answer))
 }
 
 #[test]
-fn a_child_reads_what_it_is_given_and_nothing_of_ours() {
+fn child_reads_only_the_input_that_it_is_given() {
     let (input, mut ours) = std::io::pipe().unwrap();
     std::io::Write::write_all(&mut ours, b"asked").unwrap();
     drop(ours);
@@ -37,15 +37,15 @@ fn a_child_reads_what_it_is_given_and_nothing_of_ours() {
     assert!(read.trim_end().ends_with("role::play ..."), "{read}");
 }
 
-/// Whoever reads the output of a program to its end does not wait for what the program left.
+/// A reader of the program's output does not wait for a background process that the program left.
 #[test]
-fn a_child_that_outlives_us_does_not_hold_our_output_open() {
+fn child_that_outlives_its_starter_does_not_keep_its_output_open() {
     let folder = tempfile::tempdir().unwrap();
     let mut starter = plain("leave", folder.path());
     let mut starter = starter.stdout(Stdio::piped()).spawn().unwrap();
     let mut output = starter.stdout.take().unwrap();
     let (sender, read) = std::sync::mpsc::channel();
-    // Ends with this program when the pipe never does.
+    // Not joined: if the pipe never closes, the thread ends with this program.
     std::thread::spawn(move || sender.send(std::io::copy(&mut output, &mut std::io::sink())));
     let ended = read.recv_timeout(PATIENCE);
     assert!(starter.wait().unwrap().success());
@@ -83,11 +83,13 @@ fn h02_settings_add_up() {
 }
 
 #[test]
-fn h11_dropping_the_handle_leaves_the_child_alone() {
+fn h11_dropping_the_handle_leaves_the_child_running() {
     let child = sleeper();
     let (tree, identity) = (child.tree(), child.identity().clone());
     drop(child);
-    let process = Process::open(&identity).unwrap().expect("it runs on");
+    let process = Process::open(&identity)
+        .unwrap()
+        .expect("the child still runs");
     assert!(
         !process
             .wait(Instant::now() + Duration::from_millis(20))
@@ -98,7 +100,7 @@ fn h11_dropping_the_handle_leaves_the_child_alone() {
 }
 
 #[test]
-fn readiness_is_one_of_five_things() {
+fn readiness_reports_ready_refused_died_or_timed_out() {
     let folder = tempfile::tempdir().unwrap();
     let arg = folder.path().join("x");
     let start = |role: &str, deadline: Instant| {
@@ -111,14 +113,14 @@ fn readiness_is_one_of_five_things() {
     assert!(matches!(start("refuse", soon()).0, Start::Refused(why) if why == "no room; at all"));
     assert!(matches!(start("die", soon()).0, Start::Died));
 
-    // One that says nothing.
+    // A child that reports nothing.
     let (word, child) = start("family", Instant::now());
     assert!(matches!(word, Start::TimedOut));
     kill_tree(&child.tree(), Duration::ZERO).unwrap();
 }
 
 #[test]
-fn a_readiness_variable_that_is_not_a_pipe_is_refused() {
+fn readiness_variable_that_names_no_pipe_is_rejected() {
     let file = tempfile::tempfile().unwrap();
     #[cfg(unix)]
     let number = std::os::fd::AsRawFd::as_raw_fd(&file).to_string();
@@ -127,12 +129,12 @@ fn a_readiness_variable_that_is_not_a_pipe_is_refused() {
     for value in ["", "x", "-1", "0", "2", "99999", &number] {
         assert!(Notifier::from_variable(value).is_err(), "{value}");
     }
-    // Refused, not closed.
+    // The descriptor was rejected, but not closed.
     assert!(file.metadata().is_ok());
 }
 
 #[test]
-fn a_program_that_is_not_there_is_named() {
+fn missing_program_is_named_in_the_error() {
     let error = Spawn::new("no-such-program")
         .spawn()
         .unwrap_err()
@@ -153,7 +155,7 @@ fn a_program_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_child_outlives_its_parent_and_is_ended_from_what_was_stored() {
+fn child_outlives_its_parent_and_is_killed_from_its_stored_tree() {
     let folder = tempfile::tempdir().unwrap();
     let mut parent = run_as("leave", folder.path()).spawn().unwrap();
     assert!(matches!(parent.wait(soon()), Exit::Exited(Some(status)) if status.success()));

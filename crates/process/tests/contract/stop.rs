@@ -1,4 +1,4 @@
-//! Asking first.
+//! Stopping a process: a request first, then SIGTERM, then SIGKILL.
 
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ const SHORT: Patience = Patience {
     signal: Duration::from_millis(50),
 };
 
-/// Ends when it is asked to (SIGTERM, the named event).
+/// Starts a process that ends on a stop request (SIGTERM, the named event).
 fn obedient() -> Child {
     ready(run_as("listen", "")).0
 }
 
-/// Hears every request and follows none.
+/// Starts a process that receives every stop request and ignores it.
 fn stubborn() -> Child {
     ready(run_as("ignore", "")).0
 }
 
 #[tokio::test]
-async fn h17_each_step_is_tried_and_none_takes_for_ever() {
+async fn h17_stop_tries_each_step_for_a_bounded_time() {
     let hung = std::future::pending::<Result<(), String>>();
     let refused = async { Err("no socket") };
     let deaf = async { Ok::<(), String>(()) };
@@ -69,7 +69,7 @@ async fn h17_each_step_is_tried_and_none_takes_for_ever() {
 }
 
 #[tokio::test]
-async fn h03_what_an_obedient_process_leaves_is_ended_too() {
+async fn h03_stop_also_kills_what_an_obedient_process_leaves() {
     let folder = tempfile::tempdir().unwrap();
     let child = run_as("family", folder.path()).spawn().unwrap();
     let below = ["middle", "stays", "leaves"].map(|name| process_in(&folder.path().join(name)));
@@ -92,7 +92,7 @@ async fn h03_what_an_obedient_process_leaves_is_ended_too() {
 }
 
 #[test]
-fn h12_a_request_to_stop_is_heard_without_a_terminal() {
+fn h12_stop_request_arrives_without_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let (child, _) = ready(run_as("listen", folder.path().join("one")));
     let process = Process::open(child.identity()).unwrap().unwrap();
@@ -102,6 +102,6 @@ fn h12_a_request_to_stop_is_heard_without_a_terminal() {
         "Requested\n"
     );
     assert!(process.wait(crate::soon()).is_exited());
-    // Asked again: gone is success.
+    // A request to a process that is gone is a success.
     process::stop::ask(&process).unwrap();
 }

@@ -1,4 +1,4 @@
-//! The end of all, and of nobody else.
+//! Killing a tree kills every member and no other process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use testutils::Bystander;
 use crate::role::run_as;
 use crate::{process_in, ready, sleeper, soon, wait_for_file};
 
-/// Root, middle, and below the middle one that stays in the session and one that leaves it.
+/// A root, its child, and two grandchildren: one that stays in the session and one that leaves it.
 struct Family {
     root: process::spawn::Child,
     middle: Process,
@@ -30,7 +30,7 @@ fn family(folder: &Path, subreaper: bool) -> Family {
 }
 
 #[test]
-fn h03_nobody_survives_whoever_died_first_and_whoever_left() {
+fn h03_every_member_is_killed_whichever_died_first_or_left_the_session() {
     for (subreaper, marked, middle_first, root_first) in [
         (false, true, false, false),
         (false, false, false, false),
@@ -39,7 +39,7 @@ fn h03_nobody_survives_whoever_died_first_and_whoever_left() {
         (false, true, false, true),
         (false, true, true, true),
     ] {
-        // Only Linux has subreapers, which keep a tree in one piece without a mark.
+        // Only Linux has subreapers, which keep a tree connected without a mark.
         if subreaper && !cfg!(target_os = "linux") {
             continue;
         }
@@ -70,7 +70,7 @@ fn h03_nobody_survives_whoever_died_first_and_whoever_left() {
             !family.middle.is_running() && !family.root.process().is_running(),
             "{case}"
         );
-        // h04: killed is killed.
+        // h04: killing a tree that is already gone is a success.
         assert_eq!(
             kill_tree(&tree, Duration::from_secs(5)).unwrap(),
             Killed::default(),
@@ -80,9 +80,9 @@ fn h03_nobody_survives_whoever_died_first_and_whoever_left() {
 }
 
 #[test]
-fn h03_those_who_stay_after_the_root_ended_on_request_are_asked_and_then_killed() {
+fn h03_members_that_outlive_an_obedient_root_are_asked_to_stop_and_then_killed() {
     let folder = tempfile::tempdir().unwrap();
-    // The root goes at once; one child goes when asked, the other never.
+    // The root ends at once on request; one child ends on request, the other never.
     let (child, _) = ready(run_as("host", folder.path()));
     let stubborn = process_in(&folder.path().join("stubborn"));
     let killed = kill_tree(&child.tree(), Duration::from_secs(3))
@@ -100,7 +100,7 @@ fn h03_those_who_stay_after_the_root_ended_on_request_are_asked_and_then_killed(
 }
 
 #[test]
-fn h04_what_ends_when_it_is_asked_is_not_killed() {
+fn h04_process_that_ends_on_request_is_not_killed() {
     let (child, _) = ready(run_as("listen", ""));
     assert_eq!(
         kill_tree(&child.tree(), soon() - std::time::Instant::now()).unwrap(),
@@ -110,7 +110,7 @@ fn h04_what_ends_when_it_is_asked_is_not_killed() {
 }
 
 #[test]
-fn h05_a_process_that_leads_no_group_dies_alone() {
+fn h05_process_that_leads_no_group_is_killed_alone() {
     let folder = tempfile::tempdir().unwrap();
     let leader = run_as("siblings", folder.path()).spawn().unwrap();
     let [member, sibling] = ["member", "sibling"].map(|name| process_in(&folder.path().join(name)));
@@ -134,7 +134,7 @@ fn h06_bystanders_of_the_same_user_and_of_other_trees_are_not_touched() {
 }
 
 #[test]
-fn a_tree_within_a_tree_ends_alone_and_with_the_outer_one() {
+fn nested_tree_ends_alone_and_with_the_outer_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut outer = run_as("outer", folder.path()).spawn().unwrap();
     let trees = ["one", "two"].map(|name| {
@@ -147,11 +147,11 @@ fn a_tree_within_a_tree_ends_alone_and_with_the_outer_one() {
     });
     kill_tree(&trees[0], Duration::ZERO).unwrap();
     assert!(!one.is_running() && two.is_running() && outer.process().is_running());
-    // Also when whoever started it has gone.
+    // The same after the process that started it has ended.
     outer.process().signal(Signal::Kill).unwrap();
     assert!(outer.wait(soon()).is_exited());
     assert!(two.is_running());
-    // By the mark alone, which a child knows as well as whoever started it did.
+    // By the mark alone, which the child has in its environment.
     let marked = Tree::marked(outer.tree().mark.unwrap());
     let members = marked.members().unwrap();
     assert!(members.iter().any(|one| one.identity() == two.identity()));
@@ -161,7 +161,7 @@ fn a_tree_within_a_tree_ends_alone_and_with_the_outer_one() {
 }
 
 #[test]
-fn nobody_kills_itself_by_mistake() {
+fn tree_of_the_calling_process_is_not_killed() {
     let own = Tree::new(process::Identity::of_current().unwrap(), None);
     assert!(matches!(
         kill_tree(&own, Duration::ZERO),
@@ -169,7 +169,7 @@ fn nobody_kills_itself_by_mistake() {
     ));
 }
 
-/// Unix has its own, of sessions (`unix.rs`).
+/// Unix has its own version, which uses sessions (`unix.rs`).
 #[cfg(windows)]
 #[test]
 fn a_tree_that_forks_all_the_time_ends_too() {

@@ -1,4 +1,4 @@
-//! The part of the contract that Windows has no counterpart of: sessions, descriptors, modes, signals, zombies.
+//! The part of the contract that has no counterpart on Windows: sessions, descriptors, modes, signals, zombies.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -18,14 +18,14 @@ pub(crate) fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
 }
 
-/// The process whose PID a script wrote, a line by itself, into `file`.
+/// Opens the process whose PID a script wrote into `file`, on a line by itself.
 pub(crate) fn process_in(file: &Path) -> Process {
     let pid: u32 = wait_for_file(file).trim_end().parse().unwrap();
     let identity = Identity::of(pid).unwrap().unwrap();
     Process::open(&identity).unwrap().unwrap()
 }
 
-/// What the script prints.
+/// Runs the script and returns its stdout.
 fn output(script: &str, change: impl FnOnce(Spawn) -> Spawn) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (out, err) = (folder.path().join("out"), folder.path().join("err"));
@@ -40,19 +40,19 @@ fn output(script: &str, change: impl FnOnce(Spawn) -> Spawn) -> String {
 }
 
 #[test]
-fn h01_a_child_leads_a_session_and_a_group_of_its_own() {
+fn h01_child_leads_its_own_session_and_group() {
     // Field 1 is the PID, 5 the process group, 6 the session (proc_pid_stat(5)).
     let fields = output("cat /proc/$$/stat | cut -d' ' -f1,5,6", |spawn| spawn);
     let fields: Vec<&str> = fields.split_whitespace().collect();
     assert_eq!(fields, [fields[0]; 3]);
 }
 
-/// A starter that ignores and blocks signals, limits the size of files, has an open umask and a folder of its own.
+/// The starter ignores and blocks signals, limits the size of files, has an open umask and another working directory.
 #[cfg(target_os = "linux")]
 #[test]
 fn child_inherits_no_process_state_of_its_starter() {
     let folder = tempfile::tempdir().unwrap();
-    let told = folder.path().join("told");
+    let state = folder.path().join("state");
     let mut shell = std::process::Command::new("sh");
     // `env` blocks signals (coreutils 8.31); the soft limit is large enough for the test's own files.
     let script = "trap '' INT QUIT CHLD TERM HUP; umask 000; ulimit -S -f 1000; \
@@ -62,18 +62,18 @@ fn child_inherits_no_process_state_of_its_starter() {
         .arg(std::env::current_exe().unwrap())
         .current_dir(folder.path());
     let role = "start-a-child-that-prints-its-state";
-    let output = crate::role::plain_below(shell, role, &told)
+    let output = crate::role::plain_below(shell, role, &state)
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let text = std::fs::read_to_string(told).unwrap();
+    let text = std::fs::read_to_string(state).unwrap();
     for set in ["SigBlk:", "SigIgn:"] {
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(set))
             .unwrap();
         let signals = u64::from_str_radix(line.trim(), 16).unwrap();
-        // Without the real-time signals, some of which the C library keeps for itself.
+        // Without the real-time signals, some of which the C library reserves.
         assert_eq!(signals & 0x7fff_ffff, 0, "{text}");
     }
     assert!(
@@ -83,8 +83,8 @@ fn child_inherits_no_process_state_of_its_starter() {
 }
 
 #[test]
-fn a_child_has_no_input_and_no_descriptor_of_ours() {
-    // Open in us as our own parent's carelessness might leave it.
+fn child_has_no_input_and_inherits_no_descriptor() {
+    // Not close-on-exec, like a descriptor that a careless parent left open.
     let careless = File::open("/dev/zero").unwrap();
     rustix::io::fcntl_setfd(&careless, rustix::io::FdFlags::empty()).unwrap();
     let open = output("ls /proc/$$/fd; cat; readlink /proc/$$/fd/0", |spawn| spawn);
@@ -95,7 +95,7 @@ fn a_child_has_no_input_and_no_descriptor_of_ours() {
         "{open}"
     );
     assert!(open.ends_with("/dev/null\n"), "{open}");
-    // What is passed on purpose is there.
+    // A descriptor that is passed on purpose is open.
     let passed = output("readlink /proc/$$/fd/$FD", |mut spawn| {
         let fd = spawn.pass_fd(careless.try_clone().unwrap().into()).unwrap();
         spawn.env("FD", fd.to_string())
@@ -104,7 +104,7 @@ fn a_child_has_no_input_and_no_descriptor_of_ours() {
 }
 
 #[test]
-fn h08_a_helper_that_closed_its_outputs_is_waited_for_and_killed() {
+fn h08_helper_that_closed_its_outputs_is_killed_at_its_deadline() {
     let script = "exec >&- 2>&-; sleep 1000";
     let run = Run::new("sh", Duration::from_millis(500)).args(["-c", script]);
     let error = run.run().unwrap_err();
@@ -113,7 +113,7 @@ fn h08_a_helper_that_closed_its_outputs_is_waited_for_and_killed() {
 }
 
 #[test]
-fn the_mode_is_what_was_asked_for_also_for_a_file_that_was_there() {
+fn file_gets_the_requested_mode_even_if_it_existed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     std::fs::write(&path, "open to all").unwrap();
@@ -125,7 +125,7 @@ fn the_mode_is_what_was_asked_for_also_for_a_file_that_was_there() {
 }
 
 #[test]
-fn private_folders_are_private_and_those_above_stay_as_they_are() {
+fn private_folder_gets_mode_0700_and_existing_parents_keep_theirs() {
     let folder = tempfile::tempdir().unwrap();
     let above = folder.path().join("above");
     std::fs::create_dir(&above).unwrap();
@@ -142,7 +142,7 @@ fn private_folders_are_private_and_those_above_stay_as_they_are() {
 }
 
 #[test]
-fn h07_whom_nobody_waits_for_is_reaped() {
+fn h07_dropped_child_is_reaped() {
     let child = Spawn::new("sleep").arg("1000").spawn().unwrap();
     let (tree, identity) = (child.tree(), child.identity().clone());
     drop(child);
@@ -159,8 +159,8 @@ fn h07_whom_nobody_waits_for_is_reaped() {
 }
 
 #[test]
-fn h12_signals_of_a_terminal_are_told_apart() {
-    for (signal, heard) in [
+fn h12_terminal_signals_are_distinguished() {
+    for (signal, reason) in [
         (Signal::Interrupt, "Interrupted"),
         (Signal::Hangup, "TerminalClosed"),
     ] {
@@ -169,14 +169,14 @@ fn h12_signals_of_a_terminal_are_told_apart() {
         child.process().signal(signal).unwrap();
         assert_eq!(
             wait_for_file(&folder.path().join("one.heard")),
-            format!("{heard}\n")
+            format!("{reason}\n")
         );
         assert!(child.wait(soon()).is_exited());
     }
 }
 
 #[test]
-fn h03_an_orphan_without_a_mark_is_found_by_its_session() {
+fn h03_orphan_without_a_mark_is_found_by_its_session() {
     let folder = tempfile::tempdir().unwrap();
     let script = "sh -c 'env -i sleep 1000 & echo $! > below' & wait; echo > orphaned; sleep 1000";
     let script = script.replace("env -i", "env -i PATH=\"$PATH\"");
@@ -193,7 +193,7 @@ fn h03_an_orphan_without_a_mark_is_found_by_its_session() {
 
 #[test]
 fn a_tree_that_forks_all_the_time_ends_too() {
-    // It would go on long enough for any machine, and yet drown none when this test fails.
+    // Enough forks to outlast the kill on any machine, and few enough to end soon if this test fails.
     let script = "i=0; while [ $((i += 1)) -le 2000 ]; do \
                   setsid sh -c 'sleep 0.05; sh -c \"sleep 100\"' & sleep 0.001; done; wait";
     let child = Spawn::new("sh").args(["-c", script]).spawn().unwrap();
@@ -205,14 +205,14 @@ fn a_tree_that_forks_all_the_time_ends_too() {
     assert!(child.tree().members().unwrap().is_empty());
 }
 
-/// A process that starts the next one and ends, and so on: whoever is found is gone before it can be stopped. It ends
-/// with its folder, or when it would have drowned the machine after a test that failed.
+/// Starts a chain of processes, each of which starts the next one and ends, so that a process which is found is gone before
+/// it can be stopped. The chain ends when `folder` is removed, or after 300,000 processes if the test failed.
 #[expect(unsafe_code, reason = "programs would be too slow")]
 pub(crate) fn storm(folder: &Path, leaves: bool) {
     let going = folder.join("going");
     std::fs::write(&going, "\n").unwrap();
     let going = std::ffi::CString::new(going.into_os_string().into_encoded_bytes()).unwrap();
-    // SAFETY: what a fork of a program with threads may do: system calls, and nothing that allocates or locks.
+    // SAFETY: after the fork of a program with threads only system calls are made; nothing allocates or locks.
     unsafe {
         if libc::fork() != 0 {
             return;
@@ -231,7 +231,7 @@ pub(crate) fn storm(folder: &Path, leaves: bool) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_storm_that_nobody_can_follow_ends_with_its_session() {
+fn processes_that_fork_faster_than_they_are_listed_end_with_their_session() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(['.', '-']).flat_map(str::parse::<u32>);
     let version = (numbers.next().unwrap(), numbers.next().unwrap());
@@ -250,14 +250,14 @@ fn a_storm_that_nobody_can_follow_ends_with_its_session() {
         .unwrap();
     wait_for_file(&folder.path().join("going"));
     kill_tree(&root.tree(), Duration::ZERO).unwrap();
-    // Each of them had the pipe; it ends with the last.
+    // Every process of the chain has the pipe open, so the pipe closes when the last of them ends.
     let limit = rustix::event::Timespec {
         tv_sec: PATIENCE.as_secs().cast_signed(),
         tv_nsec: 0,
     };
     let mut fds = [rustix::event::PollFd::new(
         &ended,
-        // What the test harness printed is there too.
+        // Only the hang-up, because the test harness also printed into the pipe.
         rustix::event::PollFlags::empty(),
     )];
     assert_eq!(rustix::event::poll(&mut fds, Some(&limit)).unwrap(), 1);
@@ -265,7 +265,7 @@ fn a_storm_that_nobody_can_follow_ends_with_its_session() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_crowd_that_is_larger_than_our_descriptors_ends_too() {
+fn tree_larger_than_the_descriptor_limit_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut limited = std::process::Command::new("sh");
     limited
@@ -274,11 +274,11 @@ fn a_crowd_that_is_larger_than_our_descriptors_ends_too() {
     let output = crate::role::plain_below(limited, "kill-a-crowd", folder.path())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}");
 }
 
-/// What a process with few descriptors does, in sessions of their own so that no group is signalled for all.
+/// Kills more processes than it can have descriptors. Each has its own session, so that no group signal reaches them all.
 #[cfg(target_os = "linux")]
 pub(crate) fn kill_a_crowd(folder: &Path) {
     let script =
@@ -293,10 +293,10 @@ pub(crate) fn kill_a_crowd(folder: &Path) {
     assert!(root.tree().members().unwrap().is_empty());
 }
 
-/// In a container the session's leader is often outside the PID namespace, and `getsid` answers 0.
+/// In a container the session leader is often outside the PID namespace, and `getsid` returns 0.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_process_whose_session_is_led_from_outside_its_pid_namespace_is_no_root_of_a_tree() {
+fn process_whose_session_leader_is_outside_its_pid_namespace_has_no_mark() {
     let folder = tempfile::tempdir().unwrap();
     let answer = folder.path().join("mark");
     let namespace = ["--user", "--map-root-user", "--pid", "--fork"];
