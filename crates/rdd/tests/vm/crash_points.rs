@@ -158,19 +158,19 @@ const POINTS: &[(&str, Way)] = &[
     ),
     (
         "review.work-moved",
-        Way::Elsewhere("review/tests/run/interrupted.rs"),
+        Way::Elsewhere("deep-review/tests/run/interrupted.rs"),
     ),
     (
         "review.planned",
-        Way::Elsewhere("review/tests/run/interrupted.rs"),
+        Way::Elsewhere("deep-review/tests/run/interrupted.rs"),
     ),
     (
         "review.recorded",
-        Way::Elsewhere("review/tests/run/interrupted.rs"),
+        Way::Elsewhere("deep-review/tests/run/interrupted.rs"),
     ),
     (
         "review.finished",
-        Way::Elsewhere("review/tests/run/interrupted.rs"),
+        Way::Elsewhere("deep-review/tests/run/interrupted.rs"),
     ),
 ];
 

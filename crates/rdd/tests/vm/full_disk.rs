@@ -73,7 +73,7 @@ rm "$HOME/fill"
 wait $writer
 echo "before: $(cat "$HOME/../before")"
 echo "after: $("$rdd" limavm shell web -- sudo sh -c 'echo 3 > /proc/sys/vm/drop_caches; sha256sum < data')"
-echo "errors: $("$rdd" limavm shell web -- sudo sh -c 'dmesg | grep -ci "i/o error\|aborting journal\|read-only" || true')"
+echo "errors: $("$rdd" limavm shell web -- sudo sh -c 'dmesg | grep -ci "i/o error\|aborting journal\|remounting filesystem read-only" || true')"
 until info | grep -q '"phase":"running"'; do sleep 0.2; done
 "$rdd" svc delete
 "#;

@@ -335,9 +335,12 @@ fn h24_interrupted_writes_of_a_start_lose_nothing() {
     world.create(false);
     let deaths = each_time("file.written", |armed| {
         world.arm(armed);
-        world.rdd(&["limavm", "start", VM, "--wait=false"]);
-        let died = world.dies_before_it_runs();
+        let start = ["limavm", "start", VM, "--wait=false"];
+        // The daemon may die while it answers.
+        let answered = world.instance.rdd_within(&start, PATIENCE);
+        let died = !answered.status.success() || world.dies_before_it_runs();
         world.recover();
+        world.rdd(&start);
         world.settles(armed, Declared::Running);
         world.rdd(&["limavm", "stop", VM, "--wait"]);
         world.settles(armed, Declared::Stopped);

@@ -16,6 +16,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// The name of the only VM.
 pub(super) const VM: &str = "vm";
 
+/// STATUS/REASON of the condition `Running`.
+const CONDITION: &str = "jsonpath={.status.conditions[?(@.type==\"Running\")].status}/{.status.conditions[?(@.type==\"Running\")].reason}";
+
 /// The declared state of the VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Declared {
@@ -129,10 +132,21 @@ impl World {
         });
     }
 
-    /// Waits for the starting VM: returns true when its hostagent dies, false when the VM runs.
+    /// Waits for the starting VM: returns true when the daemon or the VM's hostagent dies, false when the VM runs.
     pub(super) fn dies_before_it_runs(&self) -> bool {
         poll(PATIENCE, "a death or a VM that runs", || {
-            match self.condition("Running").as_str() {
+            if self.processes(&["svc", "serve"]).is_empty() {
+                return Ok(true);
+            }
+            let asked = self
+                .instance
+                .run("kubectl", PATIENCE)
+                .arg("--kubeconfig")
+                .arg(self.instance.kubeconfig())
+                .args(["get", "limavm", VM, "-o", CONDITION])
+                .run_any()
+                .unwrap();
+            match asked.text().as_str() {
                 "True/Started" => Ok(false),
                 "False/StartFailed" => Ok(true),
                 other => Err(other.to_owned()),
