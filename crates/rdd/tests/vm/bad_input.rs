@@ -95,6 +95,8 @@ fn sha256(instance: &Instance, path: &Path) -> String {
 #[test]
 fn broken_template_is_refused_with_the_place_and_creates_nothing() {
     let instance = fresh();
+    // A command that refuses the text itself starts no daemon.
+    instance.rdd_ok(&["svc", "start"]);
     let file = instance.scratch().join("template.yaml");
     let create = ["limavm", "create", NAME, &file.to_string_lossy()].map(str::to_owned);
     let create: Vec<&str> = create.iter().map(String::as_str).collect();
