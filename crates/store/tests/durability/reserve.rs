@@ -65,7 +65,7 @@ fn open(path: &Path) -> IndexedStore {
 
 /// The child: fills the disk with ordinary writes, and goes on with urgent ones.
 #[tokio::test]
-#[ignore = "a child of the test above"]
+#[ignore = "run by another test"]
 async fn writer() {
     let Some((_, database)) = child::role() else {
         return;
