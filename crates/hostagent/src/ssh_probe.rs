@@ -138,6 +138,7 @@ mod tests {
     #[test]
     fn ssh_messages_are_classified() {
         let config = std::path::Path::new("/vm/ssh.config");
+        let known_hosts = config.with_file_name("known_hosts").display().to_string();
         for (stderr, kind, shown) in [
             (
                 "banner\nkex_exchange_identification: Connection closed by remote host\n\n",
@@ -157,7 +158,7 @@ mod tests {
             (
                 "No ED25519 host key is known\nHost key verification failed.",
                 LoginErrorKind::Guest,
-                "/vm/known_hosts",
+                &known_hosts,
             ),
             ("", LoginErrorKind::Guest, ""),
         ] {

@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use process::command::{CommandError, Run};
+use process::spawn::SpawnError;
 
 use super::distro::{Distro, Wsl};
 use super::error::WslError;
@@ -123,6 +124,11 @@ impl Wsl {
                 text: format!("{}\n{}", decode(&output.stdout), decode(&output.stderr)),
             }),
             Err(CommandError::TimedOut { .. }) => Err(WslError::ServiceHangs { command, limit }),
+            Err(CommandError::Spawn(error @ SpawnError::NotFound { .. })) => {
+                Err(WslError::NotInstalled {
+                    reason: error.to_string(),
+                })
+            }
             Err(error) => Err(WslError::Run {
                 reason: error.to_string(),
             }),

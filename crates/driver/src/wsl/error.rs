@@ -37,6 +37,12 @@ pub enum WslError {
         /// What it printed on stdout and stderr.
         output: String,
     },
+    /// `wsl.exe` does not exist, so there is no distribution.
+    #[error("{reason}; is WSL installed (`wsl --install`)?")]
+    NotInstalled {
+        /// What was tried.
+        reason: String,
+    },
     /// `wsl.exe` could not be run.
     #[error("{reason}; is WSL installed (`wsl --install`)?")]
     Run {

@@ -35,8 +35,10 @@ impl Wsl {
     /// # Errors
     /// `wsl.exe` does not answer.
     pub async fn state(&self, distro: &Distro) -> Result<State, WslError> {
-        if !holds(&self.registered().await?, distro) {
-            return Ok(State::Absent);
+        match self.registered().await {
+            Ok(names) if holds(&names, distro) => {}
+            Ok(_) | Err(WslError::NotInstalled { .. }) => return Ok(State::Absent),
+            Err(error) => return Err(error),
         }
         if !distro.folder.join(DISK).is_file() || mark(distro).exists() {
             return Ok(State::Broken);
@@ -120,6 +122,7 @@ impl Wsl {
         // Without a look first, because a distribution that starts after the look would be missed.
         match self.end(distro).await {
             Ok(()) => {}
+            Err(WslError::NotInstalled { .. }) => return Ok(()),
             Err(error @ (WslError::ServiceHangs { .. } | WslError::Run { .. })) => {
                 return Err(error);
             }

@@ -229,9 +229,6 @@ async fn fake_wsl_failure_is_not_an_empty_list() {
     assert!(world.changes().is_empty());
     let seen = world.driver().observe(&world.dir).await;
     assert!(matches!(seen, MachineState::Unknown { .. }), "{seen:?}");
-    let none = Wsl::new(world.path("no-such.exe"), limits());
-    let error = none.state(&world.distro).await.unwrap_err().to_string();
-    assert!(error.contains("wsl --install"), "{error}");
 }
 
 #[tokio::test]
@@ -296,6 +293,17 @@ async fn h39_fake_wsl_that_does_not_terminate_is_not_unregistered() {
     world.repaired();
     machine.kill(PATIENCE).await.unwrap();
     assert!(!world.changes().contains(&"--unregister".to_owned()));
+}
+
+#[tokio::test]
+async fn machine_without_wsl_is_absent_and_can_be_destroyed() {
+    let world = World::new();
+    let none = Wsl::new(world.path("none.exe"), limits());
+    let error = none.register(&world.distro).await.unwrap_err().to_string();
+    assert!(error.contains("wsl --install"), "{error}");
+    let driver = WslDriver::with(none);
+    assert_eq!(driver.observe(&world.dir).await, MachineState::Absent);
+    driver.destroy(&world.dir, PATIENCE).await.unwrap();
 }
 
 #[tokio::test]

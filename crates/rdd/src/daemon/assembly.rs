@@ -289,7 +289,8 @@ async fn restore_files(
     let server = format!("https://127.0.0.1:{port}");
     loop {
         tokio::time::sleep(RESTORE).await;
-        let is_right = std::fs::read_to_string(&ready_file).is_ok_and(|current| current == ready);
+        let is_right = std::fs::read(&ready_file)
+            .is_ok_and(|current| serde_json::from_slice::<Ready>(&current).is_ok());
         let mut restored = if is_right {
             Ok(())
         } else {

@@ -66,6 +66,7 @@ pub(crate) fn delete(context: &Context, timeout: Timeout) -> anyhow::Result<Remo
         drop(locks);
         process::file::remove_if_there(&context.paths.dir.join(ownership::MARKER))?;
         process::file::remove_empty_folder(&context.paths.dir).or(removed)?;
+        removal.removed.push(context.paths.dir.clone());
     }
     Ok(removal)
 }
