@@ -185,13 +185,16 @@ impl WslDriver {
 }
 
 /// Terminates a distribution and ends its keeper. A keeper that was started just before may boot the distribution again
-/// after the termination, so that is looked for once the keeper is gone.
+/// after the termination, so a distribution that still runs is terminated a second time.
 pub(super) async fn end(
     wsl: &Wsl,
     distro: &Distro,
     keeper: Option<&Identity>,
 ) -> Result<(), WslError> {
-    wsl.terminate(distro).await?;
+    match wsl.terminate(distro).await {
+        Err(WslError::NotDone { .. }) => wsl.terminate(distro).await?,
+        terminated => terminated?,
+    }
     let Some(keeper) = keeper else { return Ok(()) };
     end_keeper(keeper).await;
     if wsl.state(distro).await? == State::Running {
