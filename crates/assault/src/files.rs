@@ -2,14 +2,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::plane::{CONFIG_MAPS, Shared};
+use crate::plane::{CONFIG_MAPS, Shared, until};
 use crate::trial::{Outcome, Trial};
 
 /// What a stored value of the trial contains, so that its bytes are found in the database file.
 const MARKER: &str = "a-marker-that-no-other-value-contains";
+
+/// The daemon restores a removed file within seconds.
+const RESTORED: Duration = Duration::from_secs(60);
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
@@ -18,7 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             "files: config.yaml removed while the daemon runs",
             async |plane: Shared| {
                 fs::remove_file(plane.instance.kubeconfig()).map_err(|error| error.to_string())?;
-                works(&plane)
+                until(RESTORED, async || command(&plane, &["limavm", "list"])).await
             },
         )
         .stopping(),
@@ -112,7 +116,7 @@ async fn changed_byte(plane: Shared) -> Outcome {
     works(&plane)?;
     let listed = plane
         .instance
-        .run("kubectl", std::time::Duration::from_secs(30))
+        .run("kubectl", Duration::from_secs(30))
         .arg("--kubeconfig")
         .arg(plane.instance.kubeconfig())
         .args(["get", "--raw", CONFIG_MAPS])
