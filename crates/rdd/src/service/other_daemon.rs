@@ -3,10 +3,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use process::Identity;
+use process::{Identity, Process};
 
 use crate::context::Context;
 use crate::paths::Paths;
@@ -14,6 +14,8 @@ use crate::service::ownership;
 
 /// How long a connection to a port of this host may take.
 const CONNECT: Duration = Duration::from_millis(500);
+/// How long a daemon that has released its lock may take to exit.
+const EXIT: Duration = Duration::from_secs(3);
 
 /// Refuses to go on when another daemon uses the instance's folder. Call it while no daemon holds `rdd.lock`.
 pub(crate) fn refuse(context: &Context) -> anyhow::Result<()> {
@@ -25,7 +27,10 @@ pub(crate) fn refuse(context: &Context) -> anyhow::Result<()> {
         return Ok(());
     };
     // The number alone proves nothing: a daemon that was killed leaves its file, and the number may be used again.
-    let lives = matches!(Identity::of(pid), Ok(Some(_))) && pid != std::process::id();
+    let Ok(Some(identity)) = Identity::of(pid) else {
+        return Ok(());
+    };
+    let lives = pid != std::process::id() && uses(pid, paths) && !exits(&identity)?;
     if lives && uses(pid, paths) {
         bail!(
             "the process {pid} uses {} and is no daemon of this program, since it does not hold {}; it may be the \
@@ -35,6 +40,12 @@ pub(crate) fn refuse(context: &Context) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether the process exits soon: a daemon of this program releases its lock before it is gone.
+fn exits(identity: &Identity) -> anyhow::Result<bool> {
+    let process = Process::open(identity)?;
+    Ok(process.is_none_or(|process| process.wait(Instant::now() + EXIT).is_exited()))
 }
 
 /// Whether the process has a file open in the instance's folder; where that cannot be seen, whether a program listens

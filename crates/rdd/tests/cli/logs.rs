@@ -75,6 +75,7 @@ fn logs_of_vms_are_kept_on_request_by_delete_and_reset() {
         said(&instance, &["svc", "create"]);
         let vm = instance.lima_home().join("web");
         fs::create_dir_all(&vm).unwrap();
+        fs::write(vm.join("lima.yaml"), "images: []\n").unwrap();
         fs::write(vm.join("ha.stderr.log"), command).unwrap();
         said(&instance, &["svc", command]);
         assert!(!vm.exists());
