@@ -32,8 +32,9 @@ pub(crate) fn delete(context: &Context, timeout: Timeout) -> anyhow::Result<Remo
     process::crash::point("svc.delete.after-vms");
     keep_vm_logs(context)?;
     let mut removal = Removal::default();
+    let vms = vms(context, |_| true)?;
     with_locks_in_it(gone, || {
-        remove_vms(context, |_| true, &mut removal)?;
+        remove_vms(&vms, &mut removal)?;
         remove_folder(
             context,
             &context.paths.lima_home(),
@@ -77,14 +78,9 @@ pub(crate) fn reset(context: &Context, timeout: Timeout) -> anyhow::Result<bool>
     let lima = lima::layout::LimaHome::new(context.paths.lima_home());
     let gone = orphans::end(&lima.root)?;
     keep_vm_logs(context)?;
-    with_locks_in_it(gone, || {
-        let kept = [lima.config_dir(), lima.root.join(ownership::MARKER)];
-        remove_vms(
-            context,
-            |entry| !kept.iter().any(|kept| kept == entry),
-            &mut Removal::default(),
-        )
-    })?;
+    let kept = [lima.config_dir(), lima.root.join(ownership::MARKER)];
+    let vms = vms(context, |entry| !kept.iter().any(|kept| kept == entry))?;
+    with_locks_in_it(gone, || remove_vms(&vms, &mut Removal::default()))?;
     process::crash::point("svc.reset.after-vms");
     let database = context.paths.database();
     store::remove_database(&database)
@@ -92,31 +88,51 @@ pub(crate) fn reset(context: &Context, timeout: Timeout) -> anyhow::Result<bool>
     Ok(locks.was_running)
 }
 
-/// Removes the entries of the Lima home that rdd makes and `chosen` names. The folder of a VM can be a link to another
-/// disk; then what it leads to is removed as well.
-fn remove_vms(
-    context: &Context,
-    chosen: impl Fn(&Path) -> bool,
-    removal: &mut Removal,
-) -> anyhow::Result<()> {
-    for entry in ownership::entries(&context.paths.lima_home())? {
-        if !chosen(&entry)
-            || !ownership::is_in_lima_home(&entry)
-            || entry.ends_with(ownership::MARKER)
-        {
-            continue;
-        }
-        if let Some(target) = link_target(&entry) {
-            if ownership::is_vm(&target) {
-                remove_all(&target)?;
-                removal.removed.push(target);
-            } else {
-                removal.left.push(target);
+/// An entry of the Lima home that is to be removed.
+struct Entry {
+    path: PathBuf,
+    /// Where it leads if it is a link, and whether that is the folder of a VM.
+    target: Option<(PathBuf, bool)>,
+}
+
+/// The entries of the Lima home that rdd makes and `chosen` names. They are listed before the first removal, because a
+/// folder whose removal failed half way no longer looks like that of a VM.
+fn vms(context: &Context, chosen: impl Fn(&Path) -> bool) -> anyhow::Result<Vec<Entry>> {
+    let entries = ownership::entries(&context.paths.lima_home())?;
+    let removed = entries.into_iter().filter(|entry| {
+        chosen(entry) && ownership::is_in_lima_home(entry) && !entry.ends_with(ownership::MARKER)
+    });
+    let with_target = removed.map(|path| {
+        let target = link_target(&path).map(|target| {
+            let is_vm = ownership::is_vm(&target);
+            (target, is_vm)
+        });
+        Entry { path, target }
+    });
+    Ok(with_target.collect())
+}
+
+/// Removes the entries. The folder of a VM can be a link to another disk; then what it leads to is removed as well.
+fn remove_vms(entries: &[Entry], removal: &mut Removal) -> anyhow::Result<()> {
+    for entry in entries {
+        match &entry.target {
+            Some((target, true)) => {
+                remove_all(target)?;
+                name_once(&mut removal.removed, target);
             }
+            Some((target, false)) => name_once(&mut removal.left, target),
+            None => {}
         }
-        remove_all(&entry)?;
+        remove_all(&entry.path)?;
     }
     Ok(())
+}
+
+/// Adds a path, unless an earlier attempt of the removal has.
+fn name_once(paths: &mut Vec<PathBuf>, path: &Path) {
+    if !paths.iter().any(|known| known == path) {
+        paths.push(path.to_owned());
+    }
 }
 
 /// Removes a folder that rdd made, with all that is in it. Of another one, the entries that `is_known` names, and the
